@@ -1,0 +1,173 @@
+"""Settings: one frozen object from flags, environment (`TRADER_AI__MODE=shadow`), `trader.toml` and defaults, in that order.
+
+The defaults run the demo with no file at all. Unknown keys are refused with a suggestion; values are never echoed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from trader.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class MarketSettings(_Section):
+    seed: int = Field(7, ge=0, description="seed of the demo market; same seed, same past")
+    pairs: int = Field(150, ge=1, le=500, description="pairs the demo market lists")
+    epoch: str = Field("2026-01-05T00:00:00Z", description="simulated start, UTC")
+    starting_cash_quote: float = Field(10_000.0, gt=0)
+    speed: float = Field(30.0, gt=0, le=3600, description="simulated seconds per second in `trader up --env demo`")
+
+
+class AiSettings(_Section):
+    mode: Literal["off", "shadow", "veto"] = "veto"
+    model: str = "models/gemini-decision-1"
+    deadline_s: float = Field(2.0, gt=0, le=60)
+    prescan_s: float = Field(30.0, ge=1, le=300)
+    prescan_window_s: float = Field(300.0, ge=30, le=900, description="ask only this long before a 15m close")
+    ttl_s: float = Field(300.0, ge=30, le=3600)
+    near_zone: float = Field(6.0, gt=0, le=50, description="RSI points around the trigger")
+    band_sigmas: float = Field(3.0, gt=0, le=10)
+    calls_per_day: int = Field(6_000, ge=1)
+    questions_per_day: int = Field(30_000, ge=1)
+    input_tokens_per_day: int = Field(10_000_000, ge=1)
+
+
+class HaltSettings(_Section):
+    daily_loss_fraction: float = Field(0.0382, gt=0, le=1, description="write 0.05 for 5 %")
+    drawdown_fraction: float = Field(0.13, gt=0, le=1, description="write 0.05 for 5 %")
+    stops: int = Field(21, ge=1)
+
+
+class ExitSettings(_Section):
+    plan: Literal["ratchet", "targets", "hybrid"] = "hybrid"
+
+
+class BeatSettings(_Section):
+    base_s: float = Field(60.0, ge=1, le=3600)
+
+
+class ReportSettings(_Section):
+    interval_min: int = Field(89, ge=1)
+
+
+class PortSettings(_Section):
+    prefect: int = Field(4200, ge=1, le=65535)
+    web: int = Field(8787, ge=1, le=65535)
+    kraken_twin: int = Field(8701, ge=1, le=65535)
+    gemini_twin: int = Field(8702, ge=1, le=65535)
+
+
+class CostSettings(_Section):
+    taker_fraction: float = Field(0.0040, ge=0, lt=0.1, description="write 0.004 for 0.4 %")
+    maker_fraction: float = Field(0.0025, ge=0, lt=0.1)
+    slippage_fraction: float = Field(0.0005, ge=0, lt=0.1)
+
+
+class PairSettings(_Section):
+    deny: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+
+
+class SlackSettings(_Section):
+    channel: str = "#trading"
+    base_url: str = ""
+
+
+class Settings(_Section):
+    """Everything a person may set. Units are in the names; a fraction is 0.05 for 5 %."""
+
+    environment: Literal["demo", "paper", "live"] = "demo"
+    quote: Literal["EUR", "USD"] = "EUR"
+    profile: Literal["viable", "seed"] = "viable"
+    mode: Literal["mitraillette", "sniper"] = "mitraillette"
+    variation: Literal["CONSERVATIVE", "DEFAULT", "AGGRESSIVE"] = "AGGRESSIVE"
+    universe: int = Field(150, ge=1, le=233)
+    state_dir: str = "state"
+    market: MarketSettings = MarketSettings()
+    ai: AiSettings = AiSettings()
+    halts: HaltSettings = HaltSettings()
+    exits: ExitSettings = ExitSettings()
+    beat: BeatSettings = BeatSettings()
+    report: ReportSettings = ReportSettings()
+    ports: PortSettings = PortSettings()
+    costs: CostSettings = CostSettings()
+    pairs: PairSettings = PairSettings()
+    slack: SlackSettings = SlackSettings()
+    slack_token: SecretStr | None = None
+    gemini_api_key: SecretStr | None = None
+
+    @property
+    def state(self) -> Path:
+        """The state directory as a path."""
+        return Path(self.state_dir)
+
+    @property
+    def strategy(self) -> str:
+        """`profile/mode/VARIATION`, the name every record carries."""
+        return f"{self.profile}/{self.mode}/{self.variation}"
+
+
+SECRETS = frozenset({"slack_token", "gemini_api_key"})
+
+
+def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from all sources; `flags` uses dotted keys (`market.seed`). Raises ConfigError naming the key."""
+    values: dict[str, Any] = {}
+    path = file or Path("trader.toml")
+    if path.exists():
+        try:
+            values = tomllib.loads(path.read_text())
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: not valid TOML ({error})") from error
+        if found := sorted(SECRETS & values.keys()):
+            raise ConfigError(f"{path}: {found[0]} is a secret; set it in the environment as TRADER_{found[0].upper()}")
+    elif file is not None:
+        raise ConfigError(f"{file}: no such settings file")
+    for name, text in sorted((environ if environ is not None else os.environ).items()):
+        if name.startswith("TRADER_"):
+            _put(values, name.removeprefix("TRADER_").lower().split("__"), text)
+    for dotted, value in (flags or {}).items():
+        if value is not None:
+            _put(values, dotted.split("."), value)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+    values[path[-1]] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem in one sentence; the value is not repeated (it may be a secret)."""
+    first = error.errors(include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key.rsplit(".", 1)[-1], _known_keys(), n=1)
+        return f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_known_keys())}")
+    hint = " (write 0.05 for 5 %)" if key.endswith("_fraction") else ""
+    return f"setting {key}: {first['msg'].lower()}{hint}"
+
+
+def _known_keys() -> list[str]:
+    keys: list[str] = []
+    for name, info in Settings.model_fields.items():
+        kind = info.annotation
+        keys.append(name)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys.extend(kind.model_fields)
+    return sorted(set(keys))

@@ -1,0 +1,1 @@
+"""Values and plain arithmetic; standard library only."""

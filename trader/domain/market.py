@@ -1,0 +1,129 @@
+"""Pairs, instruments, timeframes, candles: what is traded and how its numbers round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from enum import StrEnum
+
+from trader.domain.money import down, from_float, round_to, up
+
+SECOND = 1_000_000  # microseconds
+MINUTE = 60 * SECOND
+DAY = 86_400 * SECOND
+
+
+class Timeframe(StrEnum):
+    """Length of a candle; a candle labelled t covers [t, t + length)."""
+
+    M1 = "1m"
+    M5 = "5m"
+    M15 = "15m"
+    H1 = "1h"
+    H4 = "4h"
+    D1 = "1d"
+
+    @property
+    def us(self) -> int:
+        """Length in microseconds."""
+        return _LENGTH[self] * MINUTE
+
+    @property
+    def minutes(self) -> int:
+        return _LENGTH[self]
+
+    def floor(self, time_us: int) -> int:
+        """Open time of the candle that covers `time_us`."""
+        return time_us - time_us % self.us
+
+
+_LENGTH = {Timeframe.M1: 1, Timeframe.M5: 5, Timeframe.M15: 15, Timeframe.H1: 60, Timeframe.H4: 240, Timeframe.D1: 1440}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candle:
+    """One bar of one pair. `time_us`: open time, UTC microseconds; prices in quote per base, `volume` in base, float64."""
+
+    pair: str
+    timeframe: Timeframe
+    time_us: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    vwap: float = 0.0
+    count: int = 0
+    filled: bool = False  # no trade happened: o = h = l = c = previous close, volume 0
+
+    @property
+    def close_us(self) -> int:
+        """First microsecond that no longer belongs to the candle."""
+        return self.time_us + self.timeframe.us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticker:
+    """Best prices and 24 h activity of a pair."""
+
+    pair: str
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
+    quote_volume: float  # 24 h, in quote currency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """Order book: (price, quantity) levels, best first."""
+
+    pair: str
+    bids: tuple[tuple[Decimal, Decimal], ...]
+    asks: tuple[tuple[Decimal, Decimal], ...]
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """Trading rules of a pair: the one place where prices and quantities are rounded.
+
+    `tick`: price step; `lot`: quantity step; `order_min` in base and `cost_min` in quote; `status` as the venue words it.
+    """
+
+    pair: str
+    base: str
+    quote: str
+    tick: Decimal
+    lot: Decimal
+    order_min: Decimal
+    cost_min: Decimal
+    quote_step: Decimal = Decimal("0.0001")  # precision of cost and fee
+    status: str = "online"
+
+    def to_ticks(self, price: Decimal | float) -> int:
+        """Price as a whole number of ticks, half to even."""
+        value = price if isinstance(price, Decimal) else from_float(price)
+        return int(round_to(value, self.tick, ROUND_HALF_EVEN) / self.tick)
+
+    def price(self, ticks: int) -> Decimal:
+        return self.tick * ticks
+
+    def to_lots(self, quantity: Decimal) -> int:
+        """Quantity as whole lots, toward zero."""
+        return int(down(quantity, self.lot) / self.lot)
+
+    def quantity(self, lots: int) -> Decimal:
+        return self.lot * lots
+
+    def price_down(self, price: Decimal) -> Decimal:
+        return down(price, self.tick)
+
+    def price_up(self, price: Decimal) -> Decimal:
+        return up(price, self.tick)
+
+    def quantity_down(self, quantity: Decimal) -> Decimal:
+        return down(quantity, self.lot)
+
+    def tradable(self, quantity: Decimal, price: Decimal) -> bool:
+        """Whether an order of this size meets both minimums."""
+        return quantity >= self.order_min and quantity * price >= self.cost_min

@@ -1,0 +1,105 @@
+"""What is asked of the AI and what it may answer; it can veto or shrink an entry, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from trader.domain.orders import Side
+
+
+class AiMode(StrEnum):
+    OFF = "off"
+    SHADOW = "shadow"
+    VETO = "veto"
+
+
+class Ruling(StrEnum):
+    ALLOW = "ALLOW"
+    SHRINK = "SHRINK"
+    VETO = "VETO"
+    DEFER = "DEFER"
+
+
+class Lookup(StrEnum):
+    """How a look-up in the verdict book ended."""
+
+    HIT = "HIT"
+    MISS = "MISS"
+    STALE = "STALE"
+    OUT_OF_BAND = "OUT_OF_BAND"
+    VERSION = "VERSION"
+    NO_WORKER = "NO_WORKER"
+    BREAKER = "BREAKER"
+    BUDGET = "BUDGET"
+
+
+class AskOutcome(StrEnum):
+    """How one question to a provider ended; only OK carries a probability."""
+
+    OK = "OK"
+    INVALID = "INVALID"
+    BLOCKED = "BLOCKED"
+    TIMEOUT = "TIMEOUT"
+    RATE_LIMITED = "RATE_LIMITED"
+    UNAVAILABLE = "UNAVAILABLE"
+    REFUSED = "REFUSED"
+    BREAKER = "BREAKER"
+    BUDGET = "BUDGET"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictKey:
+    """One live verdict per pair, side and strategy."""
+
+    pair: str
+    side: Side
+    strategy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """"Entered inside [band_lo, band_hi], does this plan close at a net loss?" with the numbers the prompt may hold.
+
+    `features`: numbers and enum words only, never names, dates or absolute prices. `asked_us`: time of the snapshot.
+    """
+
+    key: VerdictKey
+    asked_us: int
+    asked_price: float
+    band_lo: float
+    band_hi: float
+    features: dict[str, float | str] = field(default_factory=dict)
+    priority: bool = False  # asked for a deferred entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A provider's answer to one question. `p_loss` in [0, 1] only where `outcome` is OK; `is_twin`: scripted, not AI."""
+
+    key: VerdictKey
+    outcome: AskOutcome
+    asked_us: int
+    expires_us: int
+    band_lo: float
+    band_hi: float
+    p_loss: float | None = None
+    detail: str = ""
+    provider: str = ""
+    model: str = ""
+    is_twin: bool = False
+    latency_ms: float = 0.0
+    verdict_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulingResult:
+    """A ruling with how it came about; `factor` multiplies the stake (1.0 or 0.5)."""
+
+    ruling: Ruling
+    lookup: Lookup
+    factor: float = 1.0
+    p_loss: float | None = None
+    age_ms: float | None = None
+    verdict_id: str = ""
+    is_twin: bool = False

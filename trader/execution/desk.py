@@ -1,0 +1,227 @@
+"""The order desk: the only place from which orders leave, once each, after their intent is on disk.
+
+Order protocol of RELIABILITY.md section 2: commit the intent, send once, classify, and where nothing is proved look the
+order up (open orders, closed orders, trades) until it is found or proved absent. Nothing is ever sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trader.domain.account import Position
+from trader.domain.market import MINUTE, SECOND
+from trader.domain.orders import (
+    Acked,
+    Ambiguous,
+    Answer,
+    Fill,
+    Intent,
+    Leg,
+    OrderType,
+    Outcome,
+    Rejected,
+    RemoteOrder,
+    Side,
+    client_order_id,
+)
+from trader.errors import RetryableError
+from trader.ports import Clock, Exchange, KillPoints, Lease, Ledger
+
+ENTRY_DEADLINE_S = 5.0
+REDUCING_DEADLINE_S = 3.0
+ENTRY_GRACE_S = 60.0
+REDUCING_GRACE_S = 4.0
+PASSES_S = (0.5, 1.0, 2.0, 4.0)
+SETTLE_S = (0.05, 0.25, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to send, before it has an id: everything of an intent that is a choice."""
+
+    key: str
+    leg: Leg
+    position_id: str
+    pair: str
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    close_trigger: Decimal | None = None
+    immediate: bool = False
+    reason: str = ""
+
+
+class OrderDesk:
+    """Sends, looks up and settles orders. `speed`: exchange seconds per second, which stretches deadlines (SIMULATION 5)."""
+
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        ledger: Ledger,
+        clock: Clock,
+        kill: KillPoints,
+        account: str,
+        tag: str,
+        on_fills: Callable[[Sequence[Fill], str], None],
+        speed: float = 1.0,
+    ) -> None:
+        self.exchange, self.ledger, self.clock, self.kill = exchange, ledger, clock, kill
+        self.account, self.tag, self.speed = account, tag, speed
+        self.on_fills = on_fills
+        self.lease: Lease | None = None
+        self.sent = 0
+
+    def intent(self, order: Order) -> Intent:
+        """`order` with its id, attempt and exchange-side deadline."""
+        attempt = 0 if order.leg is Leg.ENTRY else self.ledger.next_attempt(order.key, order.leg)
+        now = self.clock.now_us()
+        return Intent(
+            cl_ord_id=client_order_id(self.tag, self.account, order.key, order.leg, attempt),
+            key=order.key, leg=order.leg, attempt=attempt, position_id=order.position_id, pair=order.pair, side=order.side,
+            order_type=order.order_type, quantity=order.quantity, limit_price=order.limit_price,
+            trigger_price=order.trigger_price, close_trigger=order.close_trigger, immediate=order.immediate,
+            deadline_us=self._deadline(order.leg, now), created_us=now, reason=order.reason,
+        )  # fmt: skip
+
+    def _deadline(self, leg: Leg, now_us: int) -> int:
+        seconds = REDUCING_DEADLINE_S if leg.reducing else ENTRY_DEADLINE_S
+        return now_us + int(min(60.0, seconds * self.speed) * SECOND)
+
+    async def send(self, intent: Intent, *, position: Position | None = None) -> Answer:
+        """Commit, send once, record what is proved. Raises BeginRefused or LeaseLostError before anything left."""
+        if self.lease is None:
+            raise RuntimeError("the desk has no lease; a session sets it before its first order")
+        self.kill.reach("before_intent" if intent.leg is Leg.ENTRY else f"before_{intent.leg}_intent")
+        self.ledger.begin(intent, self.lease, self.clock.now_us(), position=position)
+        self.kill.reach(_point(intent.leg, "intent"))
+        self.sent += 1
+        answer = await self.exchange.submit(intent)
+        self.kill.reach(_point(intent.leg, "ack"))
+        now = self.clock.now_us()
+        if isinstance(answer, Acked):
+            self.ledger.resolve(intent.cl_ord_id, Outcome.ACKED, now, txid=answer.txid)
+            self.kill.reach("after_ack_commit")
+        elif isinstance(answer, Rejected):
+            self.ledger.resolve(intent.cl_ord_id, Outcome.REJECTED, now, reason=answer.message)
+        else:
+            self.ledger.note("order.unresolved", {"cl_ord_id": intent.cl_ord_id, "pair": intent.pair, "why": answer.message}, now)
+        return answer
+
+    async def send_and_resolve(self, intent: Intent, *, position: Position | None = None) -> Answer:
+        """As `send`, but an ambiguous outcome is resolved before this returns."""
+        answer = await self.send(intent, position=position)
+        return await self.resolve(intent) if isinstance(answer, Ambiguous) else answer
+
+    async def resolve(self, intent: Intent) -> Answer:
+        """Find the order, or prove that it is absent; may take the deadline plus the grace."""
+        grace = REDUCING_GRACE_S if intent.leg.reducing else ENTRY_GRACE_S
+        clean: list[int] = []
+        index = 0
+        while True:
+            await asyncio.sleep(PASSES_S[index] if index < len(PASSES_S) else 5.0)
+            index += 1
+            try:
+                found = await self._look_up(intent)
+                online = found is not None or await self.exchange.system_status() == "online"
+            except RetryableError:
+                clean.clear()  # a failed query is "unknown", never "none"
+                continue
+            now = self.clock.now_us()
+            if found is not None:
+                self.ledger.resolve(intent.cl_ord_id, Outcome.ACKED, now, txid=found.txid)
+                self.ledger.set_status(found.txid, found.status, now)
+                return Acked(txid=found.txid)
+            past = now > intent.deadline_us + int(grace * SECOND)
+            clean = [*clean, now] if online and past else []
+            if len(clean) >= 2 and clean[-1] - clean[0] >= SECOND:
+                proof = {"passes_us": clean, "deadline_us": intent.deadline_us, "grace_s": grace}
+                self.ledger.resolve(intent.cl_ord_id, Outcome.ABSENT, now, proof=proof)
+                return Rejected(kind="absent", message="proved absent")
+
+    async def _look_up(self, intent: Intent) -> RemoteOrder | None:
+        """One pass: open, closed, trades, in that order, since an order only moves from open to closed."""
+        since = intent.created_us - MINUTE
+        for order in (*await self.exchange.open_orders(), *await self.exchange.closed_orders(since)):
+            if order.cl_ord_id == intent.cl_ord_id:
+                return order
+        unknown = sorted({
+            fill.txid for fill in await self.exchange.fills(since)
+            if fill.pair == intent.pair and fill.side is intent.side and self.ledger.intent_by_txid(fill.txid) is None
+        })  # fmt: skip
+        if unknown:
+            for order in await self.exchange.orders(unknown):
+                if order.cl_ord_id == intent.cl_ord_id:
+                    return order
+        return None
+
+    async def settle(self, txid: str, since_us: int, *, patience_s: float = 10.0) -> RemoteOrder | None:
+        """Wait until the order is final and all its fills are booked; None when it is still live after `patience_s`."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + patience_s
+        index = 0
+        while loop.time() < give_up:
+            await asyncio.sleep(SETTLE_S[min(index, len(SETTLE_S) - 1)])
+            index += 1
+            try:
+                order = next(iter(await self.exchange.orders([txid])), None)
+                if order is None or order.status.live:
+                    continue
+                intent = self.ledger.intent_by_txid(txid)
+                if intent is None or intent.filled < order.filled:
+                    self.on_fills([f for f in await self.exchange.fills(since_us - MINUTE) if f.txid == txid], "rest")
+            except RetryableError:
+                continue
+            self.ledger.set_status(txid, order.status, self.clock.now_us())
+            return order
+        return None
+
+    async def amend(self, intent: Intent, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None) -> bool:
+        """Change a resting stop in place; True when the exchange has it. An ambiguous answer is read back."""
+        assert intent.txid is not None
+        self.kill.reach("after_amend_intent")
+        deadline = self._deadline(Leg.STOP, self.clock.now_us())
+        answer = await self.exchange.amend(intent.txid, pair=intent.pair, quantity=quantity, trigger_price=trigger_price, deadline_us=deadline)
+        self.kill.reach("after_amend_ack")
+        if isinstance(answer, Ambiguous):
+            answer = await self._read_back(intent.txid, quantity, trigger_price)
+        now = self.clock.now_us()
+        if isinstance(answer, Acked):
+            self.ledger.set_terms(intent.txid, now, quantity=quantity, trigger_price=trigger_price, reason=reason)
+            return True
+        message = answer.message
+        self.ledger.note("amend.refused", {"txid": intent.txid, "pair": intent.pair, "why": message}, now)
+        return False
+
+    async def _read_back(self, txid: str, quantity: Decimal | None, trigger_price: Decimal | None) -> Answer:
+        for delay in PASSES_S:
+            await asyncio.sleep(delay)
+            try:
+                order = next(iter(await self.exchange.orders([txid])), None)
+            except RetryableError:
+                continue
+            if order is None:
+                continue
+            same = (quantity is None or order.quantity == quantity) and (trigger_price is None or order.trigger_price == trigger_price)
+            return Acked(txid=txid) if same else Rejected(kind="gone", message="read back: the amend did not take effect")
+        return Ambiguous(message="amend could not be read back")
+
+    async def cancel(self, intent: Intent) -> RemoteOrder | None:
+        """Cancel and settle; the final order, whatever it filled meanwhile, or None if it is still live."""
+        assert intent.txid is not None
+        self.kill.reach("before_cancel_stop")
+        answer = await self.exchange.cancel(intent.txid)
+        self.kill.reach("after_cancel_ack")
+        if isinstance(answer, Rejected) and answer.kind not in ("gone", "later"):
+            self.ledger.note("cancel.refused", {"txid": intent.txid, "pair": intent.pair, "why": answer.message}, self.clock.now_us())
+        return await self.settle(intent.txid, intent.created_us)
+
+
+def _point(leg: Leg, what: str) -> str:
+    """Names of RELIABILITY.md section 10: `after_intent` for entries, `after_stop_intent`, `after_exit_ack` for others."""
+    return f"after_{what}" if leg is Leg.ENTRY else f"after_{'exit' if leg in (Leg.TARGET, Leg.EXIT) else 'stop'}_{what}"

@@ -1,0 +1,192 @@
+"""Reconciliation: what must change in the ledger, and on the exchange, so that both tell the same story.
+
+`reconcile(local, remote)` is pure; every fix is keyed by ids of the exchange, so applying the list twice changes nothing.
+Starting, recovering after a crash and the periodic check are this one function (RELIABILITY.md section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trader.domain.account import Position, PositionState
+from trader.domain.money import ZERO, add
+from trader.domain.orders import Balance, ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalView:
+    """The ledger's side: intents (all that may matter, live or not), open positions, cash per asset."""
+
+    intents: Sequence[Intent]
+    positions: Sequence[Position]
+    cash: Mapping[str, Decimal]
+    tag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteView:
+    """The exchange's side, read in the order open, closed, fills, balances, so that no order slips between."""
+
+    open: Sequence[RemoteOrder]
+    closed: Sequence[RemoteOrder]
+    fills: Sequence[Fill]
+    balances: Mapping[str, Balance]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledge:
+    """The exchange holds this intent's order."""
+
+    cl_ord_id: str
+    txid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetStatus:
+    txid: str
+    status: ExchangeStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTerms:
+    """An amend took effect that we did not record."""
+
+    txid: str
+    quantity: Decimal
+    trigger_price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptStop:
+    """A conditional close of one of our entries."""
+
+    order: RemoteOrder
+    entry: Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyFills:
+    fills: tuple[Fill, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolve:
+    """Still unknown on the exchange: the resolver must prove presence or absence."""
+
+    cl_ord_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrphan:
+    """A live reducing order of ours whose position is flat."""
+
+    txid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropOpening:
+    """An entry that ended without a fill."""
+
+    position_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """An order that is not ours: shown, never managed."""
+
+    txid: str
+    pair: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """Ledger and exchange disagree about coins of an asset after all fills are applied."""
+
+    asset: str
+    ledger: Decimal
+    exchange: Decimal
+
+
+Fix = Acknowledge | SetStatus | SetTerms | AdoptStop | ApplyFills | Resolve | CancelOrphan | DropOpening | Foreign | Mismatch
+
+
+def reconcile_orders(local: LocalView, remote: RemoteView) -> list[Fix]:
+    """Fixes for orders and fills, in the order they must be applied: acknowledge, adopt, status, fills, resolve."""
+    by_txid = {intent.txid: intent for intent in local.intents if intent.txid}
+    by_id = {intent.cl_ord_id: intent for intent in local.intents}
+    acknowledged: list[Fix] = []
+    adopted: list[Fix] = []
+    statuses: list[Fix] = []
+    foreign: list[Fix] = []
+    known = dict(by_txid)
+    for order in _unique(remote):
+        intent = by_txid.get(order.txid) or (by_id.get(order.cl_ord_id) if order.cl_ord_id else None)
+        if intent is not None:
+            if intent.txid is None:
+                acknowledged.append(Acknowledge(cl_ord_id=intent.cl_ord_id, txid=order.txid))
+                known[order.txid] = intent
+            statuses.extend(_order_fixes(intent, order))
+            continue
+        entry = known.get(order.refid) if order.refid else None
+        if entry is not None and entry.leg is Leg.ENTRY:
+            adopted.append(AdoptStop(order=order, entry=entry))
+        elif order.status.live:
+            ours = order.cl_ord_id is not None and order.cl_ord_id.startswith("t" + local.tag)
+            foreign.append(Foreign(txid=order.txid, pair=order.pair, detail="our tag without an intent" if ours else "not placed by us"))
+    fills: list[Fix] = [ApplyFills(fills=tuple(remote.fills))] if remote.fills else []
+    seen = {order.cl_ord_id for order in _unique(remote)}
+    unresolved: list[Fix] = [
+        Resolve(cl_ord_id=i.cl_ord_id) for i in local.intents if i.outcome is Outcome.SENT and i.cl_ord_id not in seen
+    ]
+    return acknowledged + adopted + fills + statuses + unresolved + foreign
+
+
+def _unique(remote: RemoteView) -> list[RemoteOrder]:
+    """Each order once; the closed reading is the newer one, entries before the stops that refer to them."""
+    latest = {order.txid: order for order in remote.open} | {order.txid: order for order in remote.closed}
+    return sorted(latest.values(), key=lambda order: (order.refid is not None, order.opened_us, order.txid))
+
+
+def _order_fixes(intent: Intent, order: RemoteOrder) -> list[Fix]:
+    fixes: list[Fix] = []
+    if order.status.live and intent.leg is Leg.STOP and intent.txid is not None:
+        same = order.quantity == intent.quantity and order.trigger_price == intent.trigger_price
+        if not same:
+            fixes.append(SetTerms(txid=order.txid, quantity=order.quantity, trigger_price=order.trigger_price))
+    if order.status is not intent.status:
+        fixes.append(SetStatus(txid=order.txid, status=order.status))
+    return fixes
+
+
+def reconcile_positions(local: LocalView) -> list[Fix]:
+    """After orders and fills agree: entries that came to nothing, and reducing orders whose position is flat."""
+    fixes: list[Fix] = []
+    open_ids = {position.position_id: position for position in local.positions}
+    for position in local.positions:
+        entry = next((i for i in local.intents if i.cl_ord_id == position.position_id), None)
+        if position.state is PositionState.OPENING and entry is not None and not entry.live:
+            fixes.append(DropOpening(position_id=position.position_id))
+    for intent in local.intents:
+        flat = intent.position_id not in open_ids or open_ids[intent.position_id].quantity == ZERO
+        opening = intent.position_id in open_ids and open_ids[intent.position_id].state is PositionState.OPENING
+        if intent.leg.reducing and intent.txid and intent.live and flat and not opening:
+            fixes.append(CancelOrphan(txid=intent.txid))
+    return fixes
+
+
+def reconcile_balances(local: LocalView, remote: RemoteView, *, quote: str) -> list[Fix]:
+    """Assets whose total differs between ledger (cash plus held positions) and exchange."""
+    held: dict[str, Decimal] = {}
+    for position in local.positions:
+        base = position.pair.split("/")[0]
+        held[base] = add(held.get(base, ZERO), position.quantity)
+    fixes: list[Fix] = []
+    for asset in sorted(set(held) | set(local.cash) | set(remote.balances)):
+        ledger = add(local.cash.get(asset, ZERO), ZERO if asset == quote else held.get(asset, ZERO))
+        exchange = remote.balances[asset].total if asset in remote.balances else ZERO
+        if ledger != exchange:
+            fixes.append(Mismatch(asset=asset, ledger=ledger, exchange=exchange))
+    return fixes
