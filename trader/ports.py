@@ -16,7 +16,7 @@ from trader.domain.account import Position
 from trader.domain.market import Book, Candle, Instrument, Ticker, Timeframe
 from trader.domain.messages import Decision, FeedEvent, TradeLeg
 from trader.domain.orders import Answer, Balance, ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
-from trader.domain.verdicts import Question, RulingResult, Verdict, VerdictKey
+from trader.domain.verdicts import AskedQuestion, CallRecord, Question, RulingResult, Verdict, VerdictKey
 
 
 # --- time, chance, kills -----------------------------------------------------------------------------------------------
@@ -265,6 +265,15 @@ class VerdictLink(Protocol):
     def state(self) -> str:
         """ok, NO_WORKER, BREAKER or BUDGET."""
     async def close(self) -> None: ...
+
+
+class VerdictStore(Protocol):
+    """Every call to a provider with its answers, and the small state of breaker and budget. One writer: the worker."""
+
+    def record(self, call: CallRecord, asked: Sequence[AskedQuestion]) -> None: ...
+    def load_state(self, name: str) -> str | None: ...
+    def save_state(self, name: str, value: str) -> None: ...
+    def close(self) -> None: ...
 
 
 class VerdictLookup(Protocol):

@@ -103,3 +103,45 @@ class RulingResult:
     age_ms: float | None = None
     verdict_id: str = ""
     is_twin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One request to a provider as the verdict store keeps it (AI.md section 6); never holds keys or headers.
+
+    `request`, `response`: bodies as sent and received; times in ms of the worker's own clock; `cost_usd` None: unknown.
+    """
+
+    call_id: str
+    asked_us: int
+    provider: str
+    model_requested: str
+    model_served: str
+    api_version: str
+    is_twin: bool
+    prompt_version: str
+    request_sha256: str
+    request: bytes
+    response: bytes
+    http_status: int | None
+    outcome: AskOutcome
+    detail: str
+    questions: int
+    queue_ms: float
+    network_ms: float
+    parse_ms: float
+    attempt: int = 1
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost_usd: float | None = None
+    breaker_state: str = ""
+    budget_used_pct: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedQuestion:
+    """A question of a call with the id it had in the prompt and the answer it got."""
+
+    opaque_id: str
+    question: Question
+    verdict: Verdict

@@ -1,0 +1,73 @@
+"""Where everything of one installation lies in its state directory, and its deterministic names."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+API_KEY = "demo-key"
+API_SECRET = base64.b64encode(b"demo secret of the simulated exchange, worth nothing").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The layout of a state directory (0700)."""
+
+    root: Path
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history"
+
+    @property
+    def ai(self) -> Path:
+        return self.root / "ai.sqlite"
+
+    @property
+    def ops(self) -> Path:
+        return self.root / "ops.sqlite"
+
+    @property
+    def twin(self) -> Path:
+        return self.root / "twin"
+
+    @property
+    def clock(self) -> Path:
+        return self.root / "clock.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "trader.lock"
+
+    @property
+    def socket(self) -> Path:
+        return self.root / "ai.socket"
+
+    @property
+    def world(self) -> Path:
+        """What the demo market was made with, so that a restart and `verify` open the same one."""
+        return self.root / "world.json"
+
+    def make(self) -> Paths:
+        """Create the directory, private to its owner."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        os.chmod(self.root, 0o700)
+        for part in (self.twin, self.logs, self.history):
+            part.mkdir(exist_ok=True, mode=0o700)
+        return self
+
+
+def tag_of(seed: int) -> str:
+    """The installation's tag: three characters of base32 of a hash of the seed."""
+    return base64.b32encode(hashlib.blake2b(f"trader {seed}".encode(), digest_size=5).digest()).decode().lower()[:3]

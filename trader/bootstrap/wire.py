@@ -1,0 +1,139 @@
+"""Puts one session together: adapters behind ports, the rules of the chosen strategy, and its timing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from trader.bootstrap.paths import API_KEY, API_SECRET, Paths, tag_of
+from trader.config import Settings
+from trader.data.history import HistoryStore
+from trader.data.ledger import SqlLedger
+from trader.data.link import DirectHistoryLink, ProcessHistoryLink
+from trader.data.verdicts import SqliteVerdictStore
+from trader.domain.costs import Costs
+from trader.domain.market import Instrument, Timeframe
+from trader.errors import ConfigError
+from trader.execution.confirmation import ConfirmationParameters, Desk, VerdictBook
+from trader.execution.wiring import Limits, NoKill, Timing, Wiring, run_directly
+from trader.gemini.budget import Limits as AiLimits
+from trader.gemini.client import make_client as make_gemini
+from trader.gemini.decisions import GeminiDecisions
+from trader.gemini.link import DirectLink, SocketLink
+from trader.kraken.client import make_client
+from trader.kraken.exchange import KrakenExchange
+from trader.kraken.feed import KrakenMarketData
+from trader.ports import Clock, Exchange, HistoryLink, KillPoints, Ledger, MarketData, Stage, VerdictLink
+from trader.strategy.modes import parameters
+
+ACCOUNT = "kraken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """Where the peers are; None means the real service."""
+
+    kraken: str | None
+    kraken_ws: str | None
+    gemini: str | None
+
+    @classmethod
+    def loopback(cls, settings: Settings) -> Endpoints:
+        return cls(
+            kraken=f"http://127.0.0.1:{settings.ports.kraken_twin}", kraken_ws=f"ws://127.0.0.1:{settings.ports.kraken_twin}",
+            gemini=f"http://127.0.0.1:{settings.ports.gemini_twin}",
+        )  # fmt: skip
+
+
+def confirmation(settings: Settings) -> ConfirmationParameters:
+    """Desk and book parameters from the settings."""
+    return ConfirmationParameters(ttl_s=settings.ai.ttl_s, band_sigmas=settings.ai.band_sigmas)
+
+
+def ai_limits(settings: Settings) -> AiLimits:
+    """The daily budget."""
+    ai = settings.ai
+    return AiLimits(calls=ai.calls_per_day, questions=ai.questions_per_day, tokens=ai.input_tokens_per_day)
+
+
+def direct_verdicts(settings: Settings, endpoints: Endpoints, clock: Clock, paths: Paths, stack: AsyncExitStack) -> VerdictLink:
+    """The advisor in the session's own process, as the stepped clock wants it."""
+    store = SqliteVerdictStore(paths.ai)
+    stack.callback(store.close)
+    advisor = GeminiDecisions(
+        make_gemini("demo", endpoints.gemini), clock, model=settings.ai.model, store=store, limits=ai_limits(settings),
+        seed=settings.market.seed, deadline_s=settings.ai.deadline_s, ttl_s=settings.ai.ttl_s,
+    )  # fmt: skip
+    link = DirectLink(advisor)
+    stack.push_async_callback(link.close)
+    return link
+
+
+async def worker_verdicts(paths: Paths, stack: AsyncExitStack) -> VerdictLink:
+    """The link to the AI worker process."""
+    link = SocketLink(paths.socket)
+    await link.start()
+    stack.push_async_callback(link.close)
+    return link
+
+
+def adapters(endpoints: Endpoints, clock: Clock, *, reads_per_s: float | None, stack: AsyncExitStack, keys: tuple[str, str] = (API_KEY, API_SECRET)) -> tuple[Exchange, MarketData]:
+    """Kraken's order side and market data over one client."""
+    client = make_client(url=endpoints.kraken, ws_url=endpoints.kraken_ws, api_key=keys[0], api_secret=keys[1], clock=clock)
+    exchange = KrakenExchange(client, clock)
+    market = KrakenMarketData(client, clock)
+    stack.push_async_callback(exchange.close)
+    return exchange, market
+
+
+def wiring(
+    settings: Settings,
+    *,
+    clock: Clock,
+    exchange: Exchange,
+    market: MarketData,
+    instruments: Mapping[str, Instrument],
+    ledger: Ledger,
+    history: HistoryLink,
+    verdicts: VerdictLink,
+    base: Timeframe,
+    quote: str,
+    timing: Timing,
+    taker: float,
+    seed: int,
+    stage: Stage = run_directly,
+    kill: KillPoints | None = None,
+    holder: str = "session",
+) -> Wiring:
+    """A session's parts. Raises ConfigError for a strategy the table does not have."""
+    try:
+        chosen = parameters(settings.profile, settings.mode, settings.variation)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    book = VerdictBook(confirmation(settings))
+    return Wiring(
+        environment=settings.environment, account=ACCOUNT, holder=holder, tag=tag_of(seed), quote=quote, strategy=chosen.strategy,
+        parameters=chosen, exit_plan=settings.exits.plan,
+        costs=Costs(taker=taker, maker=settings.costs.maker_fraction, slippage=settings.costs.slippage_fraction),
+        limits=Limits(daily_loss=settings.halts.daily_loss_fraction, drawdown=settings.halts.drawdown_fraction, stops=settings.halts.stops),
+        universe=settings.universe, base=base, ai_mode=settings.ai.mode, clock=clock, exchange=exchange, market=market,
+        instruments=instruments, ledger=ledger, history=history, verdicts=verdicts, desk=Desk(book, confirmation(settings)), book=book,
+        stage=stage, kill=kill or NoKill(), timing=timing, deny=settings.pairs.deny,
+    )  # fmt: skip
+
+
+def open_ledger(paths: Paths, kill: KillPoints | None = None) -> SqlLedger:
+    """The ledger of the one account."""
+    return SqlLedger(paths.ledger, account=ACCOUNT, kill=kill)
+
+
+def direct_history(paths: Paths, clock: Clock) -> tuple[HistoryStore, HistoryLink]:
+    """The store in the session's own process (stepped clock)."""
+    store = HistoryStore(paths.history)
+    return store, DirectHistoryLink(store, clock)
+
+
+def process_history(paths: Paths) -> HistoryLink:
+    """The store in a child process, so that the session's loop never reads a file."""
+    return ProcessHistoryLink(paths.history)

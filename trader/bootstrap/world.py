@@ -1,0 +1,84 @@
+"""The simulated world of a demo: its market, its exchange and AI twins, on whatever clock it is given."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trader.bootstrap.paths import API_KEY, API_SECRET, Paths, tag_of
+from trader.config import Settings
+from trader.errors import ConfigError, CorruptError
+from trader.ports import Clock
+from trader.simulation.faults import FaultPlan
+from trader.simulation.gemini_server import GeminiTwin
+from trader.simulation.kraken_server.app import KrakenTwin
+from trader.simulation.market import Market, SyntheticMarket
+from trader.simulation.replay import ReplayMarket
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What makes one demo market; equal values give equal prices for ever."""
+
+    seed: int
+    pairs: int
+    epoch_us: int
+    cash: str
+    replay: str | None = None
+
+    def market(self) -> Market:
+        if self.replay is not None:
+            return ReplayMarket(Path(self.replay), start_us=self.epoch_us)
+        return SyntheticMarket(seed=self.seed, pairs=self.pairs)
+
+    def save(self, path: Path) -> None:
+        if not path.exists():
+            path.write_text(json.dumps(asdict(self)) + "\n")
+            path.chmod(0o600)
+
+    @classmethod
+    def load(cls, path: Path) -> World:
+        """Raises CorruptError when the file is not what `save` wrote."""
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise CorruptError(f"{path}: not a saved demo world ({error})") from error
+
+
+def moment(text: str) -> int:
+    """UTC microseconds of `2024-07-15` or `2024-07-15T06:00:00Z`; raises ConfigError otherwise."""
+    try:
+        parsed = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a date or time; write 2024-07-15 or 2024-07-15T06:00:00Z") from error
+    parsed = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return int(parsed.timestamp()) * 1_000_000
+
+
+def world_of(settings: Settings, *, replay: Path | None = None, start: str | None = None) -> World:
+    """The world these settings describe; a replay needs the moment it starts at."""
+    if replay is not None and start is None:
+        raise ConfigError("--replay needs --from: the first simulated moment, e.g. --from 2024-07-15")
+    return World(
+        seed=settings.market.seed, pairs=settings.market.pairs, epoch_us=moment(start or settings.market.epoch),
+        cash=f"{settings.market.starting_cash_quote:.2f}", replay=str(replay.resolve()) if replay else None,
+    )  # fmt: skip
+
+
+def kraken_twin(world: World, market: Market, clock: Clock, *, paths: Paths | None, plan: FaultPlan, key: str = API_KEY, secret: str = API_SECRET) -> KrakenTwin:
+    """The exchange of a world; with `paths` it keeps its books there and reopens them."""
+    from decimal import Decimal
+
+    return KrakenTwin(
+        market, clock, state_dir=paths.twin if paths else None, plan=plan, api_key=key, api_secret=secret, seed=world.seed,
+        tag=tag_of(world.seed), starting_cash=Decimal(world.cash),
+    )  # fmt: skip
+
+
+def gemini_twin(world: World, clock: Clock, plan: FaultPlan) -> GeminiTwin:
+    """The scripted stand-in for Gemini."""
+    return GeminiTwin(clock, seed=world.seed, plan=plan)

@@ -1,0 +1,296 @@
+"""The command `trader`: every verb prints its answer to stdout (`--json` for machines), progress and logs to stderr.
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused for safety, 4 dependency unreachable, 5 already running,
+130 interrupted. Heavy imports happen inside the verbs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trader import __version__
+from trader.config import Settings, load
+from trader.errors import ConfigError, FatalError, LeaseLostError, RetryableError, TraderError
+
+app = typer.Typer(name="trader", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="AI-confirmed trading for Kraken. `trader up --env demo` runs everything on a simulated market.")  # fmt: skip
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+StateDir = Annotated[Path | None, typer.Option("--state", help="state directory (default: state)")]
+SettingsFile = Annotated[Path | None, typer.Option("--config", help="settings file (default: trader.toml if present)")]
+
+
+class Env(StrEnum):
+    DEMO = "demo"
+    PAPER = "paper"
+    LIVE = "live"
+
+
+def say(text: str) -> None:
+    """The answer, on stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def hint(text: str) -> None:
+    """Progress and explanations, on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def settings_from(file: Path | None, **flags: Any) -> Settings:
+    """Settings with these flags on top; dotted keys are written with `__`."""
+    return load({name.replace("__", "."): value for name, value in flags.items() if value is not None}, file=file)
+
+
+def _strategy(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    mode, slash, variation = text.partition("/")
+    if not slash:
+        raise ConfigError(f"--strategy {text!r}: write MODE/VARIATION, for instance mitraillette/AGGRESSIVE or sniper/DEFAULT")
+    return {"mode": mode, "variation": variation}
+
+
+@app.command()
+def demo(
+    minutes: Annotated[int, typer.Option(min=1, help="simulated minutes, counted from the first READY pair")] = 240,
+    seed: Annotated[int, typer.Option(min=0)] = 7,
+    pairs: Annotated[int | None, typer.Option(min=1, max=500, help="pairs of the synthetic market (default 150)")] = None,
+    strategy: Annotated[str | None, typer.Option(help="MODE/VARIATION")] = None,
+    replay: Annotated[Path | None, typer.Option(help="a Parquet file of real candles instead of the synthetic market")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="first simulated moment of a replay, e.g. 2024-07-15")] = None,
+    plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,
+    state: StateDir = None,
+    speed: Annotated[str, typer.Option(help="max, or simulated seconds per second")] = "max",
+    ai: Annotated[str | None, typer.Option(help="off, shadow or veto")] = None,
+    as_json: JsonFlag = False,
+    config: SettingsFile = None,
+) -> None:
+    """One session on the simulated exchange: no key, no network, no Prefect. Exit code 1 if an invariant broke."""
+    from trader.bootstrap.demo import DemoOptions, run_demo
+
+    settings = settings_from(config, market__seed=seed, market__pairs=pairs, ai__mode=ai, **_strategy(strategy))
+    options = DemoOptions(minutes=minutes, replay=replay, start=start, plan=plan, state=state, speed=speed)
+    result = run_demo(settings, options, progress=None if as_json and not sys.stderr.isatty() else hint)
+    say(json.dumps(result, indent=2) if as_json else _table(result))
+    if broken := sorted(name for name, ok in result["invariants"].items() if not ok):
+        hint(f"broken: {', '.join(broken)}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def up(
+    env: Annotated[Env, typer.Option("--env")] = Env.DEMO,
+    speed: Annotated[float | None, typer.Option(help="simulated seconds per second after the simulated past")] = None,
+    past: Annotated[int, typer.Option(min=0, help="minutes of simulated past to play first, where there is none yet")] = 2880,
+    state: StateDir = None,
+    config: SettingsFile = None,
+) -> None:
+    """Start everything on this machine and watch over it; Ctrl-C ends all in order."""
+    from trader.bootstrap.up import run_up
+
+    settings = settings_from(config, environment=env.value, market__speed=speed, state_dir=str(state) if state else None)
+    raise typer.Exit(run_up(settings, past_minutes=past, say=say, hint=hint))
+
+
+@app.command()
+def verify(state: StateDir = None, as_json: JsonFlag = False) -> None:
+    """Check the ledger file against the exchange's own answers, with code the session does not share."""
+    from trader.bootstrap.verification import verify_state
+
+    result = verify_state(state or Path("state"))
+    say(json.dumps(result, indent=2) if as_json else _table(result))
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(state: StateDir = None, as_json: JsonFlag = False) -> None:
+    """One screen about the last stored state: equity, positions, decisions, halts."""
+    from trader.bootstrap.reading import status_of
+
+    result = status_of(state or Path("state"))
+    say(json.dumps(result, indent=2) if as_json else _table(result))
+
+
+@app.command()
+def doctor(state: StateDir = None, as_json: JsonFlag = False, config: SettingsFile = None) -> None:
+    """Check versions, settings, directories, ports, twins and Prefect; exit code 1 on a failure."""
+    from trader.bootstrap.health import examine
+
+    settings = settings_from(config, state_dir=str(state) if state else None)
+    checks = examine(settings)
+    if as_json:
+        say(json.dumps([check.as_dict() for check in checks], indent=2))
+    else:
+        for check in checks:
+            say(check.line())
+    if any(check.level == "FAIL" for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def reset(
+    state: StateDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="really delete")] = False,
+) -> None:
+    """Delete the state directory: ledger, history, the demo exchange's books, logs. Names what it deletes."""
+    from trader.maintenance.reset import contents, delete
+
+    target = state or Path("state")
+    found = contents(target)
+    if not found:
+        say(f"{target}: nothing to delete")
+        return
+    for line in found:
+        say(("deleting " if yes else "would delete ") + line)
+    if not yes:
+        hint("nothing was deleted; add --yes")
+        raise typer.Exit(3)
+    delete(target)
+
+
+@app.command()
+def twin(
+    which: Annotated[str, typer.Argument(help="kraken or gemini")] = "kraken",
+    port: Annotated[int, typer.Option()] = 8701,
+    seed: Annotated[int, typer.Option(min=0)] = 7,
+    pairs: Annotated[int, typer.Option(min=1, max=500)] = 150,
+    replay: Annotated[Path | None, typer.Option()] = None,
+    start: Annotated[str | None, typer.Option("--from")] = None,
+    plan: Annotated[Path | None, typer.Option()] = None,
+    api_key: Annotated[str | None, typer.Option()] = None,
+    api_secret: Annotated[str | None, typer.Option(help="base64")] = None,
+    state: StateDir = None,
+) -> None:
+    """Run a simulated peer alone; prints one line `ready URL` once it answers."""
+    from trader.bootstrap.twins import run_twin
+
+    settings = settings_from(None, market__seed=seed, market__pairs=pairs, state_dir=str(state) if state else None)
+    run_twin(which, settings, port=port, replay=replay, start=start, plan=plan, api_key=api_key, api_secret=api_secret,
+             keep=state is not None, say=say)  # fmt: skip
+
+
+def _control(verb: str, argument: str, state: Path | None) -> None:
+    from trader.bootstrap.reading import control
+
+    say(control(state or Path("state"), verb, argument))
+
+
+@app.command()
+def pause(state: StateDir = None) -> None:
+    """No new entries; exits and stops go on. Survives a restart."""
+    _control("pause", "", state)
+
+
+@app.command()
+def resume(state: StateDir = None) -> None:
+    """Clear the operator's halt."""
+    _control("resume", "", state)
+
+
+@app.command()
+def stop(state: StateDir = None) -> None:
+    """Kill switch: no entries, the session ends, protective stops stay on the exchange."""
+    _control("stop", "", state)
+
+
+@app.command("exit")
+def exit_position(which: Annotated[str, typer.Argument(help="pair or position id")], state: StateDir = None) -> None:
+    """Close one position at market."""
+    _control("exit", which, state)
+
+
+@app.command()
+def flatten(state: StateDir = None, yes: Annotated[bool, typer.Option("--yes")] = False) -> None:
+    """No entries, and close every position at market."""
+    if not yes:
+        hint("this closes every open position at market; add --yes")
+        raise typer.Exit(3)
+    _control("flatten", "", state)
+
+
+def _flow(module: str, *arguments: str) -> Callable[[], None]:
+    def start() -> None:
+        import subprocess
+
+        raise typer.Exit(subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode)  # noqa: S603 - our own module
+
+    return start
+
+
+@app.command()
+def ingest() -> None:
+    """Fetch what history lacks, gate it, commit it (the flow `ingest_history`, in the foreground)."""
+    _flow("flows.ingest_history")()
+
+
+@app.command()
+def trade() -> None:
+    """One trading session in the foreground (the flow `trade_intraday`)."""
+    _flow("flows.trade_intraday")()
+
+
+@app.command()
+def report() -> None:
+    """The status report as an artifact (the flow `report_status`)."""
+    _flow("flows.report_status")()
+
+
+@app.command("config")
+def config_show(config: SettingsFile = None, as_json: JsonFlag = False) -> None:
+    """The effective settings; secrets only as set or unset."""
+    settings = settings_from(config)
+    shown = settings.model_dump(mode="json") | {
+        name: "set" if getattr(settings, name) else "unset" for name in ("slack_token", "gemini_api_key")
+    }
+    say(json.dumps(shown, indent=2) if as_json else _table(shown))
+
+
+def _table(result: dict[str, Any]) -> str:
+    """Key and value per line, nested objects on one line each, within 100 columns where the values allow it."""
+    width = max((len(key) for key in result), default=0) + 2
+    return "\n".join(f"{key:<{width}}{json.dumps(value) if isinstance(value, dict | list) else value}" for key, value in result.items())
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    if version:
+        say(f"trader {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; an expected error is one sentence on stderr and an exit code, never a traceback."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ConfigError as error:
+        hint(f"trader: {error}")
+        sys.exit(2)
+    except LeaseLostError as error:
+        hint(f"trader: {error}")
+        sys.exit(5)
+    except RetryableError as error:
+        hint(f"trader: {error}")
+        sys.exit(4)
+    except (FatalError, TraderError) as error:
+        hint(f"trader: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Opening SQLite files the one right way: pragmas, one-writer transactions, schema check, errors by reaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.pool import NullPool, StaticPool
+
+from trader.data.tables import HEAD
+from trader.errors import ConfigError, CorruptError, FatalError, RetryableError, TraderError
+
+MEMORY = ":memory:"
+BUSY_MS = 5000
+PRAGMAS = (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON")
+CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+def file_of(path_or_url: str | Path) -> str:
+    """The file behind a path or a `sqlite:///` URL, or `:memory:`; ConfigError for any other database."""
+    text = str(path_or_url)
+    if "://" not in text:
+        return text
+    scheme, _, rest = text.partition("://")
+    if scheme.split("+")[0] != "sqlite":
+        raise ConfigError(f"ledger {scheme}://...: no driver for it is installed; allowed: a path or sqlite:///path")
+    return rest.removeprefix("/") or MEMORY
+
+
+def create_private(path: Path) -> None:
+    """Make an empty file readable by its owner only (0600), in a directory of the same kind (0700 where it is new)."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    path.chmod(0o600)  # SQLite gives its -wal and -shm files the mode of the database
+
+
+def writer_engine(path: str) -> Engine:
+    """Engine of a writer. Its connections are in autocommit; changes go through `writing`, which begins IMMEDIATE."""
+    if path != MEMORY:
+        create_private(Path(path))
+    url = f"sqlite+pysqlite:///{'' if path == MEMORY else Path(path).absolute()}"
+    engine = create_engine(
+        url, isolation_level="AUTOCOMMIT", poolclass=StaticPool if path == MEMORY else NullPool, connect_args={"check_same_thread": False}
+    )
+    _on_connect(engine, PRAGMAS)
+    return engine
+
+
+def reader_engine(path: str | Path) -> Engine:
+    """Engine of a reader: never creates or writes; each `with reading(connection)` is one snapshot. CorruptError without a file."""
+    file = Path(path).absolute()
+    if not file.exists():
+        raise CorruptError(f"{file}: there is no such database; it appears when a session first runs")
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+        creator=lambda: sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, check_same_thread=False),
+    )
+    _on_connect(engine, (f"busy_timeout={BUSY_MS}", "query_only=ON"))
+    return engine
+
+
+def _on_connect(engine: Engine, pragmas: tuple[str, ...]) -> None:
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").close()
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Database errors inside become errors of ours: locked is retryable, damage is CorruptError, the rest is fatal."""
+    try:
+        yield
+    except StatementError as error:
+        name = getattr(error.orig, "sqlite_errorname", "")
+        text = f"{what}: {error.orig}"
+        raise _by_name(name, text, error) from error
+    except sqlite3.Error as error:
+        raise _by_name(getattr(error, "sqlite_errorname", ""), f"{what}: {error}", error) from error
+
+
+def _by_name(name: str, text: str, error: Exception) -> TraderError:
+    if name.startswith(BUSY):
+        return RetryableError(f"{text} (another process is writing for over {BUSY_MS / 1000:g} s)")
+    if name.startswith(CORRUPT):
+        return CorruptError(f"{text}; restore the newest backup, or move the file away and let reconciliation rebuild it")
+    return FatalError(text if isinstance(error, (DBAPIError, sqlite3.Error)) else f"{text} (value refused)")
+
+
+@contextmanager
+def writing(connection: Connection, what: str = "ledger") -> Iterator[Connection]:
+    """One transaction: BEGIN IMMEDIATE, commit at the end, roll back on anything that is raised."""
+    with translated(what):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            _roll_back(connection)
+            raise
+
+
+@contextmanager
+def reading(connection: Connection, what: str = "ledger") -> Iterator[Connection]:
+    """One consistent snapshot for several statements."""
+    with translated(what):
+        connection.exec_driver_sql("BEGIN")
+        try:
+            yield connection
+        finally:
+            _roll_back(connection)
+
+
+def _roll_back(connection: Connection) -> None:
+    raw = connection.connection.dbapi_connection
+    if raw is not None and getattr(raw, "in_transaction", False):
+        connection.exec_driver_sql("ROLLBACK")
+
+
+def open_ledger(path: str) -> Connection:
+    """A writer's connection to a sound ledger of this program's schema, made or upgraded where needed.
+
+    Raises CorruptError for a damaged file, one that is no ledger, or one made by a newer program.
+    """
+    connection = writer_engine(path)
+    with translated(path):
+        opened = connection.connect()
+    try:
+        with translated(path):
+            found = opened.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            if found != "ok":
+                raise CorruptError(f"{path}: damaged ({found}); restore the newest backup, or move the file away and let reconciliation rebuild it")
+            if schema_version(opened, path) != HEAD:
+                _upgrade(opened, path)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def schema_version(connection: Connection, path: str) -> str | None:
+    """Revision of the file, None when it is empty; CorruptError when this program can't know it."""
+    names = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not names:
+        return None
+    if "alembic_version" not in names:
+        raise CorruptError(f"{path}: not a ledger of this program (no schema version in it)")
+    version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if version is None or str(version) > HEAD:
+        raise CorruptError(f"{path}: its schema is {version}, newer than {HEAD} of this program; run the program that wrote it")
+    return str(version)
+
+
+def _upgrade(connection: Connection, path: str) -> None:
+    with writing(connection, path):
+        if schema_version(connection, path) != HEAD:  # somebody else may have upgraded it while we waited for the lock
+            from trader.data.migrations.run import migrate  # imports alembic, 0.8 s
+
+            migrate(connection)
+
+
+def upgrade(path: str | Path) -> str:
+    """Bring a ledger file to this program's schema (creating it if need be); returns the revision."""
+    connection = open_ledger(file_of(path))
+    connection.close()
+    return HEAD

@@ -1,0 +1,108 @@
+"""The append-only journal: canonical lines, a chained hash, and the transaction every change of the ledger runs in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, is_dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from trader.data.engine import writing
+from trader.data.ledger_sql import JOURNAL_ADD, JOURNAL_TIP
+from trader.data.tables import journal
+from trader.domain.money import plain
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no blanks: Decimals in plain notation as strings, non-finite floats as their names.
+
+    TypeError for anything whose text could differ between runs (sets, objects).
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_encode)
+    except ValueError:
+        return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_encode)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a numpy scalar
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no canonical text for the journal")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and value - value != 0.0:
+        return repr(float(value))
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def line(seq: int, time_us: int, kind: str, type_: str, key: str | None, payload: str) -> str:
+    """A journal row as the text that is hashed and compared between runs."""
+    return f"{seq}|{time_us}|{kind}|{type_}|{key or ''}|{payload}"
+
+
+def chained(previous: str, text: str) -> str:
+    """BLAKE2b of the previous row's hash and this row's line, 32 hex digits."""
+    return hashlib.blake2b(f"{previous}\n{text}".encode(), digest_size=16).hexdigest()
+
+
+@dataclass(slots=True, kw_only=True)
+class Tx:
+    """An open write transaction on the ledger of `account`; `log` adds its journal rows."""
+
+    connection: Connection
+    account: str
+    now_us: int
+    _tip: tuple[int, str] | None = field(default=None)
+
+    def log(self, type_: str, payload: Mapping[str, Any], *, kind: str = "event", key: str | None = None, text: str | None = None) -> int:
+        """Append a journal row; returns its number. `text`: the payload where it is canonical already."""
+        seq, previous = self.tip()
+        seq += 1
+        body = canonical(payload) if text is None else text
+        digest = chained(previous, line(seq, self.now_us, kind, type_, key, body))
+        row = {"seq": seq, "time_us": self.now_us, "kind": kind, "type": type_, "key": key, "payload": body, "hash": digest}
+        self.connection.execute(JOURNAL_ADD, row)
+        self._tip = (seq, digest)
+        return seq
+
+    def tip(self) -> tuple[int, str]:
+        """Number and hash of the newest row, (0, "") in an empty journal."""
+        if self._tip is None:
+            row = self.connection.execute(JOURNAL_TIP).first()
+            self._tip = (row[0], row[1]) if row else (0, "")
+        return self._tip
+
+
+@contextmanager
+def transaction(connection: Connection, account: str, now_us: int) -> Iterator[Tx]:
+    """One change of the ledger: everything inside is committed together, or nothing is."""
+    with writing(connection):
+        yield Tx(connection=connection, account=account, now_us=now_us)
+
+
+def journal_sha256(connection: Connection) -> str:
+    """SHA-256 over all lines, each ended by a newline."""
+    digest = hashlib.sha256()
+    c = journal.c
+    for row in connection.execute(select(c.seq, c.time_us, c.kind, c.type, c.key, c.payload).order_by(c.seq)):
+        digest.update((line(row[0], row[1], row[2], row[3], row[4], row[5]) + "\n").encode())
+    return digest.hexdigest()

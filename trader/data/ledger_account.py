@@ -1,0 +1,98 @@
+"""Cash, money from outside, equity, notes and settings of the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
+
+from trader.data.journal import Tx, canonical
+from trader.data.ledger_fills import move_cash
+from trader.data.tables import beat, external_move, meta
+from trader.data.tables import cash as cash_table
+from trader.data.tables import equity as equity_table
+from trader.domain.money import plain
+from trader.errors import FatalError
+from trader.ports import EquityRow
+
+OPENING = "opening"
+BEAT = "beat"
+
+
+def cash(connection: Connection, account: str) -> dict[str, Decimal]:
+    """What is held outside positions: quote money, and coins that no position of ours holds."""
+    query = select(cash_table.c.asset, cash_table.c.quantity).where(cash_table.c.account == account).order_by(cash_table.c.asset)
+    return {row.asset: row.quantity for row in connection.execute(query)}
+
+
+def set_opening_cash(tx: Tx, amounts: Mapping[str, Decimal]) -> None:
+    """Book the first balances; FatalError when the ledger has any cash already."""
+    if tx.connection.execute(select(cash_table.c.asset).where(cash_table.c.account == tx.account).limit(1)).first() is not None:
+        raise FatalError(f"the opening cash of {tx.account!r} is set already; money from outside is an external move")
+    for asset in sorted(amounts):
+        _move(tx, asset, amounts[asset], OPENING)
+
+
+def external_move_of(tx: Tx, asset: str, amount: Decimal, kind: str) -> None:
+    """Money or coins that came or went without an order of ours; the same content twice is one move."""
+    if kind == OPENING:
+        raise FatalError(f"kind {OPENING!r} is for the first start; allowed: deposit, withdrawal, or another word of the exchange")
+    _move(tx, asset, amount, kind)
+
+
+def _move(tx: Tx, asset: str, amount: Decimal, kind: str) -> None:
+    content = "\x1f".join((tx.account, asset, plain(amount), kind, str(tx.now_us)))
+    move_id = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+    row = {"move_id": move_id, "asset": asset, "amount": amount, "kind": kind}
+    new = tx.connection.execute(
+        insert(external_move)
+        .values(**row, account=tx.account, seq=tx.tip()[0] + 1, time_us=tx.now_us)
+        .on_conflict_do_nothing()
+        .returning(external_move.c.move_id)
+    ).first()
+    if new is not None:
+        tx.log("external_move", row, key=f"move:{move_id}")
+        move_cash(tx, asset, amount)
+
+
+def record_equity(tx: Tx, row: EquityRow) -> None:
+    """One point of the equity curve; a second one for the same instant replaces it."""
+    values = {"cash": row.cash, "marked": row.marked, "equity": row.equity, "realised": row.realised, "fees": row.fees, "drawdown": row.drawdown}
+    tx.log("equity", {"time_us": row.time_us, **values})
+    tx.connection.execute(insert(equity_table).values(time_us=row.time_us, **values).on_conflict_do_update(index_elements=["time_us"], set_=values))
+
+
+def equity(connection: Connection, since_us: int) -> list[EquityRow]:
+    """The equity curve from `since_us`, oldest first."""
+    query = select(equity_table).where(equity_table.c.time_us >= since_us).order_by(equity_table.c.time_us)
+    return [
+        EquityRow(time_us=r.time_us, cash=r.cash, marked=r.marked, equity=r.equity, realised=r.realised, fees=r.fees, drawdown=r.drawdown)
+        for r in connection.execute(query)
+    ]
+
+
+def note(tx: Tx, kind: str, payload: Mapping[str, Any]) -> None:
+    """A journal row of its own; a `beat` also goes to the small table of beats (`lag_s` of its payload, else 0)."""
+    seq = tx.log(kind, payload)
+    if kind == BEAT:
+        tx.connection.execute(insert(beat).values(seq=seq, time_us=tx.now_us, lag_s=float(payload.get("lag_s", 0.0))))
+
+
+def get_meta(connection: Connection, name: str) -> str | None:
+    """A setting of the ledger itself."""
+    value = connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar()
+    return None if value is None else str(value)
+
+
+def set_meta(connection: Connection, name: str, value: str) -> None:
+    """Not journalled: watermarks and the like can be rebuilt."""
+    connection.execute(insert(meta).values(name=name, value=value).on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """Short content hash of a row, for the journal."""
+    return hashlib.blake2b(canonical(values).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,111 @@
+"""Halts and a person's controls. Other processes write these two tables, in short transactions, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from trader.data.engine import file_of, open_ledger
+from trader.data.journal import Tx, transaction
+from trader.data.tables import control as control_table
+from trader.data.tables import halt as halt_table
+from trader.data.tables import lease as lease_table
+from trader.errors import FatalError, RejectedError
+from trader.ports import Control, Halt
+
+REDUCING, HALTED = "REDUCING", "HALTED"
+OPERATOR = "operator"
+VERBS = ("pause", "resume", "stop", "flatten", "exit")
+HALTING = {"pause": REDUCING, "stop": HALTED, "flatten": HALTED}
+ANSWERS = ("DONE", "REFUSED", "EXPIRED")
+
+
+def halts(connection: Connection) -> list[Halt]:
+    """Everything that stops entries now, by cause."""
+    query = select(halt_table).order_by(halt_table.c.cause)
+    return [Halt(cause=r.cause, level=r.level, since_us=r.since_us, reason=r.reason, who=r.who) for r in connection.execute(query)]
+
+
+def set_halt(tx: Tx, halt: Halt) -> None:
+    """Add a cause; one that is on already only ever rises from REDUCING to HALTED, and keeps its first time."""
+    if halt.level not in (REDUCING, HALTED):
+        raise FatalError(f"halt {halt.cause!r}: level {halt.level!r} is unknown; allowed: {REDUCING}, {HALTED}")
+    before = tx.connection.execute(select(halt_table.c.level).where(halt_table.c.cause == halt.cause)).scalar()
+    if before == halt.level or before == HALTED:
+        return
+    values = {"level": halt.level, "since_us": halt.since_us, "reason": halt.reason, "who": halt.who}
+    tx.log("halt.set", {"cause": halt.cause, **values})
+    rising = {name: value for name, value in values.items() if name != "since_us"}
+    tx.connection.execute(insert(halt_table).values(cause=halt.cause, **values).on_conflict_do_update(index_elements=["cause"], set_=rising))
+
+
+def clear_halt(tx: Tx, cause: str, who: str, reason: str) -> None:
+    """Remove a cause; does nothing where it is not on."""
+    gone = tx.connection.execute(delete(halt_table).where(halt_table.c.cause == cause).returning(halt_table.c.level)).first()
+    if gone is not None:
+        tx.log("halt.cleared", {"cause": cause, "level": gone.level, "who": who, "reason": reason})
+
+
+def pending(connection: Connection) -> list[Control]:
+    """Controls nobody answered yet, oldest first."""
+    query = select(control_table).where(control_table.c.state == "PENDING").order_by(control_table.c.seq)
+    return [
+        Control(control_id=r.control_id, verb=r.verb, argument=r.argument, who=r.who, created_us=r.created_us, state=r.state, answer=r.answer)
+        for r in connection.execute(query)
+    ]
+
+
+def answer(tx: Tx, control_id: str, state: str, text: str) -> None:
+    """Write the session's answer; a second answer changes nothing."""
+    if state not in ANSWERS:
+        raise FatalError(f"control {control_id}: answer state {state!r} is unknown; allowed: {', '.join(ANSWERS)}")
+    row = tx.connection.execute(select(control_table).where(control_table.c.control_id == control_id)).first()
+    if row is None:
+        raise FatalError(f"no control {control_id!r} in the ledger")
+    if row.state != "PENDING":
+        return
+    tx.log("control.answered", {"control_id": control_id, "verb": row.verb, "state": state, "answer": text})
+    tx.connection.execute(
+        update(control_table).where(control_table.c.control_id == control_id).values(state=state, answer=text, answered_us=tx.now_us)
+    )
+
+
+def submit(tx: Tx, verb: str, argument: str, who: str, reason: str, key: str) -> Control:
+    """Insert a control and, where the verb stops something, its halt. `key` makes a repeated request the same control."""
+    if verb not in VERBS:
+        raise RejectedError(f"control verb {verb!r} is unknown; allowed: {', '.join(VERBS)}")
+    if not who:
+        raise RejectedError("a control needs the name of the person who gives it")
+    content = "\x1f".join((verb, argument, who, key or str(tx.now_us)))
+    control_id = "c" + hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+    known = tx.connection.execute(select(control_table).where(control_table.c.control_id == control_id)).first()
+    if known is not None:
+        return Control(
+            control_id=control_id, verb=verb, argument=argument, who=who, created_us=known.created_us, state=known.state, answer=known.answer
+        )
+    body = {"control_id": control_id, "verb": verb, "argument": argument, "who": who, "reason": reason}
+    seq = tx.log("control.submitted", body, kind="command", key=f"control:{control_id}")
+    tx.connection.execute(insert(control_table).values(**body, seq=seq, created_us=tx.now_us, state="PENDING", answer="", answered_us=None))
+    if verb in HALTING:
+        set_halt(tx, Halt(cause=OPERATOR, level=HALTING[verb], since_us=tx.now_us, reason=reason or f"{verb} by {who}", who=who))
+    return Control(control_id=control_id, verb=verb, argument=argument, who=who, created_us=tx.now_us)
+
+
+def submit_control(path: str | Path, verb: str, argument: str, who: str, now_us: int, *, reason: str = "", key: str = "") -> Control:
+    """Give the session of this ledger a control, from any process; a halt binds its very next order.
+
+    Raises RejectedError for an unknown verb, CorruptError where there is no sound ledger, RetryableError when it is locked.
+    """
+    file = file_of(path)
+    if not Path(file).exists():
+        raise RejectedError(f"{file}: no ledger there, so no session to control")
+    connection = open_ledger(file)
+    try:
+        account = connection.execute(select(lease_table.c.account)).scalar() or ""
+        with transaction(connection, account, now_us) as tx:
+            return submit(tx, verb, argument, who, reason, key)
+    finally:
+        connection.close()

@@ -1,0 +1,136 @@
+"""Fills: inserted once by trade id, in one transaction with the position, the order and the cash they change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row
+
+from trader.data import ledger_sql as sql
+from trader.data.journal import Tx
+from trader.data.ledger_rows import sums, to_fill, to_intent, to_position, trade
+from trader.domain.account import Position, PositionState
+from trader.domain.money import ZERO, add, divide, sub
+from trader.domain.orders import Fill, Intent, Leg, Side
+from trader.errors import FatalError
+
+PRICE_STEP = Decimal("1e-10")  # of an average over several prices; a single price is kept as it is
+
+
+@dataclass(slots=True, kw_only=True)
+class _Batch:
+    """What one order's new fills of a transaction came to."""
+
+    intent: Intent
+    position: Position
+    fills: list[Fill]
+    claimed: bool = False
+
+
+def quote_of(pair: str) -> str:
+    """Asset a spot pair is paid in; FatalError for anything that is not BASE/QUOTE."""
+    base, _, quote = pair.partition("/")
+    if not base or not quote or ":" in quote:
+        raise FatalError(f"pair {pair!r} is not a spot pair BASE/QUOTE: the ledger can't book its cash")
+    return quote
+
+
+def average(fills: Sequence[Fill]) -> Decimal:
+    """Price of several fills: theirs where it is one, else cost over quantity to ten places."""
+    if all(fill.price == fills[0].price for fill in fills):
+        return fills[0].price
+    return divide(add(*(fill.cost for fill in fills)), add(*(fill.quantity for fill in fills)), PRICE_STEP)
+
+
+def apply_fills(tx: Tx, fills: Sequence[Fill], source: str) -> list[tuple[Fill, Intent | None]]:
+    """Book the fills that are new; returns them with their intent after the fill (None: EXTERNAL, nothing else changed)."""
+    news: list[tuple[Fill, Intent | None]] = []
+    batches: dict[str, _Batch] = {}
+    for fill in fills:
+        row = tx.connection.execute(sql.INTENT_BY_TXID, {"at_txid": fill.txid, "at_account": tx.account}).first()
+        if _insert(tx, fill, row, source):
+            news.append((fill, None if row is None else _effect(tx, fill, row, batches)))
+    for batch in batches.values():
+        _log_order(tx, batch)
+    return news
+
+
+def _insert(tx: Tx, fill: Fill, order: Row[Any] | None, source: str) -> bool:
+    """Insert a fill unless its trade id is known; its journal row carries every value of it."""
+    told = {**trade(fill), "source": source, "fee_asset": quote_of(fill.pair), **_owner(order)}
+    new = tx.connection.execute(sql.FILL_ADD, {**told, "account": tx.account, "seq": tx.tip()[0] + 1}).first()
+    if new is not None:
+        tx.log("fill.external" if order is None else "fill", told, key=f"fill:{fill.trade_id}")
+    return new is not None
+
+
+def _owner(order: Row[Any] | None) -> dict[str, Any]:
+    if order is None:
+        return {"cl_ord_id": None, "position_id": None, "reason": ""}
+    return {"cl_ord_id": order.cl_ord_id, "position_id": order.position_id, "reason": order.reason}
+
+
+def _effect(tx: Tx, fill: Fill, order: Row[Any], batches: dict[str, _Batch]) -> Intent:
+    """Move position, order and cash by one fill of ours."""
+    row = tx.connection.execute(sql.POSITION_BY_ID, {"at_id": order.position_id, "at_account": tx.account}).first()
+    if row is None:
+        raise FatalError(f"fill {fill.trade_id}: order {order.cl_ord_id} names position {order.position_id!r}, which is not in the ledger")
+    try:
+        after = to_position(row).apply(fill)
+    except ValueError as error:
+        raise FatalError(f"fill {fill.trade_id} of order {order.cl_ord_id} does not fit its position: {error}") from error
+    if after.state is PositionState.OPEN and after.closed_us is not None:
+        after = replace(after, closed_us=None)  # a late entry fill reopens what had been closed as empty
+    tx.connection.execute(sql.POSITION_SET, {"at_id": after.position_id, **sums(after)})
+    filled = add(order.filled, fill.quantity)
+    tx.connection.execute(sql.INTENT_SET, {"at_id": order.cl_ord_id, "filled": filled})
+    paid = add(fill.cost, fill.fee)
+    move_cash(tx, quote_of(fill.pair), sub(ZERO, paid) if fill.side is Side.BUY else sub(fill.cost, fill.fee))
+    intent = replace(to_intent(order), filled=filled)
+    batch = batches.setdefault(order.cl_ord_id, _Batch(intent=intent, position=after, fills=[]))
+    batch.intent, batch.position = intent, after
+    batch.fills.append(fill)
+    return intent
+
+
+def _log_order(tx: Tx, batch: _Batch) -> None:
+    """One row per order and transaction for those who tell people: totals of the new fills, and the position after them."""
+    intent, fills = batch.intent, batch.fills
+    quantity = add(*(f.quantity for f in fills))
+    tx.log(
+        "order.filled",
+        {
+            "cl_ord_id": intent.cl_ord_id, "leg": intent.leg, "pair": intent.pair, "side": intent.side, "reason": intent.reason,
+            "position_id": intent.position_id, "quantity": quantity, "cost": add(*(f.cost for f in fills)),
+            "fee": add(*(f.fee for f in fills)), "price": average(fills), "time_us": max(f.time_us for f in fills),
+            "claimed": batch.claimed, "first": intent.leg is Leg.ENTRY and intent.filled == quantity, "position": sums(batch.position),
+        },
+    )  # fmt: skip
+
+
+def claim(tx: Tx, txid: str) -> None:
+    """Give fills that were recorded as EXTERNAL to the order that `txid` turned out to be, with all their effects."""
+    where = {"at_txid": txid, "at_account": tx.account}
+    stray = tx.connection.execute(sql.STRAY_FILLS, where).all()
+    batches: dict[str, _Batch] = {}
+    for row in stray:
+        order = tx.connection.execute(sql.INTENT_BY_TXID, where).one()
+        tx.connection.execute(sql.FILL_SET, {"at_account": tx.account, "at_trade": row.trade_id, **_owner(order)})
+        tx.log("fill.claimed", {"trade_id": row.trade_id, **_owner(order)}, key=f"claim:{row.trade_id}")
+        _effect(tx, to_fill(row), order, batches)
+    for batch in batches.values():
+        batch.claimed = True
+        _log_order(tx, batch)
+
+
+def move_cash(tx: Tx, asset: str, amount: Decimal) -> None:
+    """Add `amount` to the cash of an asset; the caller logs why."""
+    where = {"at_account": tx.account, "at_asset": asset}
+    before = tx.connection.execute(sql.CASH_OF, where).scalar()
+    if before is None:
+        tx.connection.execute(sql.CASH_ADD, {"account": tx.account, "asset": asset, "quantity": amount})
+    else:
+        tx.connection.execute(sql.CASH_SET, {**where, "quantity": add(before, amount)})

@@ -1,0 +1,150 @@
+"""Positions, the state of their exits, and the trades that follow from fills."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from trader.data import ledger_sql as sql
+from trader.data.journal import Tx, canonical
+from trader.data.ledger_fills import average
+from trader.data.ledger_rows import to_fill, to_position
+from trader.data.tables import fill as fill_table
+from trader.data.tables import intent as intent_table
+from trader.data.tables import position as table
+from trader.domain.account import Position, PositionState
+from trader.domain.market import Timeframe
+from trader.domain.messages import TradeLeg
+from trader.domain.money import ZERO, add, divide, mul, sub
+from trader.domain.orders import Fill, Leg
+from trader.errors import FatalError
+
+SHARE_STEP = Decimal("1e-8")  # a leg's share of entry cost and fee; the last leg takes what is left, so sums are exact
+
+
+def positions(connection: Connection, account: str, open_only: bool) -> list[Position]:
+    """Positions in the order they were opened."""
+    query = sql.OPEN_POSITIONS if open_only else sql.POSITIONS
+    return [to_position(row) for row in connection.execute(query, {"at_account": account})]
+
+
+def _one(tx: Tx, position_id: str) -> Row[Any]:
+    row = tx.connection.execute(sql.POSITION_BY_ID, {"at_id": position_id, "at_account": tx.account}).first()
+    if row is None:
+        raise FatalError(f"no position {position_id!r} in the ledger")
+    return row
+
+
+def drop_opening(tx: Tx, position_id: str) -> None:
+    """Close an OPENING position; a closed empty one stays as it is, one with fills is FatalError."""
+    row = _one(tx, position_id)
+    if row.entry_quantity != ZERO:
+        raise FatalError(f"position {position_id} holds fills of {row.entry_quantity} and can't be dropped as empty")
+    if row.state == PositionState.CLOSED.value:
+        return
+    tx.log("position.dropped", {"position_id": position_id, "pair": row.pair})
+    tx.connection.execute(sql.POSITION_SET, {"at_id": position_id, "state": PositionState.CLOSED, "closed_us": tx.now_us})
+
+
+def mark_dust(tx: Tx, position_id: str) -> None:
+    """An OPEN position that is too small to sell leaves its slot."""
+    row = _one(tx, position_id)
+    if row.state == PositionState.DUST.value:
+        return
+    if row.state != PositionState.OPEN.value:
+        raise FatalError(f"position {position_id} is {row.state}; only an OPEN one can be dust")
+    tx.log("position.dust", {"position_id": position_id, "pair": row.pair, "quantity": row.quantity})
+    tx.connection.execute(sql.POSITION_SET, {"at_id": position_id, "state": PositionState.DUST})
+
+
+def save_exit_state(tx: Tx, position_id: str, state: Mapping[str, Any]) -> None:
+    """The exit rules' state of a position; nothing is written where it is unchanged."""
+    text = canonical(state)
+    if _one(tx, position_id).exit_state_json == text:
+        return
+    tx.log("exit_state", {"position_id": position_id, "state": state})
+    tx.connection.execute(sql.POSITION_SET, {"at_id": position_id, "exit_state_json": text})
+
+
+def exit_states(connection: Connection, account: str) -> dict[str, Mapping[str, Any]]:
+    """Saved states of the positions that are not closed."""
+    query = (
+        select(table.c.position_id, table.c.exit_state_json)
+        .where(table.c.account == account, table.c.state != PositionState.CLOSED.value, table.c.exit_state_json.is_not(None))
+        .order_by(table.c.seq)
+    )
+    return {row.position_id: json.loads(row.exit_state_json) for row in connection.execute(query)}
+
+
+def last_exits(connection: Connection, account: str) -> dict[str, tuple[int, str]]:
+    """Per pair, time and reason of its newest exit fill."""
+    query = (
+        select(fill_table.c.pair, fill_table.c.time_us, fill_table.c.reason)
+        .join(intent_table, intent_table.c.cl_ord_id == fill_table.c.cl_ord_id)
+        .where(fill_table.c.account == account, intent_table.c.leg != Leg.ENTRY.value)
+        .order_by(fill_table.c.time_us, fill_table.c.seq)
+    )
+    return {row.pair: (row.time_us, row.reason) for row in connection.execute(query)}
+
+
+# --- trades -------------------------------------------------------------------------------------------------------------
+def trade_legs(connection: Connection, account: str, since_us: int) -> list[TradeLeg]:
+    """One row per exit order with fills whose last fill is at or after `since_us`, oldest first."""
+    recent = select(fill_table.c.position_id).where(fill_table.c.account == account, fill_table.c.time_us >= since_us)
+    query = (
+        select(fill_table, intent_table.c.leg)
+        .join(intent_table, intent_table.c.cl_ord_id == fill_table.c.cl_ord_id)
+        .where(fill_table.c.account == account)
+        .order_by(fill_table.c.seq)
+    )
+    held = select(table).where(table.c.account == account)
+    if since_us > 0:
+        query, held = query.where(fill_table.c.position_id.in_(recent)), held.where(table.c.position_id.in_(recent))
+    by_position: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(query):
+        by_position.setdefault(row.position_id, []).append(row)
+    legs: list[tuple[int, int, TradeLeg]] = []
+    for row in connection.execute(held):
+        if row.position_id in by_position:
+            legs.extend(_legs(to_position(row), by_position[row.position_id]))
+    return [leg for last_us, _, leg in sorted(legs, key=lambda item: item[:2]) if last_us >= since_us]
+
+
+def _legs(position: Position, rows: Sequence[Row[Any]]) -> list[tuple[int, int, TradeLeg]]:
+    """(time of the last fill, its number, leg) for every exit order of one position."""
+    entries = [to_fill(row) for row in rows if row.leg == Leg.ENTRY.value]
+    orders: dict[str, list[Row[Any]]] = {}
+    for row in rows:
+        if row.leg != Leg.ENTRY.value:
+            orders.setdefault(row.cl_ord_id, []).append(row)
+    ordered = sorted(orders.values(), key=lambda group: group[-1].seq)
+    cost_left, fee_left = position.entry_cost, position.entry_fee
+    result = []
+    for index, group in enumerate(ordered):
+        fills = [to_fill(row) for row in group]
+        quantity = add(*(fill.quantity for fill in fills))
+        last = index == len(ordered) - 1 and position.state is PositionState.CLOSED
+        cost = cost_left if last else _share(position.entry_cost, quantity, position.entry_quantity)
+        entry_fee = fee_left if last else _share(position.entry_fee, quantity, position.entry_quantity)
+        cost_left, fee_left = sub(cost_left, cost), sub(fee_left, entry_fee)
+        result.append((group[-1].time_us, group[-1].seq, _leg(position, entries, fills, cost, entry_fee, group[-1].reason)))
+    return result
+
+
+def _share(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    return divide(mul(total, part), whole, SHARE_STEP)
+
+
+def _leg(position: Position, entries: Sequence[Fill], exits: Sequence[Fill], cost: Decimal, entry_fee: Decimal, reason: str) -> TradeLeg:
+    fee = add(entry_fee, *(fill.fee for fill in exits))
+    proceeds = add(*(fill.cost for fill in exits))
+    gross = sub(proceeds, cost) if position.side.sign > 0 else sub(cost, proceeds)
+    return TradeLeg(
+        position_id=position.position_id, pair=position.pair, side=position.side, entry_us=Timeframe.M15.floor(position.opened_us),
+        exit_us=Timeframe.M15.floor(exits[-1].time_us), entry_price=average(entries), exit_price=average(exits),
+        quantity=add(*(fill.quantity for fill in exits)), fee=fee, net=sub(gross, fee), reason=reason,
+    )  # fmt: skip

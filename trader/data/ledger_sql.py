@@ -1,0 +1,63 @@
+"""Statements of the hot path, built once: building one costs more than running it. Parameters named `at_*` are conditions."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from trader.data.tables import cash, fill, halt, intent, journal, lease, position
+from trader.domain.orders import ExchangeStatus, Outcome
+
+LIVE_STATUS = tuple(status.value for status in ExchangeStatus if status.live)
+LIVE = or_(
+    intent.c.outcome == Outcome.SENT.value,
+    (intent.c.outcome == Outcome.ACKED.value) & or_(intent.c.status.is_(None), intent.c.status.in_(LIVE_STATUS)),
+)
+
+JOURNAL_TIP = select(journal.c.seq, journal.c.hash).order_by(journal.c.seq.desc()).limit(1)
+JOURNAL_ADD = insert(journal)
+
+LEASE_OF = select(lease).where(lease.c.account == bindparam("at_account"))
+LEASE_SET = update(lease).where(lease.c.account == bindparam("at_account"))
+HALTS = select(halt).order_by(halt.c.cause)
+
+INTENT_ADD = insert(intent)
+INTENT_SET = update(intent).where(intent.c.cl_ord_id == bindparam("at_id"))
+INTENT_BY_ID = select(intent).where(intent.c.cl_ord_id == bindparam("at_id"))
+INTENT_BY_TXID = select(intent).where(intent.c.txid == bindparam("at_txid"), intent.c.account == bindparam("at_account"))
+INTENT_SAME = select(intent.c.cl_ord_id, intent.c.outcome).where(
+    or_(
+        intent.c.cl_ord_id == bindparam("at_id"),
+        (intent.c.account == bindparam("at_account"))
+        & (intent.c.key == bindparam("at_key"))
+        & (intent.c.leg == bindparam("at_leg"))
+        & (intent.c.attempt == bindparam("at_attempt")),
+    )
+)
+_ALL = select(intent).where(intent.c.account == bindparam("at_account")).order_by(intent.c.seq)
+_OF = intent.c.position_id == bindparam("at_position")
+INTENTS = {
+    (False, False): _ALL,
+    (True, False): _ALL.where(LIVE),
+    (False, True): _ALL.where(_OF),
+    (True, True): _ALL.where(_OF, LIVE),
+}
+PROMISED = select(intent.c.quantity, intent.c.filled).where(_OF, intent.c.leg != "entry", LIVE)
+
+POSITION_ADD = insert(position)
+POSITION_SET = update(position).where(position.c.position_id == bindparam("at_id"))
+POSITION_BY_ID = select(position).where(position.c.position_id == bindparam("at_id"), position.c.account == bindparam("at_account"))
+POSITIONS = select(position).where(position.c.account == bindparam("at_account")).order_by(position.c.seq)
+OPEN_POSITIONS = POSITIONS.where(position.c.state.in_(("OPENING", "OPEN", "DUST")))
+
+FILL_ADD = insert(fill).on_conflict_do_nothing().returning(fill.c.trade_id)
+FILL_SET = update(fill).where(fill.c.account == bindparam("at_account"), fill.c.trade_id == bindparam("at_trade"))
+STRAY_FILLS = (
+    select(fill)
+    .where(fill.c.account == bindparam("at_account"), fill.c.txid == bindparam("at_txid"), fill.c.cl_ord_id.is_(None))
+    .order_by(fill.c.seq)
+)
+
+CASH_OF = select(cash.c.quantity).where(cash.c.account == bindparam("at_account"), cash.c.asset == bindparam("at_asset"))
+CASH_ADD = insert(cash)
+CASH_SET = update(cash).where(cash.c.account == bindparam("at_account"), cash.c.asset == bindparam("at_asset"))

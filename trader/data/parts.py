@@ -1,0 +1,234 @@
+"""Immutable Parquet parts: the candle schema, merging two frames, writing a file once and durably, reading it back.
+
+A part is written under a name that is used once, synced (file, then directory) and never touched again; which files
+count is said by the catalog alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from trader.domain.market import Candle, Timeframe
+from trader.errors import CorruptError
+from trader.ports import Columns
+
+TIME: Final = pl.Datetime("us", "UTC")
+SCHEMA: Final[dict[str, pl.DataType]] = {
+    "pair": pl.String(),
+    "time": TIME,
+    "open": pl.Float64(),
+    "high": pl.Float64(),
+    "low": pl.Float64(),
+    "close": pl.Float64(),
+    "volume": pl.Float64(),
+    "vwap": pl.Float64(),
+    "count": pl.Int32(),
+    "filled": pl.Boolean(),
+    "source": pl.UInt8(),
+}
+COLUMNS: Final = tuple(SCHEMA)
+VALUES: Final = ("open", "high", "low", "close", "volume", "vwap", "count", "filled")
+SCHEMA_VERSION: Final = 1
+KEY: Final = ("pair", "time")
+
+
+class Source(IntEnum):
+    """Where a candle came from; for one key the higher rank wins. STREAM rows are provisional."""
+
+    STREAM = 1
+    REST = 2
+    TRADES = 3
+    ARCHIVE = 4
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+    @property
+    def omits_empty(self) -> bool:
+        """Whether this source leaves out candles without trades, so that holes in what it served are filled."""
+        return self in (Source.TRADES, Source.ARCHIVE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A part on disk: file name inside the parts folder, rows, SHA-256 of the bytes."""
+
+    name: str
+    rows: int
+    sha256: str
+
+
+def empty() -> pl.DataFrame:
+    """A frame of no candles with the stored schema."""
+    return pl.DataFrame(schema=SCHEMA)
+
+
+def frame_of(candles: Iterable[Candle], source: Source) -> pl.DataFrame:
+    """Candles as rows in the order given, nothing judged and nothing filled."""
+    rows = list(candles)
+    return pl.DataFrame(
+        {
+            "pair": [c.pair for c in rows],
+            "time": pl.Series([c.time_us for c in rows], dtype=pl.Int64).cast(TIME),
+            "open": [c.open for c in rows],
+            "high": [c.high for c in rows],
+            "low": [c.low for c in rows],
+            "close": [c.close for c in rows],
+            "volume": [c.volume for c in rows],
+            "vwap": [c.vwap for c in rows],
+            "count": [c.count for c in rows],
+            "filled": [c.filled for c in rows],
+            "source": np.full(len(rows), int(source), np.uint8),
+        },
+        schema=SCHEMA,
+    )
+
+
+def columns_of(frame: pl.DataFrame) -> Columns:
+    """Rows of one pair, ascending, as aligned numpy columns."""
+    one = frame.rechunk()
+    return Columns(
+        time=one["time"].to_physical().to_numpy(),
+        open=one["open"].to_numpy(),
+        high=one["high"].to_numpy(),
+        low=one["low"].to_numpy(),
+        close=one["close"].to_numpy(),
+        volume=one["volume"].to_numpy(),
+        filled=one["filled"].to_numpy(),
+    )
+
+
+def mark_filled(frame: pl.DataFrame) -> pl.DataFrame:
+    """Zero-volume rows without trades count as filled, however the source words them."""
+    return frame.with_columns(filled=pl.col("filled") | ((pl.col("volume") == 0) & (pl.col("count") == 0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """The result of an upsert into a part: all rows sorted by key, and the values that lost against the kept ones."""
+
+    frame: pl.DataFrame
+    lost: pl.DataFrame  # pair, time, kept_* and other_* of every key whose values differ
+
+
+def merge(old: pl.DataFrame, new: pl.DataFrame) -> Merge:
+    """Rows of both, one per (pair, time): the higher-ranked source, at equal rank the newer batch (`new`)."""
+    both = pl.concat([old.with_columns(batch=pl.lit(0, pl.UInt8)), new.with_columns(batch=pl.lit(1, pl.UInt8))])
+    both = both.sort(*KEY, "source", "batch", maintain_order=True)
+    kept = both.unique(KEY, keep="last", maintain_order=True).drop("batch")
+    if len(kept) == len(both):
+        return Merge(frame=kept, lost=empty().select(KEY))
+    differ = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c}_other")) for c in VALUES)
+    losers = both.join(kept, on=[*KEY], how="inner", suffix="_kept", maintain_order="left")
+    losers = losers.rename({c: f"{c}_other" for c in (*VALUES, "source")}).rename({f"{c}_kept": c for c in (*VALUES, "source")})
+    return Merge(frame=refill(kept), lost=losers.filter(differ))
+
+
+def refill(frame: pl.DataFrame) -> pl.DataFrame:
+    """Filled rows carry the close of the last real row before them (per pair, sorted): a late real row reaches them."""
+    if not frame["filled"].any():
+        return frame
+    real = pl.when(~pl.col("filled")).then("close").forward_fill().over("pair")
+    return frame.with_columns(
+        pl.when(pl.col("filled") & real.is_not_null()).then(real).otherwise(c).alias(c) for c in ("open", "high", "low", "close")
+    )
+
+
+def fill(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
+    """Rows of covered ranges on a regular grid: times without trades between a pair's first and last row are added.
+
+    Added rows: o = h = l = c = previous close, volume 0, count 0, `filled`. Use only where the source omits them.
+    """
+    if frame.is_empty():
+        return frame
+    grid = (
+        frame.group_by("pair", maintain_order=True)
+        .agg(pl.datetime_ranges(pl.col("time").min(), pl.col("time").max(), f"{timeframe.minutes}m").first().alias("time"))
+        .explode("time", empty_as_null=True, keep_nulls=True)
+        .with_columns(pl.col("time").cast(TIME))
+    )
+    close = pl.col("close").forward_fill().over("pair")
+    source = pl.col("source").forward_fill().over("pair")
+    return (
+        grid.join(frame, on=[*KEY], how="left", maintain_order="left")
+        .with_columns(close=close, source=source, filled=pl.col("filled").fill_null(True))
+        .with_columns(pl.col(c).fill_null(pl.col("close")) for c in ("open", "high", "low"))
+        .with_columns(pl.col("volume", "vwap").fill_null(0.0), pl.col("count").fill_null(0))
+        .select(COLUMNS)
+    )
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+def part_id(*, market: str, timeframe: str, start_us: int, sequence: int, sha256: str, salt: int) -> str:
+    """32 hex digits, the same for the same history of commits; `sequence` grows with each commit, so no name returns."""
+    text = f"{market}|{timeframe}|{start_us}|{sequence}|{sha256}|{salt}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def encode(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", statistics=True)
+    return buffer.getvalue()
+
+
+def write(folder: Path, frame: pl.DataFrame, *, market: str, timeframe: str, start_us: int, sequence: int) -> Written:
+    """Write the frame to a new file in `folder` and sync both; a name left behind by a killed writer is passed over."""
+    data = encode(frame)
+    digest = hashlib.sha256(data).hexdigest()
+    salt = 0
+    while True:
+        identity = part_id(market=market, timeframe=timeframe, start_us=start_us, sequence=sequence, sha256=digest, salt=salt)
+        name = f"{identity}.parquet"
+        try:
+            file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            break
+        except FileExistsError:
+            salt += 1
+    with os.fdopen(file, "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    sync_directory(folder)
+    return Written(name=name, rows=len(frame), sha256=digest)
+
+
+def sync_directory(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The rows of a part. Raises CorruptError naming the file when it is missing, unreadable or not of our schema."""
+    try:
+        frame = pl.read_parquet(path, columns=list(columns) if columns else None, glob=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # Polars' panic is a BaseException
+        raise CorruptError(f"{path}: not a readable part ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+    wanted = {name: SCHEMA[name] for name in (columns or COLUMNS)}
+    if dict(frame.schema) != wanted:
+        raise CorruptError(f"{path}: columns {dict(frame.schema)} instead of {wanted}")
+    return frame
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Raise CorruptError when the bytes of a part are not those that were written."""
+    try:
+        seen = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CorruptError(f"{path}: cannot be read ({error})") from error
+    if seen != sha256:
+        raise CorruptError(f"{path}: SHA-256 {seen[:12]}..., catalogued {sha256[:12]}...")

@@ -1,0 +1,132 @@
+"""Longer candles from shorter ones: numpy for one pair, Polars for frames, DuckDB for files; all three give equal rows.
+
+A bucket leaves only when every shorter candle of it is there (so it is closed, since only closed candles are stored).
+Open = first, high = max, low = min, close = last, volume and count = sums in time order, vwap weighted by volume,
+filled = all. Source: DATA.md section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from trader.data.parts import SCHEMA, TIME
+from trader.domain.market import Timeframe
+from trader.ports import Columns
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+SHORTER: Final = {
+    Timeframe.M1: (),
+    Timeframe.M5: (Timeframe.M1,),
+    Timeframe.M15: (Timeframe.M5, Timeframe.M1),
+    Timeframe.H1: (Timeframe.M15, Timeframe.M5, Timeframe.M1),
+    Timeframe.H4: (Timeframe.H1, Timeframe.M15, Timeframe.M5, Timeframe.M1),
+    Timeframe.D1: (Timeframe.H4, Timeframe.H1, Timeframe.M15, Timeframe.M5, Timeframe.M1),
+}  # stored timeframes a longer one may be built from; where two cover the same time, the later in the list is used
+
+
+def resample(columns: Columns, from_tf: Timeframe, to_tf: Timeframe) -> Columns:
+    """Candles of `to_tf` from those of `from_tf` of one pair, ascending; shape (n,) to (m,), only full buckets.
+
+    Volumes are added one candle after the other, as the session's bar builder does, so both agree bit for bit.
+    Raises ValueError where `to_tf` is not a multiple of `from_tf`.
+    """
+    parts = _parts(from_tf, to_tf)
+    if parts == 1:
+        return columns
+    label = columns.time - columns.time % to_tf.us
+    starts = np.flatnonzero(np.diff(label, prepend=label[0] - 1)) if len(label) else np.empty(0, np.int64)
+    counts = np.diff(starts, append=len(label))
+    rows = starts[counts == parts][:, None] + np.arange(parts)  # shape (m, parts)
+    volume: Floats = np.zeros(len(rows))
+    for step in range(parts):
+        volume = volume + columns.volume[rows[:, step]]
+    return Columns(
+        time=label[rows[:, 0]],
+        open=columns.open[rows[:, 0]],
+        high=columns.high[rows].max(axis=1),
+        low=columns.low[rows].min(axis=1),
+        close=columns.close[rows[:, -1]],
+        volume=volume,
+        filled=columns.filled[rows].all(axis=1),
+    )
+
+
+def resample_frame(frame: pl.DataFrame, from_tf: Timeframe, to_tf: Timeframe) -> pl.DataFrame:
+    """The same on stored rows of many pairs, sorted by (pair, time); `source` is the lowest rank in the bucket."""
+    parts = _parts(from_tf, to_tf)
+    if parts == 1 or frame.is_empty():
+        return frame
+    bucket = (pl.col("time").to_physical() // to_tf.us * to_tf.us).cast(TIME)
+    out = (
+        frame.group_by("pair", bucket.alias("bucket"), maintain_order=True)
+        .agg(
+            pl.col("open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            (pl.col("vwap") * pl.col("volume")).sum().alias("turnover"),
+            pl.col("volume").sum(),
+            pl.col("count").sum(),
+            pl.col("filled").all(),
+            pl.col("source").min(),
+            pl.len().alias("parts"),
+        )
+        .filter(pl.col("parts") == parts)
+        .rename({"bucket": "time"})
+    )
+    vwap = pl.when(pl.col("volume") > 0).then(pl.col("turnover") / pl.col("volume")).otherwise(0.0)
+    return out.with_columns(vwap=vwap).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+
+
+def resample_sql(files: Sequence[Path], from_tf: Timeframe, to_tf: Timeframe) -> tuple[str, list[Any]]:
+    """A DuckDB query for the same rows straight from part files, and its parameters."""
+    parts = _parts(from_tf, to_tf)
+    return (
+        f"""
+        SELECT pair, make_timestamptz(bucket) AS time, open, high, low, close, volume,
+               CASE WHEN volume > 0 THEN turnover / volume ELSE 0 END AS vwap, count, filled, source FROM (
+          SELECT pair, epoch_us(time) // {to_tf.us} * {to_tf.us} AS bucket,
+                 arg_min(open, time) AS open, max(high) AS high, min(low) AS low, arg_max(close, time) AS close,
+                 sum(volume ORDER BY time) AS volume, sum(vwap * volume ORDER BY time) AS turnover,
+                 sum(count)::INTEGER AS count, bool_and(filled) AS filled, min(source) AS source, count(*) AS parts
+          FROM read_parquet(?) GROUP BY pair, bucket HAVING count(*) = {parts})
+        ORDER BY pair, time""",
+        [[str(path) for path in files]],
+    )
+
+
+def overlay(under: Columns, over: Columns) -> Columns:
+    """Candles of both series of one pair, ascending; where both have one, that of `over`."""
+    if not len(under) or not len(over):
+        return over if not len(under) else under
+    keep = ~np.isin(under.time, over.time, assume_unique=True)
+    order = np.argsort(np.concatenate([under.time[keep], over.time]), kind="stable")
+    return Columns(**{name: np.concatenate([getattr(under, name)[keep], getattr(over, name)])[order] for name in NAMES})
+
+
+def cut(columns: Columns, start: int, stop: int | None = None) -> Columns:
+    """Rows [start, stop) by position."""
+    return Columns(**{name: getattr(columns, name)[start:stop] for name in NAMES})
+
+
+def segments(columns: Columns, timeframe: Timeframe) -> list[Columns]:
+    """Unbroken runs, oldest first: an unfetched hole (a step other than one candle) is never bridged."""
+    if not len(columns):
+        return []
+    breaks = np.flatnonzero(np.diff(columns.time) != timeframe.us) + 1
+    edges = [0, *breaks.tolist(), len(columns)]
+    return [cut(columns, first, last) for first, last in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _parts(from_tf: Timeframe, to_tf: Timeframe) -> int:
+    if to_tf.us % from_tf.us:
+        raise ValueError(f"timeframe {to_tf} is not a multiple of {from_tf}")
+    return to_tf.us // from_tf.us
+
+
+NAMES: Final = ("time", "open", "high", "low", "close", "volume", "filled")

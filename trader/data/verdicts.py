@@ -1,0 +1,252 @@
+"""The verdict store: every call to the AI and every answer, in its own SQLite file. One writer, the AI worker.
+
+Tables of AI.md section 6 (`ai_call`, `ai_verdict`) and `ai_state`, the small state of breaker and budget. Times are UTC
+microseconds; bodies are zstd; neither keys nor headers are ever stored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from trader.domain.market import DAY
+from trader.domain.verdicts import AskedQuestion, CallRecord
+from trader.errors import CorruptError, FatalError
+
+SCHEMA_VERSION = 1
+BODIES_DAYS = 90
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS ai_call (
+  call_id TEXT PRIMARY KEY, asked_at INTEGER NOT NULL, provider TEXT NOT NULL, model_requested TEXT NOT NULL,
+  model_served TEXT NOT NULL, api_version TEXT NOT NULL, is_twin INTEGER NOT NULL, prompt_version TEXT NOT NULL,
+  request_sha256 TEXT NOT NULL, request_zstd BLOB, response_zstd BLOB, http_status INTEGER, outcome TEXT NOT NULL,
+  detail TEXT NOT NULL, questions INTEGER NOT NULL, queue_ms REAL NOT NULL, network_ms REAL NOT NULL, parse_ms REAL NOT NULL,
+  attempt INTEGER NOT NULL, tokens_in INTEGER, tokens_out INTEGER, cost_usd REAL, breaker_state TEXT NOT NULL,
+  budget_used_pct REAL NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS ai_call_time ON ai_call (asked_at);
+CREATE TABLE IF NOT EXISTS ai_verdict (
+  verdict_id TEXT PRIMARY KEY, call_id TEXT NOT NULL REFERENCES ai_call, opaque_id TEXT NOT NULL, pair TEXT NOT NULL,
+  side TEXT NOT NULL, strategy_version TEXT NOT NULL, features_json TEXT NOT NULL, asked_price REAL NOT NULL,
+  band_lo REAL NOT NULL, band_hi REAL NOT NULL, snapshot_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, p_loss REAL,
+  reason TEXT, parse_error TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS ai_verdict_time ON ai_verdict (snapshot_at);
+CREATE TABLE IF NOT EXISTS ai_state (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+"""
+_INSERT_CALL = f"INSERT OR IGNORE INTO ai_call VALUES ({', '.join('?' * 24)})"  # in the order of the schema
+_INSERT_VERDICT = f"INSERT OR IGNORE INTO ai_verdict VALUES ({', '.join('?' * 15)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVerdict:
+    """A row for a page or a report. `p_loss` None: no usable answer, `detail` says why."""
+
+    verdict_id: str
+    pair: str
+    side: str
+    strategy: str
+    snapshot_us: int
+    expires_us: int
+    p_loss: float | None
+    outcome: str
+    detail: str
+    network_ms: float
+    is_twin: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSummary:
+    """Totals since a time: calls and questions, calls by outcome, and how many calls the twin answered."""
+
+    calls: int
+    questions: int
+    usable: int
+    outcomes: dict[str, int]
+    twin_calls: int
+    tokens_in: int
+
+
+class SqliteVerdictStore:
+    """`ports.VerdictStore` on SQLite (WAL, mode 0600). `read_only` for everybody but the worker.
+
+    Raises CorruptError where the file is not a verdict store of this version, FatalError where it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        try:
+            self._db = _connect(path, read_only=read_only)
+        except sqlite3.DatabaseError as error:
+            raise CorruptError(f"{path}: not a usable verdict store ({error})") from error
+
+    def record(self, call: CallRecord, asked: Sequence[AskedQuestion]) -> None:
+        """Store a call and its answers in one transaction; a call id that is already there changes nothing."""
+        with _guard(self._path), self._db:
+            self._db.execute(_INSERT_CALL, _call_row(call))
+            self._db.executemany(_INSERT_VERDICT, [_verdict_row(call.call_id, one) for one in asked])
+
+    def load_state(self, name: str) -> str | None:
+        """A small text by name, None where never saved."""
+        row = self._db.execute("SELECT value FROM ai_state WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def save_state(self, name: str, value: str) -> None:
+        with _guard(self._path), self._db:
+            self._db.execute("INSERT INTO ai_state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value))
+
+    def drop_bodies(self, now_us: int, days: int = BODIES_DAYS) -> int:
+        """Retention: empty the bodies of calls older than `days`; the rows stay for ever. Returns how many."""
+        with _guard(self._path), self._db:
+            cursor = self._db.execute(
+                "UPDATE ai_call SET request_zstd = NULL, response_zstd = NULL WHERE asked_at < ? AND request_zstd IS NOT NULL",
+                (now_us - days * DAY,),
+            )
+        return cursor.rowcount
+
+    def verdicts(self, *, limit: int = 100, since_us: int = 0) -> list[StoredVerdict]:
+        """The newest verdicts first."""
+        rows = self._db.execute(
+            "SELECT verdict_id, pair, side, strategy_version, snapshot_at, expires_at, p_loss, outcome, parse_error, network_ms, is_twin "
+            "FROM ai_verdict JOIN ai_call USING (call_id) WHERE snapshot_at >= ? ORDER BY snapshot_at DESC, verdict_id LIMIT ?",
+            (since_us, limit),
+        )
+        return [_stored(row) for row in rows]
+
+    def summary(self, since_us: int = 0) -> StoreSummary:
+        """Totals of calls made since `since_us`."""
+        outcomes = dict(self._db.execute("SELECT outcome, count(*) FROM ai_call WHERE asked_at >= ? GROUP BY outcome", (since_us,)))
+        calls, questions, twin, tokens = self._db.execute(
+            "SELECT count(*), coalesce(sum(questions), 0), coalesce(sum(is_twin), 0), coalesce(sum(tokens_in), 0) "
+            "FROM ai_call WHERE asked_at >= ?",
+            (since_us,),
+        ).fetchone()
+        (usable,) = self._db.execute(
+            "SELECT count(*) FROM ai_verdict JOIN ai_call USING (call_id) WHERE asked_at >= ? AND p_loss IS NOT NULL", (since_us,)
+        ).fetchone()
+        return StoreSummary(calls=calls, questions=questions, usable=usable, outcomes=outcomes, twin_calls=twin, tokens_in=tokens)
+
+    def bodies(self, call_id: str) -> tuple[bytes, bytes] | None:
+        """Request and response as sent and received, None where unknown or past retention."""
+        row = self._db.execute("SELECT request_zstd, response_zstd FROM ai_call WHERE call_id = ?", (call_id,)).fetchone()
+        return None if row is None or row[0] is None else (_expand(row[0]), _expand(row[1]))
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    if read_only:
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its WAL the mode of the main file
+    path.chmod(0o600)
+    db = sqlite3.connect(path, timeout=5.0)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version not in (0, SCHEMA_VERSION):
+        db.close()
+        raise CorruptError(f"{path}: schema version {version} of the verdict store; this program knows {SCHEMA_VERSION}")
+    db.executescript(_SCHEMA)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    return db
+
+
+class _guard:
+    """Turns a failed write into FatalError: a verdict that cannot be written down is not used."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise FatalError(f"{self._path}: the verdict store cannot be written ({error})") from error
+
+
+def _call_row(call: CallRecord) -> tuple[Any, ...]:
+    return (
+        call.call_id,
+        call.asked_us,
+        call.provider,
+        call.model_requested,
+        call.model_served,
+        call.api_version,
+        int(call.is_twin),
+        call.prompt_version,
+        call.request_sha256,
+        _pack(call.request),
+        _pack(call.response),
+        call.http_status,
+        call.outcome.value,
+        call.detail,
+        call.questions,
+        call.queue_ms,
+        call.network_ms,
+        call.parse_ms,
+        call.attempt,
+        call.tokens_in,
+        call.tokens_out,
+        call.cost_usd,
+        call.breaker_state,
+        call.budget_used_pct,
+    )
+
+
+def _verdict_row(call_id: str, one: AskedQuestion) -> tuple[Any, ...]:
+    question, verdict = one.question, one.verdict
+    features = {name: value if isinstance(value, str) or math.isfinite(value) else None for name, value in question.features.items()}
+    return (
+        verdict.verdict_id,
+        call_id,
+        one.opaque_id,
+        question.key.pair,
+        question.key.side.value,
+        question.key.strategy,
+        json.dumps(features, sort_keys=True),
+        question.asked_price,
+        question.band_lo,
+        question.band_hi,
+        question.asked_us,
+        verdict.expires_us,
+        verdict.p_loss,
+        None,  # only text providers give a reason
+        verdict.detail,
+    )
+
+
+def _stored(row: Sequence[Any]) -> StoredVerdict:
+    return StoredVerdict(
+        verdict_id=row[0],
+        pair=row[1],
+        side=row[2],
+        strategy=row[3],
+        snapshot_us=row[4],
+        expires_us=row[5],
+        p_loss=row[6],
+        outcome=row[7],
+        detail=row[8],
+        network_ms=row[9],
+        is_twin=bool(row[10]),
+    )
+
+
+def _pack(body: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(body)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _expand(packed: bytes) -> bytes:
+    with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
+        return bytes(stream.read())

@@ -1,0 +1,362 @@
+"""AI confirmation without I/O: which pairs to ask about (`Desk`), and what the answers allow (`VerdictBook`, `rule`).
+
+Verdicts are bought before the signal; the order path only reads a dict. Rules and numbers: docs AI.md section 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from trader.domain.market import SECOND, Timeframe
+from trader.domain.messages import Decision
+from trader.domain.orders import Side
+from trader.domain.verdicts import AiMode, AskOutcome, Lookup, Question, Ruling, RulingResult, Verdict, VerdictKey
+
+SHRINK_FACTOR = 0.5  # the only size change AI can cause
+SHRINK_BELOW = 0.10  # tau_shrink = tau_veto - this
+TAU_FLOOR, TAU_CEILING = 0.2, 0.8
+_MOVE_S = 97.0  # length of the move the band must cover
+_RANGE_PER_SIGMA = math.sqrt(8.0 / math.pi)  # mean range of a Brownian path / its sigma at the end (Feller 1951)
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+_LINK_LOOKUP = {"NO_WORKER": Lookup.NO_WORKER, "BREAKER": Lookup.BREAKER, "BUDGET": Lookup.BUDGET}
+
+
+def tau_veto(stop: float, target: float, costs: float) -> float:
+    """P(loss) from which a plan has negative expected value: g / (g + l), clamped to [0.2, 0.8].
+
+    g = target - costs and l = stop + costs, all fractions of the entry price. A plan whose target does not pay its
+    costs gets the floor; anything not finite, too.
+    """
+    gain, loss = target - costs, stop + costs
+    if not (math.isfinite(gain) and math.isfinite(loss)) or gain <= 0 or loss <= 0:
+        return TAU_FLOOR
+    return min(TAU_CEILING, max(TAU_FLOOR, gain / (gain + loss)))
+
+
+def band_fraction(atr_fraction: float, sigmas: float = 3.0) -> float:
+    """Half-width of the price band a question holds for, as a fraction of price: `sigmas` x sigma of a 97-s move.
+
+    ATR of 15m bars is close to the mean range, and the mean range of a Brownian path is sqrt(8 / pi) sigma (Feller
+    1951), so sigma(97 s) = ATR / 1.596 x sqrt(97 / 900); at 3 sigma the band is 0.617 ATR each side.
+    """
+    return sigmas * atr_fraction / _RANGE_PER_SIGMA * math.sqrt(_MOVE_S / 900.0)
+
+
+def near_trigger(rsi: float, threshold: float, zone: float, side: Side = Side.BUY) -> bool:
+    """Whether an RSI is past its trigger or within `zone` points of it; NaN is not near."""
+    return rsi < threshold + zone if side is Side.BUY else rsi > threshold - zone
+
+
+def in_prescan_window(now_us: int, window_s: float = 300.0, tail_s: float = 210.0) -> bool:
+    """Whether questions are bought now: the last `window_s` before a 15m close, and `tail_s` after it (DEFER beats)."""
+    into = now_us % Timeframe.M15.us
+    return into >= Timeframe.M15.us - window_s * SECOND or into < tail_s * SECOND
+
+
+def prescan_pause_s(count: int, interval_s: float = 30.0) -> float:
+    """Pause before prescan number `count`: the interval with a golden-ratio dither of +-11.8 %, mean = interval."""
+    return interval_s * (1.0 + 0.236 * ((count * _GOLDEN) % 1.0 - 0.5))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A pair close to its trigger, as the prescan or a DEFERred signal sees it. `stop`, `target`, `atr_fraction`: fractions
+    of price; `costs`: round trip, a fraction; `features`: what the prompt may choose from (it takes only its own fields)."""
+
+    key: VerdictKey
+    price: float
+    atr_fraction: float
+    stop: float
+    target: float
+    costs: float
+    features: dict[str, float | str] = field(default_factory=dict)
+
+
+def snapshot_of(decision: Decision, costs: float) -> Snapshot:
+    """The snapshot of a decision: its evidence and plan as prompt features; `costs` = round trip c, a fraction."""
+    features: dict[str, float | str] = {
+        name: float(value) if isinstance(value, bool) else value for name, value in decision.evidence.items()
+    }
+    features |= {
+        "score": decision.score,
+        "atr_bp": decision.atr_fraction * 1e4,
+        "stop_bp": decision.stop * 1e4,
+        "target_bp": decision.tp1 * 1e4,
+        "cost_bp": costs * 1e4,
+    }
+    return Snapshot(
+        key=VerdictKey(pair=decision.pair, side=decision.side, strategy=decision.strategy),
+        price=decision.close,
+        atr_fraction=decision.atr_fraction,
+        stop=decision.stop,
+        target=decision.tp1,
+        costs=costs,
+        features=features,
+    )
+
+
+# --- the book ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationParameters:
+    """Knobs of AI.md section 1. Times in seconds of the clock that `now_us` is read from."""
+
+    ttl_s: float = 300.0
+    refresh_s: float = 60.0  # ask again when less than this is left
+    band_sigmas: float = 3.0
+    backoff_s: float = 5.0
+    backoff_max_s: float = 120.0
+    answer_limit_s: float = 30.0  # an answer that takes longer is lost
+    scans_to_leave: int = 2
+    questions_per_scan: int = 128  # four calls of 32
+
+
+class VerdictBook:
+    """The newest verdict per key, in memory. Every doubt is DEFER; nothing here waits, raises or does I/O."""
+
+    def __init__(self, parameters: ConfirmationParameters | None = None) -> None:
+        self._ttl_us = int((parameters or ConfirmationParameters()).ttl_s * SECOND)
+        self._verdicts: dict[VerdictKey, Verdict] = {}
+        self._strategies: dict[tuple[str, Side], str] = {}
+        self._taus: dict[VerdictKey, float] = {}
+        self._void_before_us = -1
+        self.link_state = "NO_WORKER"  # until the link says otherwise: fail closed
+
+    def put(self, verdict: Verdict) -> bool:
+        """Keep a verdict that is OK, well formed and newer than the one held; returns whether it was kept."""
+        if not _usable(verdict):
+            return False
+        held = self._verdicts.get(verdict.key)
+        if held is not None and held.asked_us > verdict.asked_us:
+            return False
+        self._verdicts[verdict.key] = verdict
+        self._strategies[(verdict.key.pair, verdict.key.side)] = verdict.key.strategy
+        return True
+
+    def set_tau(self, key: VerdictKey, tau: float) -> None:
+        """The veto threshold of the plan behind `key`; without one the strictest (0.2) applies."""
+        self._taus[key] = tau
+
+    def void_before(self, time_us: int) -> None:
+        """Verdicts asked before this are STALE from now on (the market regime changed)."""
+        self._void_before_us = time_us
+
+    def held(self, key: VerdictKey) -> Verdict | None:
+        """The verdict kept for a key, expired or not."""
+        return self._verdicts.get(key)
+
+    def expires_us(self, verdict: Verdict) -> int:
+        """First microsecond at which a verdict is no longer used, whatever its sender promised."""
+        return min(verdict.expires_us, verdict.asked_us + self._ttl_us)
+
+    def fresh(self, verdict: Verdict, now_us: int) -> bool:
+        return max(verdict.asked_us, 0) <= now_us < self.expires_us(verdict) and verdict.asked_us >= self._void_before_us
+
+    def look_up(self, key: VerdictKey, price: float, now_us: int) -> RulingResult:
+        """The ruling on an entry at `price` now: O(1), no I/O."""
+        if self.link_state not in ("ok", "BUDGET"):
+            return _defer(_LINK_LOOKUP.get(self.link_state, Lookup.NO_WORKER))
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            other = self._strategies.get((key.pair, key.side))
+            return _defer(self._or_budget(Lookup.MISS if other is None else Lookup.VERSION))
+        if not self.fresh(verdict, now_us):
+            return _defer(self._or_budget(Lookup.STALE), verdict, now_us)
+        if not verdict.band_lo <= price <= verdict.band_hi:
+            return _defer(self._or_budget(Lookup.OUT_OF_BAND), verdict, now_us)
+        return _judge(verdict, self._taus.get(key, TAU_FLOOR), now_us)
+
+    def _or_budget(self, lookup: Lookup) -> Lookup:
+        """With the day's budget spent a good verdict stays good, but no new one comes: that is the reason to name."""
+        return Lookup.BUDGET if self.link_state == "BUDGET" else lookup
+
+
+def _usable(verdict: Verdict) -> bool:
+    p = verdict.p_loss
+    if verdict.outcome is not AskOutcome.OK or p is None or not 0.0 <= p <= 1.0:
+        return False
+    return 0.0 < verdict.band_lo < verdict.band_hi < math.inf and verdict.expires_us > verdict.asked_us
+
+
+def _result(ruling: Ruling, lookup: Lookup, factor: float, verdict: Verdict, now_us: int) -> RulingResult:
+    return RulingResult(
+        ruling=ruling,
+        lookup=lookup,
+        factor=factor,
+        p_loss=verdict.p_loss,
+        age_ms=(now_us - verdict.asked_us) / 1000.0,
+        verdict_id=verdict.verdict_id,
+        is_twin=verdict.is_twin,
+    )
+
+
+def _defer(lookup: Lookup, verdict: Verdict | None = None, now_us: int = 0) -> RulingResult:
+    if verdict is None:
+        return RulingResult(ruling=Ruling.DEFER, lookup=lookup)
+    return _result(Ruling.DEFER, lookup, 1.0, verdict, now_us)
+
+
+def _judge(verdict: Verdict, tau: float, now_us: int) -> RulingResult:
+    p = verdict.p_loss if verdict.p_loss is not None else 1.0
+    if p < tau - SHRINK_BELOW:
+        return _result(Ruling.ALLOW, Lookup.HIT, 1.0, verdict, now_us)
+    if p < tau:
+        return _result(Ruling.SHRINK, Lookup.HIT, SHRINK_FACTOR, verdict, now_us)
+    return _result(Ruling.VETO, Lookup.HIT, 1.0, verdict, now_us)
+
+
+# --- modes -------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruled:
+    """`seen`: what the book said, for the record; `used`: what the entry obeys. They differ in shadow mode only."""
+
+    mode: AiMode
+    seen: RulingResult
+    used: RulingResult
+
+
+def rule(mode: AiMode, book: VerdictBook, key: VerdictKey, price: float, now_us: int, *, tau: float | None = None) -> Ruled:
+    """The AI's say on one entry. off: ALLOW, no look-up (recorded as MISS under mode off); shadow: looked up, recorded
+    and ignored; veto: obeyed. `tau`: threshold of the very plan at hand, else the one of the newest snapshot."""
+    if mode is AiMode.OFF:
+        free = RulingResult(ruling=Ruling.ALLOW, lookup=Lookup.MISS)
+        return Ruled(mode=mode, seen=free, used=free)
+    if tau is not None:
+        book.set_tau(key, tau)
+    seen = book.look_up(key, price, now_us)
+    used = seen if mode is AiMode.VETO else replace(seen, ruling=Ruling.ALLOW, factor=1.0)
+    return Ruled(mode=mode, seen=seen, used=used)
+
+
+# --- the desk ----------------------------------------------------------------------------------------------------------
+class DeskState(StrEnum):
+    """Where a key stands; FAR keys are not kept."""
+
+    FAR = "FAR"
+    WANTED = "WANTED"
+    INFLIGHT = "INFLIGHT"
+    FRESH = "FRESH"
+    STALE = "STALE"
+    FAILED = "FAILED"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Entry:
+    state: DeskState = DeskState.WANTED
+    asked_us: int = -1
+    retry_us: int = 0
+    failures: int = 0
+    missed_scans: int = 0
+
+
+class Desk:
+    """Decides what to ask and when: FAR -> WANTED -> INFLIGHT -> FRESH -> STALE -> WANTED, with FAILED and its backoff.
+
+    A refresh never blanks the verdict still held: the book keeps it until it expires.
+    """
+
+    def __init__(self, book: VerdictBook, parameters: ConfirmationParameters | None = None) -> None:
+        self._book = book
+        self._parameters = parameters or ConfirmationParameters()
+        self._entries: dict[VerdictKey, _Entry] = {}
+        self._regime: str | None = None
+
+    def state(self, key: VerdictKey) -> DeskState:
+        entry = self._entries.get(key)
+        return entry.state if entry else DeskState.FAR
+
+    def counts(self) -> dict[DeskState, int]:
+        """Keys per state, for status and tests."""
+        counts = dict.fromkeys(DeskState, 0)
+        for entry in self._entries.values():
+            counts[entry.state] += 1
+        return counts
+
+    def near(self, snapshots: Iterable[Snapshot], now_us: int, regime: str = "") -> list[Question]:
+        """One prescan: `snapshots` are the pairs in the near-zone now; returns the questions to send at once."""
+        if self._regime is not None and regime != self._regime:
+            self._book.void_before(now_us)
+        self._regime = regime
+        questions: list[Question] = []
+        seen: dict[VerdictKey, None] = {}
+        for snapshot in snapshots:
+            seen[snapshot.key] = None
+            entry = self._entries.setdefault(snapshot.key, _Entry())
+            entry.missed_scans = 0
+            self._advance(entry, snapshot, now_us)
+            if entry.state is DeskState.WANTED and len(questions) < self._parameters.questions_per_scan:
+                questions += self._ask(entry, snapshot, now_us, priority=False)
+        self._leave(seen)
+        return questions
+
+    def priority(self, snapshot: Snapshot, now_us: int) -> Question | None:
+        """The question for a DEFERred entry, ahead of all others; None while its answer is already on the way."""
+        entry = self._entries.setdefault(snapshot.key, _Entry())
+        self._advance(entry, snapshot, now_us)
+        if entry.state is DeskState.INFLIGHT:
+            return None
+        asked = self._ask(entry, snapshot, now_us, priority=True)
+        return asked[0] if asked else None
+
+    def take(self, verdicts: Sequence[Verdict], now_us: int) -> int:
+        """Put answers into the book and move their keys on; returns how many were usable."""
+        kept = 0
+        for verdict in verdicts:
+            good = self._book.put(verdict)
+            kept += good
+            entry = self._entries.get(verdict.key)
+            if entry is None or verdict.asked_us != entry.asked_us:
+                continue
+            if good:
+                entry.state, entry.failures = DeskState.FRESH, 0
+            elif entry.state is DeskState.INFLIGHT:
+                self._fail(entry, now_us)
+        return kept
+
+    def _advance(self, entry: _Entry, snapshot: Snapshot, now_us: int) -> None:
+        if entry.state is DeskState.INFLIGHT and now_us - entry.asked_us > self._parameters.answer_limit_s * SECOND:
+            self._fail(entry, now_us)
+        if entry.state is DeskState.FRESH:
+            self._age(entry, snapshot, now_us)
+        if entry.state is DeskState.STALE or (entry.state is DeskState.FAILED and now_us >= entry.retry_us):
+            entry.state = DeskState.WANTED
+
+    def _age(self, entry: _Entry, snapshot: Snapshot, now_us: int) -> None:
+        verdict = self._book.held(snapshot.key)
+        if verdict is None or not self._book.fresh(verdict, now_us) or not verdict.band_lo <= snapshot.price <= verdict.band_hi:
+            entry.state = DeskState.STALE
+        elif self._book.expires_us(verdict) - now_us < self._parameters.refresh_s * SECOND:
+            entry.state = DeskState.WANTED
+
+    def _ask(self, entry: _Entry, snapshot: Snapshot, now_us: int, *, priority: bool) -> list[Question]:
+        """The question as a list of one, or none where the snapshot's numbers cannot carry a band."""
+        half = band_fraction(snapshot.atr_fraction, self._parameters.band_sigmas)
+        if not (0.0 < half < 1.0 and 0.0 < snapshot.price < math.inf):
+            return []
+        self._book.set_tau(snapshot.key, tau_veto(snapshot.stop, snapshot.target, snapshot.costs))
+        entry.state, entry.asked_us = DeskState.INFLIGHT, now_us
+        return [
+            Question(
+                key=snapshot.key,
+                asked_us=now_us,
+                asked_price=snapshot.price,
+                band_lo=snapshot.price * (1.0 - half),
+                band_hi=snapshot.price * (1.0 + half),
+                features=snapshot.features,
+                priority=priority,
+            )
+        ]
+
+    def _fail(self, entry: _Entry, now_us: int) -> None:
+        pause_s = min(self._parameters.backoff_s * 2.0**entry.failures, self._parameters.backoff_max_s)
+        entry.state, entry.failures = DeskState.FAILED, min(entry.failures + 1, 16)
+        entry.retry_us = now_us + int(pause_s * SECOND)
+
+    def _leave(self, seen: dict[VerdictKey, None]) -> None:
+        for key in [key for key in self._entries if key not in seen]:
+            entry = self._entries[key]
+            entry.missed_scans += 1
+            if entry.missed_scans >= self._parameters.scans_to_leave:
+                del self._entries[key]

@@ -1,0 +1,122 @@
+"""The joiner: brings pairs into the session as they become READY, by quote volume, and repairs those that missed a candle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from trader.domain.market import Candle, Timeframe
+from trader.errors import RejectedError, RetryableError
+from trader.execution.engine import Engine
+from trader.execution.wiring import Wiring
+from trader.ports import Columns, SessionSummary
+from trader.strategy.modes import lookback_4h, lookback_15m
+
+BATCH = 16
+
+
+class Joiner:
+    """Keeps `engine.pairs` equal to what the data gate lets through, a batch at a time; never blocks trading."""
+
+    def __init__(self, wiring: Wiring, engine: Engine, summary: SessionSummary) -> None:
+        self.w, self.engine, self.summary = wiring, engine, summary
+        self.ranked: list[str] = []
+        self.blocked: dict[str, str] = {}
+        self.pause_s = 1.0
+        self._waiting: list[str] = []
+        self._tries: dict[str, int] = {}
+
+    async def refresh(self) -> None:
+        """Ask the gate again and rank by quote volume; on the beat, so that a repaired or new pair joins within one."""
+        try:
+            tickers = await self.w.market.tickers()
+        except RetryableError as error:
+            self.w.ledger.note("scanner.stale", {"error": str(error)}, self.w.clock.now_us())
+            tickers = {}
+        if tickers:
+            names = [p for p in tickers if p in self.w.instruments and self.w.instruments[p].quote == self.w.quote and p not in self.w.deny]
+            self.ranked = sorted(names, key=lambda p: (-tickers[p].quote_volume, p))[: self.w.universe]
+        gates = await self.w.history.gates()
+        for pair, gate in gates.items():
+            if gate.reason and self.blocked.get(pair) != gate.reason:
+                self.block(pair, gate.reason, gate.detail)
+            elif not gate.reason and pair in self.blocked:
+                del self.blocked[pair]
+                self.w.ledger.note("data.repaired", {"pair": pair}, self.w.clock.now_us())
+        self._waiting = [p for p in self._order() if p in gates and not gates[p].reason and p not in self.engine.pairs]
+
+    def _order(self) -> list[str]:
+        reference = [self.engine.reference] if self.engine.reference in self.w.instruments else []
+        return reference + [p for p in self.ranked if p not in reference]
+
+    def block(self, pair: str, reason: str, detail: str = "") -> None:
+        """Refuse entries in a pair until its data is repaired; what is held stays guarded."""
+        self.blocked[pair] = reason
+        self.summary.blocked_pairs[pair] = reason
+        self.w.ledger.note("data.blocked", {"pair": pair, "expectation": reason, "detail": detail}, self.w.clock.now_us())
+        self.engine.leave(pair)
+
+    async def step(self) -> bool:
+        """Join the next batch; True once any pair is ready."""
+        if not self.ranked:
+            await self.refresh()
+        now = self.w.clock.now_us()
+        for pair in self.engine.stale(Timeframe.M15.floor(now)):
+            if now % Timeframe.M15.us > 30_000_000:  # give the feed its time before asking REST
+                self.engine.leave(pair)
+                self._waiting.append(pair)
+        batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        if batch:
+            await self._join(batch)
+        self.pause_s = 0.05 if self._waiting else 1.0
+        self.summary.ready_pairs = len(self.engine.pairs)
+        return bool(self.engine.pairs)
+
+    async def _join(self, pairs: Sequence[str]) -> None:
+        parameters = self.engine.parameters
+        await self.w.market.add_pairs(pairs)
+        fifteen = await self.w.history.warm(pairs, Timeframe.M15, lookback_15m(parameters) + 160)
+        four = await self.w.history.warm(pairs, Timeframe.H4, lookback_4h(parameters) + 8)
+        for pair in pairs:
+            if pair not in fifteen or pair not in four or not len(fifteen[pair]) or not len(four[pair]):
+                continue
+            try:
+                await self._join_one(pair, fifteen[pair], four[pair])
+            except (RetryableError, RejectedError, ValueError) as error:
+                self._tries[pair] = self._tries.get(pair, 0) + 1
+                self.w.ledger.note("pair.not_joined", {"pair": pair, "error": str(error)}, self.w.clock.now_us())
+                if self._tries[pair] < 5:  # noqa: PLR2004 - then the next universe refresh tries again
+                    self._waiting.append(pair)
+
+    async def _join_one(self, pair: str, fifteen: Columns, four: Columns) -> None:
+        """Bring stored candles up to now by REST where they end earlier, then hand them to the engine."""
+        bar = Timeframe.M15.floor(self.w.clock.now_us())
+        fifteen = await self._extended(pair, fifteen, Timeframe.M15)
+        four = await self._extended(pair, four, Timeframe.H4)
+        running: Sequence[Candle] = ()
+        if self.w.clock.now_us() - bar > self.w.base.us:
+            rows = await self.w.market.history(pair, self.w.base, bar)
+            running = [candle for candle in rows if candle.time_us >= bar]
+        self.engine.join(pair, fifteen, four, running)
+
+    async def _extended(self, pair: str, columns: Columns, timeframe: Timeframe) -> Columns:
+        end = int(columns.time[-1]) + timeframe.us
+        if end >= timeframe.floor(self.w.clock.now_us()):
+            return columns
+        rows = [c for c in await self.w.market.history(pair, timeframe, end) if c.time_us >= end]
+        if not rows or rows[0].time_us != end:
+            raise RetryableError(f"{pair} {timeframe}: stored candles end at {end}, the exchange's begin later")
+        await self.w.history.append(rows)
+        return _joined(columns, rows)
+
+
+def _joined(columns: Columns, rows: Sequence[Candle]) -> Columns:
+    """`columns` with `rows` behind them."""
+    return Columns(
+        time=np.concatenate([columns.time, np.array([c.time_us for c in rows], dtype=np.int64)]),
+        open=np.concatenate([columns.open, [c.open for c in rows]]), high=np.concatenate([columns.high, [c.high for c in rows]]),
+        low=np.concatenate([columns.low, [c.low for c in rows]]), close=np.concatenate([columns.close, [c.close for c in rows]]),
+        volume=np.concatenate([columns.volume, [c.volume for c in rows]]),
+        filled=np.concatenate([columns.filled, np.array([c.filled for c in rows], dtype=np.bool_)]),
+    )  # fmt: skip

@@ -1,0 +1,299 @@
+"""The keeper of open positions: protects each from its first fill, follows its exits, never sells more than is held.
+
+All changes of one position run under its own lock, in the order: reduce or cancel the resting stop, confirm, then sell
+only what that freed. Knows nothing of AI, history, Slack or Prefect: none of them can delay it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from trader.domain.account import Position, PositionState
+from trader.domain.market import Candle, Instrument
+from trader.domain.money import ZERO
+from trader.domain.orders import Acked, Fill, Intent, Leg, Outcome, OrderType, Rejected, RemoteOrder, client_order_id
+from trader.errors import BeginRefused, RetryableError
+from trader.execution.desk import Order, OrderDesk
+from trader.execution.positions import Exit, ExitKind, Guard
+from trader.ports import Clock, Exchange, Ledger
+
+STOP_WITHIN_S = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """A position with its guard (exit state) and the lock that serialises what is done to it."""
+
+    position: Position
+    guard: Guard | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    expect_stop_by: float | None = None
+    refused_stops: int = 0
+
+
+class Keeper:
+    """Open positions by id. `spawn` runs a coroutine beside the loop and reports its failure to the session."""
+
+    def __init__(
+        self,
+        *,
+        desk: OrderDesk,
+        exchange: Exchange,
+        ledger: Ledger,
+        clock: Clock,
+        instruments: Mapping[str, Instrument],
+        spawn: Callable[[Coroutine[Any, Any, None], str], None],
+    ) -> None:
+        self.desk, self.exchange, self.ledger, self.clock = desk, exchange, ledger, clock
+        self.instruments = instruments
+        self.spawn = spawn
+        self.held: dict[str, Held] = {}
+
+    # --- state ---------------------------------------------------------------------------------------------------------
+    def load(self) -> None:
+        """Take over what the ledger holds; done at start and after reconciliation."""
+        states = self.ledger.exit_states()
+        current = {position.position_id: position for position in self.ledger.positions()}
+        for position_id in [p for p in self.held if p not in current]:
+            del self.held[position_id]
+        for position_id, position in current.items():
+            held = self.held.setdefault(position_id, Held(position=position))
+            held.position = position
+            if held.guard is not None:
+                held.guard.hold(position.quantity)
+            if held.guard is None and position.state is PositionState.OPEN:
+                held.guard = Guard.restore(position, self.instruments[position.pair], states.get(position_id))
+
+    def by_pair(self, pair: str) -> list[Held]:
+        return [held for held in self.held.values() if held.position.pair == pair]
+
+    def pairs(self) -> list[str]:
+        """Pairs whose ticks matter: those with something held."""
+        return sorted({h.position.pair for h in self.held.values() if h.position.state is PositionState.OPEN})
+
+    def stop_of(self, position_id: str) -> Intent | None:
+        """The live resting stop of a position, as the ledger knows it."""
+        stops = [i for i in self.ledger.intents(live_only=True, position_id=position_id) if i.leg is Leg.STOP and i.txid]
+        return stops[-1] if stops else None
+
+    # --- fills ---------------------------------------------------------------------------------------------------------
+    def booked(self, changes: Sequence[tuple[Fill, Intent | None]]) -> None:
+        """Called with fills that were just committed: refresh positions and protect or wind down each."""
+        touched = sorted({intent.position_id for _, intent in changes if intent is not None})
+        if not touched:
+            return
+        self.load()
+        for position_id in touched:
+            held = self.held.get(position_id)
+            if held is None:
+                self.spawn(self.wind_down(position_id), f"wind-down {position_id}")
+            elif any(i is not None and i.position_id == position_id and i.leg is Leg.ENTRY for _, i in changes):
+                held.guard = None
+                self.begin_guard(held)
+                self.spawn(self.protect(held), f"protect {held.position.pair}")
+
+    def begin_guard(self, held: Held) -> None:
+        """Start the exit state of a position from its average fill, where it has none."""
+        if held.guard is None and held.position.state is PositionState.OPEN:
+            held.guard = Guard.begin(held.position, self.instruments[held.position.pair])
+            self._save(held)
+
+    def _save(self, held: Held) -> None:
+        if held.guard is not None:
+            self.ledger.save_exit_state(held.position.position_id, held.guard.to_json(), self.clock.now_us())
+
+    def _refresh(self, held: Held) -> bool:
+        """Re-read the position; False once it is closed."""
+        self.load()
+        return held.position.position_id in self.held and held.position.quantity > ZERO
+
+    # --- protection ----------------------------------------------------------------------------------------------------
+    async def protect(self, held: Held) -> None:
+        """A live stop of the held quantity at the plan's level, adopted, amended or newly placed."""
+        async with held.lock:
+            await self._protect(held)
+
+    async def _protect(self, held: Held) -> None:
+        if not self._refresh(held) or held.guard is None or held.position.state is PositionState.DUST:
+            return
+        instrument = self.instruments[held.position.pair]
+        stop = self.stop_of(held.position.position_id) or await self._adopt(held)
+        if not self._refresh(held):
+            return
+        quantity, trigger = held.position.quantity, held.guard.stop_price
+        if stop is None:
+            if not instrument.tradable(quantity, trigger):
+                self.ledger.mark_dust(held.position.position_id, self.clock.now_us())
+                self.load()
+                return
+            await self._place_stop(held, quantity, trigger)
+        elif stop.quantity - stop.filled != quantity or stop.trigger_price != trigger:
+            await self.desk.amend(
+                stop,
+                quantity=quantity + stop.filled if stop.quantity - stop.filled != quantity else None,
+                trigger_price=trigger if stop.trigger_price != trigger else None,
+                reason=held.guard.stop_reason,
+            )
+
+    async def _adopt(self, held: Held) -> Intent | None:
+        """The conditional close that came with the entry's fill, found by its reference to the entry."""
+        entry = next((i for i in self.ledger.intents(position_id=held.position.position_id) if i.leg is Leg.ENTRY), None)
+        if entry is None or entry.txid is None or entry.close_trigger is None:
+            return None
+        since = entry.created_us - 60_000_000
+        try:
+            for order in (*await self.exchange.open_orders(), *await self.exchange.closed_orders(since)):
+                if order.refid == entry.txid:
+                    self.adopt(order, entry)
+        except RetryableError:
+            return None  # no answer within the adapter's patience: place our own rather than stay bare
+        return self.stop_of(held.position.position_id)
+
+    def adopt(self, order: RemoteOrder, entry: Intent) -> None:
+        """Book a conditional close as the stop of its entry's position; idempotent."""
+        if self.ledger.intent_by_txid(order.txid) is not None:
+            return
+        attempt = self.ledger.next_attempt(entry.key, Leg.STOP)
+        now = self.clock.now_us()
+        self.ledger.adopt(
+            Intent(
+                cl_ord_id=client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt), key=entry.key,
+                leg=Leg.STOP, attempt=attempt, position_id=entry.position_id, pair=order.pair, side=order.side,
+                order_type=OrderType.STOP_LOSS, quantity=order.quantity, trigger_price=order.trigger_price, created_us=now,
+                reason="STOP_LOSS", outcome=Outcome.ACKED, txid=order.txid, status=order.status,
+            ),
+            now,
+        )  # fmt: skip
+        self.ledger.set_status(order.txid, order.status, now)
+
+    async def _place_stop(self, held: Held, quantity: Decimal, trigger: Decimal) -> None:
+        position = held.position
+        intent = self.desk.intent(
+            Order(
+                key=position.entry_key, leg=Leg.STOP, position_id=position.position_id, pair=position.pair,
+                side=position.side.opposite, order_type=OrderType.STOP_LOSS, quantity=quantity, trigger_price=trigger,
+                reason=held.guard.stop_reason if held.guard else "STOP_LOSS",
+            )
+        )  # fmt: skip
+        answer = await self.desk.send_and_resolve(intent)
+        if isinstance(answer, Rejected):
+            held.refused_stops += 1
+            self.ledger.note("stop.refused", {"pair": position.pair, "why": answer.message}, self.clock.now_us())
+            if held.refused_stops >= 2:  # noqa: PLR2004 - a stop that cannot be placed twice means: out
+                await self._sell(held, held.position.quantity, "EMERGENCY")
+        else:
+            held.refused_stops = 0
+
+    # --- exits ---------------------------------------------------------------------------------------------------------
+    def on_tick(self, pair: str, price: Decimal) -> None:
+        """A public trade: targets are taken, a touched stop is expected to fill on the exchange."""
+        for held in self.by_pair(pair):
+            if held.guard is None or held.position.state is not PositionState.OPEN or held.lock.locked():
+                continue
+            exits = held.guard.touched(price)
+            if exits:
+                self._save(held)
+                self.spawn(self.act(held, exits), f"exit {pair}")
+
+    def on_close(self, candle: Candle) -> None:
+        """A closed 15m candle: ratchet, time rules, and touches that the ticks did not show."""
+        for held in self.by_pair(candle.pair):
+            if held.guard is None or held.position.state is not PositionState.OPEN:
+                continue
+            before = held.guard.stop_price
+            exits = held.guard.closed(candle)
+            self._save(held)
+            if exits:
+                self.spawn(self.act(held, exits), f"exit {candle.pair}")
+            elif held.guard.stop_price != before:
+                self.spawn(self.protect(held), f"trail {candle.pair}")
+
+    async def act(self, held: Held, exits: Sequence[Exit]) -> None:
+        """Carry out what the exit step asked for, one after the other."""
+        async with held.lock:
+            for wanted in exits:
+                if not self._refresh(held) or held.guard is None:
+                    return
+                if wanted.kind is ExitKind.STOP:
+                    await self._expect_stop(held)
+                elif wanted.kind is ExitKind.TARGET:
+                    await self._target(held, wanted)
+                else:
+                    await self._leave(held, wanted.reason)
+
+    async def leave(self, held: Held, reason: str) -> None:
+        """Close the whole position at market."""
+        async with held.lock:
+            if self._refresh(held):
+                await self._leave(held, reason)
+
+    async def _expect_stop(self, held: Held) -> None:
+        """The exchange's own stop should have filled; if it has not within 5 s, sell at market."""
+        stop = self.stop_of(held.position.position_id)
+        if stop is not None and stop.txid is not None:
+            await self.desk.settle(stop.txid, stop.created_us, patience_s=STOP_WITHIN_S)
+        if self._refresh(held):
+            await self._leave(held, held.guard.stop_reason if held.guard else "STOP_LOSS")
+
+    async def _target(self, held: Held, wanted: Exit) -> None:
+        """Free the leg from the stop, then sell it at the target's level or better; restore the stop on a shortfall."""
+        instrument = self.instruments[held.position.pair]
+        quantity = min(wanted.quantity, held.position.quantity)
+        rest = held.position.quantity - quantity
+        if not instrument.tradable(rest, wanted.price):
+            quantity, rest = held.position.quantity, ZERO
+        stop = self.stop_of(held.position.position_id)
+        if stop is not None:
+            if rest > ZERO:
+                if not await self.desk.amend(stop, quantity=rest + stop.filled):
+                    return
+            else:
+                await self.desk.cancel(stop)
+                if not self._refresh(held):
+                    return
+                quantity = held.position.quantity
+        before = held.position.quantity
+        await self._sell(held, quantity, wanted.reason, limit=wanted.price)
+        if self._refresh(held) and held.guard is not None:
+            if held.position.quantity == before - quantity:
+                held.guard.took(wanted)  # a shortfall leaves the leg open: the next touch tries again
+                self._save(held)
+            await self._protect(held)
+
+    async def _leave(self, held: Held, reason: str) -> None:
+        """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""
+        stop = self.stop_of(held.position.position_id)
+        if stop is not None:
+            await self.desk.cancel(stop)
+            if not self._refresh(held):
+                return
+        await self._sell(held, held.position.quantity, reason)
+        if self._refresh(held):
+            await self._protect(held)
+
+    async def _sell(self, held: Held, quantity: Decimal, reason: str, *, limit: Decimal | None = None) -> None:
+        position = held.position
+        order = Order(
+            key=position.entry_key, leg=Leg.TARGET if limit is not None else Leg.EXIT, position_id=position.position_id,
+            pair=position.pair, side=position.side.opposite, order_type=OrderType.MARKET if limit is None else OrderType.LIMIT,
+            quantity=quantity, limit_price=limit, immediate=limit is not None, reason=reason,
+        )  # fmt: skip
+        try:
+            intent = self.desk.intent(order)
+            answer = await self.desk.send_and_resolve(intent)
+        except BeginRefused as refused:
+            self.ledger.note("exit.refused", {"pair": position.pair, "why": str(refused)}, self.clock.now_us())
+            return
+        if isinstance(answer, Acked):
+            await self.desk.settle(answer.txid, intent.created_us)
+
+    async def wind_down(self, position_id: str) -> None:
+        """A position went flat: cancel what still rests for it, before anything else on the pair."""
+        for intent in self.ledger.intents(live_only=True, position_id=position_id):
+            if intent.leg.reducing and intent.txid:
+                self.desk.kill.reach("before_cancel_orphan")
+                await self.desk.cancel(intent)

@@ -1,0 +1,252 @@
+"""The trading session: one async loop that beats, decides at candle closes and guards positions beside both.
+
+Everything comes in through ports; environments differ only in what `bootstrap` puts behind them. A session recovers
+before it trades, ends when asked, and leaves stops resting on the exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trader.domain.market import SECOND, Candle, Timeframe
+from trader.domain.messages import BarsClosed, FeedReset, Filled, OrderChanged, Tick
+from trader.domain.orders import Fill
+from trader.errors import FatalError, LeaseLostError, RetryableError
+from trader.execution.close import CloseStage
+from trader.execution.desk import OrderDesk
+from trader.execution.joiner import Joiner
+from trader.execution.keeper import Keeper
+from trader.execution.pulse import Pulse
+from trader.execution.recovery import Recovery
+from trader.execution.wiring import Wiring
+from trader.ports import Halt, SessionSummary
+
+PRESCAN_STAGES = ("lease", "check", "protect", "universe", "report")
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What a watcher of the session may look at while it runs."""
+
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    first_ready_us: int | None = None
+    failure: BaseException | None = None
+
+
+class Session:
+    """One bounded session. `run` returns a summary; a FatalError ends it with the reason."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self.w = wiring
+        self.summary = SessionSummary()
+        self.progress = Progress()
+        self.stopping = asyncio.Event()
+        self.desk = OrderDesk(
+            exchange=wiring.exchange, ledger=wiring.ledger, clock=wiring.clock, kill=wiring.kill, account=wiring.account,
+            tag=wiring.tag, on_fills=self.on_fills, speed=wiring.speed,
+        )  # fmt: skip
+        self.keeper = Keeper(
+            desk=self.desk, exchange=wiring.exchange, ledger=wiring.ledger, clock=wiring.clock,
+            instruments=wiring.instruments, spawn=self.spawn,
+        )  # fmt: skip
+        self.recovery = Recovery(wiring, self.desk, self.keeper, self.on_fills)
+        self.closing = CloseStage(wiring, self.desk, self.keeper, self.summary, self.spawn)
+        self.joiner = Joiner(wiring, self.closing.engine, self.summary)
+        self._loops: list[asyncio.Task[None]] = []
+        self._work: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Lock()
+        self._ticking: list[str] = []
+
+    # --- life ----------------------------------------------------------------------------------------------------------
+    async def run(self) -> SessionSummary:
+        """Lease, recover, protect, then trade until `stopping` is set."""
+        w = self.w
+        self.desk.lease = w.ledger.acquire_lease(w.account, w.holder, w.clock.now_us(), w.timing.lease_ttl_us)
+        w.kill.reach("lease_acquired")
+        w.ledger.note("system.started", {"strategy": w.strategy, "ai": w.ai_mode, "environment": w.environment}, w.clock.now_us())
+        try:
+            self.summary.differences = await w.stage("reconcile", self.recovery.run)
+            w.kill.reach("before_ready")
+            for coroutine, name in (
+                (self._feed(), "feed"), (self._beats(), "beats"), (self._lease(), "lease"), (self._controls(), "controls"),
+                (self._prescan(), "prescan"), (self._join(), "join"),
+            ):  # fmt: skip
+                self._loops.append(asyncio.create_task(self._supervised(coroutine), name=name))
+            await self.stopping.wait()
+        finally:
+            await self._wind_up()
+        if self.progress.failure is not None:
+            raise self.progress.failure
+        return self.summary
+
+    async def _supervised(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - any failure of a loop ends the session visibly; it is re-raised by run
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.progress.failure is None:
+            self.progress.failure = error
+        self.stopping.set()
+
+    def stop(self, why: str) -> None:
+        """Ask the session to end; it finishes what it is doing with orders."""
+        self.summary.ended = self.summary.ended or why
+        self.stopping.set()
+
+    async def _wind_up(self) -> None:
+        self.closing.entries_off = True
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._work:
+            await asyncio.wait(self._work, timeout=15)
+        for task in self._work:
+            task.cancel()
+        w = self.w
+        await self.closing.flush_history()
+        if not isinstance(self.progress.failure, LeaseLostError):
+            w.ledger.note("system.stopped", {"ended": self.summary.ended or "failed"}, w.clock.now_us())
+            if self.desk.lease is not None:
+                w.ledger.release_lease(self.desk.lease, w.clock.now_us())
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """Run order work beside the loop; a failure is written down and, when fatal, ends the session."""
+        task = asyncio.create_task(coroutine, name=name)
+        self._work.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self.w.ledger.note("task.failed", {"task": task.get_name(), "error": f"{type(error).__name__}: {error}"}, self.w.clock.now_us())
+        if isinstance(error, FatalError) or not isinstance(error, Exception):
+            self._fail(error)
+
+    # --- feed and guard ------------------------------------------------------------------------------------------------
+    def on_fills(self, fills: Sequence[Fill], source: str) -> None:
+        """Book fills exactly once and let the keeper react; the one door for stream and REST."""
+        changes = self.w.ledger.apply_fills(fills, self.w.clock.now_us(), source=source)
+        self.summary.fills += len(changes)
+        for fill, intent in changes:
+            if intent is None:
+                self.w.ledger.set_halt(
+                    Halt(cause=f"foreign {fill.pair.split('/')[0]}", level="REDUCING", since_us=self.w.clock.now_us(),
+                         reason=f"fill {fill.trade_id} of order {fill.txid} is not ours")
+                )  # fmt: skip
+        self.keeper.booked(changes)
+        self._watch()
+
+    def _watch(self) -> None:
+        pairs = self.keeper.pairs()
+        if pairs != self._ticking:
+            self._ticking = pairs
+            self.spawn(self.w.market.watch_ticks(pairs), "watch ticks")
+
+    async def _feed(self) -> None:
+        async for event in self.w.market.stream([], self.w.base):
+            if isinstance(event, Tick):
+                self.keeper.on_tick(event.pair, event.price)
+            elif isinstance(event, Filled):
+                await self._stream_fill(event.fill)
+            elif isinstance(event, BarsClosed):
+                self._bars(event)
+            elif isinstance(event, FeedReset):
+                self.spawn(self._reconcile(event.reason), "reconcile")
+            elif isinstance(event, OrderChanged) and self.w.ledger.intent_by_txid(event.order.txid) is not None:
+                self.w.ledger.set_status(event.order.txid, event.order.status, self.w.clock.now_us())
+
+    async def _stream_fill(self, fill: Fill) -> None:
+        """A fill of an order the ledger does not know yet may be a conditional close or an ack still under way."""
+        if self.w.ledger.intent_by_txid(fill.txid) is None:
+            self.spawn(self.recovery.explain(fill), f"explain {fill.pair}")
+        else:
+            self.on_fills([fill], "stream")
+
+    def _bars(self, event: BarsClosed) -> None:
+        self.summary.candles += len(event.candles)
+        closed = self.closing.absorb(event)
+        fifteen = [candle for candle in closed if candle.timeframe is Timeframe.M15]
+        if event.close_us % Timeframe.M15.us == 0:
+            for candle in fifteen:
+                self.keeper.on_close(candle)
+            self.spawn(self._close(event.close_us, fifteen), "close")
+
+    async def _close(self, close_us: int, candles: Sequence[Candle]) -> None:
+        async with self._closing:
+            await self.w.stage("decide", lambda: self.closing.decide(close_us, candles))
+
+    async def _reconcile(self, why: str) -> None:
+        try:
+            differences = await self.recovery.run()
+        except RetryableError as error:
+            self.w.ledger.note("reconcile.failed", {"why": why, "error": str(error)}, self.w.clock.now_us())
+            return
+        self.summary.differences += differences
+
+    # --- loops beside the feed -----------------------------------------------------------------------------------------
+    async def _beats(self) -> None:
+        w = self.w
+        pulse = Pulse(base_s=w.timing.beat_base_s, start_us=w.clock.now_us())
+        while True:
+            await w.clock.sleep_until(pulse.next_due_us)
+            beat = pulse.begin(w.clock.now_us())
+            self.summary.beats += 1
+            if beat.restart:
+                await self._reconcile("a gap of more than two beats")
+            await w.stage("check", self.recovery.cheap_check)
+            await w.stage("protect", self.recovery.stops_present)
+            await w.stage("universe", self._universe)
+            await w.stage("report", lambda: self.closing.report(beat.number, beat.late_us))
+            await self.closing.redecide_deferred()
+
+    async def _universe(self) -> None:
+        await self.joiner.refresh()
+
+    async def _join(self) -> None:
+        """Pairs become READY one by one, by quote volume; trading never waits for all."""
+        while True:
+            if await self.joiner.step() and not self.progress.ready.is_set():
+                self.progress.first_ready_us = self.w.clock.now_us()
+                self.progress.ready.set()
+            await asyncio.sleep(self.joiner.pause_s)
+
+    async def _lease(self) -> None:
+        w = self.w
+        while True:
+            await asyncio.sleep(w.timing.lease_renew_s)
+            assert self.desk.lease is not None
+            self.desk.lease = w.ledger.renew_lease(self.desk.lease, w.clock.now_us(), w.timing.lease_ttl_us)
+            w.kill.reach("lease_renewal")
+
+    async def _controls(self) -> None:
+        w = self.w
+        while True:
+            await asyncio.sleep(w.timing.control_poll_s)
+            for control in w.ledger.pending_controls():
+                answer = f"{control.verb} obeyed"
+                if control.verb in ("flatten", "exit"):
+                    chosen = [h for h in self.keeper.held.values() if control.argument in ("", h.position.pair, h.position.position_id)]
+                    for held in chosen:
+                        self.spawn(self.keeper.leave(held, control.verb.upper()), control.verb)
+                    answer = f"{control.verb}: {len(chosen)} positions"
+                w.ledger.answer_control(control.control_id, "DONE", answer, w.clock.now_us())
+                if control.verb == "stop":
+                    self.stop("stopped by " + control.who)
+
+    async def _prescan(self) -> None:
+        w = self.w
+        while True:
+            now = w.clock.now_us()
+            close = Timeframe.M15.floor(now) + Timeframe.M15.us
+            opens = close - int(w.timing.prescan_window_s * SECOND)
+            await w.clock.sleep_until(max(opens, now + int(w.timing.prescan_s * SECOND)))
+            self.closing.take_verdicts()
+            self.closing.prescan()

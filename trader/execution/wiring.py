@@ -1,0 +1,87 @@
+"""What a session is made of: ports, rules and timing, put together by `bootstrap` and by nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trader.domain.costs import Costs
+from trader.domain.market import SECOND, Instrument, Timeframe
+from trader.execution.confirmation import Desk, VerdictBook
+from trader.ports import Clock, Exchange, HistoryLink, KillPoints, Ledger, MarketData, Stage, VerdictLink
+from trader.strategy.modes import Parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Intervals. Beats and the prescan are in exchange time; lease and controls in the machine's own."""
+
+    beat_base_s: float = 60.0
+    prescan_s: float = 30.0
+    prescan_window_s: float = 300.0
+    lease_ttl_s: float = 45.0
+    lease_renew_s: float = 10.0
+    control_poll_s: float = 1.0
+    speed: float = 1.0
+
+    @property
+    def lease_ttl_us(self) -> int:
+        """Lifetime of the lease on the exchange clock it is judged by."""
+        return int(self.lease_ttl_s * self.speed * SECOND)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Where entries stop by themselves (fractions of equity) and how many stops in a row are too many."""
+
+    daily_loss: float
+    drawdown: float
+    stops: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """Everything a session asks of the world."""
+
+    environment: str
+    account: str
+    holder: str
+    tag: str
+    quote: str
+    strategy: str
+    parameters: Parameters
+    exit_plan: str
+    costs: Costs
+    limits: Limits
+    universe: int
+    base: Timeframe
+    ai_mode: str
+    clock: Clock
+    exchange: Exchange
+    market: MarketData
+    instruments: Mapping[str, Instrument]
+    ledger: Ledger
+    history: HistoryLink
+    verdicts: VerdictLink
+    desk: Desk
+    book: VerdictBook
+    stage: Stage
+    kill: KillPoints
+    timing: Timing = field(default_factory=Timing)
+    deny: tuple[str, ...] = ()
+
+    @property
+    def speed(self) -> float:
+        return self.timing.speed
+
+
+class NoKill:
+    """KillPoints that never kill."""
+
+    def reach(self, name: str) -> None:
+        """Go on."""
+
+
+async def run_directly(_name: str, work):  # type: ignore[no-untyped-def]
+    """A stage outside Prefect: just await it."""
+    return await work()

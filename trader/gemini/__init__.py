@@ -1,0 +1,1 @@
+"""Buying verdicts from Gemini: the only home of google-genai."""

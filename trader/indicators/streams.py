@@ -1,0 +1,249 @@
+"""Live columns of one pair: stateful TA-Lib handles, bit-equal to whole arrays begun at the same candle.
+
+`update` on a closed candle, `peek` on the forming one. Handles cannot be pickled; after a gap, a correction or a restart
+make a new PairStreams from history.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from talib import stream
+
+from trader.domain.market import Candle, Timeframe
+from trader.indicators import patterns, technical
+from trader.indicators.series import FILLED_BARS, H4, M15, Needs, Row, median_quote_volume, true_volume, unbroken, why_not_ready
+from trader.indicators.technical import ATR_PERIOD, BAND_WIDTH, BANDS, MACD_FAST, MACD_SIGNAL, MACD_SLOW
+from trader.ports import Columns
+
+_NAN = math.nan
+_COLUMNS = ("open", "high", "low", "close", "volume")
+
+
+def _tail(columns: Columns, step: int) -> Columns:
+    """The newest part without a gap; raises ValueError for a price or volume that is not a finite number in it."""
+    n = int(unbroken(columns.time, step)[-1]) if len(columns) else 0
+    part = slice(len(columns) - n, len(columns))
+    made = Columns(
+        time=columns.time[part], filled=columns.filled[part],
+        **{name: np.ascontiguousarray(getattr(columns, name)[part], dtype=np.float64) for name in _COLUMNS},
+    )  # fmt: skip
+    for name in _COLUMNS:
+        if not np.isfinite(getattr(made, name)).all():
+            raise ValueError(f"column {name} holds a value that is not a finite number")
+    return made
+
+
+class _H4:
+    """EMA and MACD of the 4h series; values NaN until there is enough history."""
+
+    def __init__(self, columns: Columns, ema_period: int) -> None:
+        tail = _tail(columns, H4)
+        self.period, self.bars = ema_period, len(tail)
+        self.next_us = int(tail.time[-1]) + H4 if len(tail) else 0
+        self.close = float(tail.close[-1]) if len(tail) else _NAN
+        self.closes = tail.close
+        self.ema: Any = None
+        self.macd: Any = None
+        self._open()
+
+    def _open(self) -> None:
+        if self.ema is None and self.bars >= max(self.period, MACD_SLOW + MACD_SIGNAL):
+            self.ema = stream.EMA(self.closes, self.period)
+            self.macd = stream.MACD(self.closes, MACD_FAST, MACD_SLOW, MACD_SIGNAL)
+            self.closes = self.closes[:0]
+
+    @property
+    def values(self) -> tuple[float, float, float]:
+        """close, EMA, MACD histogram."""
+        if self.ema is None or self.macd is None:
+            return self.close, _NAN, _NAN
+        return self.close, self.ema.value, self.macd.value[2]
+
+    def update(self, close: float) -> None:
+        self.close, self.bars, self.next_us = close, self.bars + 1, self.next_us + H4
+        if self.ema is None or self.macd is None:
+            self.closes = np.append(self.closes, close)
+            self._open()
+        else:
+            self.ema.update(close)
+            self.macd.update(close)
+
+
+class PairStreams:
+    """The newest row of one pair, kept up to date candle by candle.
+
+    Takes the newest unbroken part of both series; raises ValueError if that holds less than a handle needs to open
+    (MACD: 35 candles, RSI and EMA: period + 1) or a value that is not finite. Below LOOKBACK it works and says NOT_READY.
+    """
+
+    def __init__(self, columns_15m: Columns, columns_4h: Columns, parameters: Needs) -> None:
+        self.needs = parameters
+        tail = _tail(columns_15m, M15)
+        least = max(parameters.rsi_period + 2, parameters.trend_ema, MACD_SLOW + MACD_SIGNAL)
+        if len(tail) < least:
+            raise ValueError(f"{len(tail)} unbroken 15m candles; at least {least} are needed to begin")
+        self._bars = len(tail)
+        self._h4 = _H4(columns_4h, parameters.h4_ema)
+        close, high, low = tail.close, tail.high, tail.low
+        self._rsi, rsi = stream.RSI.open_and_fill(close, parameters.rsi_period)
+        self._macd, _, _, hist = _flat(stream.MACD.open_and_fill(close, MACD_FAST, MACD_SLOW, MACD_SIGNAL))
+        self._bands = stream.BBANDS(close, BANDS, BAND_WIDTH, BAND_WIDTH, 0)
+        self._atr = stream.ATR(high, low, close, ATR_PERIOD)
+        self._ema = stream.EMA(close, parameters.trend_ema) if parameters.trend_ema else None
+        self._rsi_previous, self._hist_previous = float(rsi[-2]), float(hist[-2])
+        self._fill_window(tail, rsi)
+        self._row: Row | None = None
+
+    def _fill_window(self, tail: Columns, rsi: Any) -> None:
+        """The last LOOKBACK bars beside the handles, in buffers of twice that length which move down when full."""
+        self._keep = technical.lookback_15m(self.needs.rsi_period, self.needs.trend_ema)
+        self._n = n = min(len(tail), self._keep)
+        self._time_us = int(tail.time[-1])
+        self._open, self._high, self._low, self._close, self._volume, self._rsis = (np.empty(2 * self._keep) for _ in range(6))
+        self._filled = np.zeros(2 * self._keep, np.bool_)
+        for buffer, values in zip(
+            self._buffers, (tail.open, tail.high, tail.low, tail.close, true_volume(tail), rsi, tail.filled), strict=True
+        ):
+            buffer[:n] = values[-n:]
+
+    @property
+    def _buffers(self) -> tuple[Any, ...]:
+        return self._open, self._high, self._low, self._close, self._volume, self._rsis, self._filled
+
+    # --- candles -------------------------------------------------------------------------------------------------------
+    def update(self, candle: Candle) -> None:
+        """Take a closed 15m candle; raises ValueError, with nothing changed, if it does not follow the last one or holds
+        a value that is not a finite number."""
+        self._check(candle, Timeframe.M15, self._time_us + M15)
+        if self._n == len(self._close):
+            for buffer in self._buffers:
+                buffer[: self._keep] = buffer[-self._keep :]
+            self._n = self._keep
+        close = candle.close
+        self._rsi_previous, self._hist_previous = self._rsi.value, self._macd.value[2]
+        rsi = self._rsi.update(close)
+        self._macd.update(close)
+        self._bands.update(close)
+        self._atr.update(candle.high, candle.low, close)
+        if self._ema is not None:
+            self._ema.update(close)
+        self._put(candle, rsi)
+        self._n += 1
+        self._bars += 1
+        self._time_us = candle.time_us
+        self._row = None
+
+    def update_h4(self, candle: Candle) -> None:
+        """Take a closed 4h candle; at a common close before the 15m one. Raises ValueError as `update` does."""
+        self._check(candle, Timeframe.H4, self._h4.next_us or candle.time_us)
+        self._h4.next_us = candle.time_us
+        self._h4.update(candle.close)
+        self._row = None
+
+    def _check(self, candle: Candle, timeframe: Timeframe, due_us: int) -> None:
+        if candle.timeframe is not timeframe or candle.time_us != due_us:
+            due = f"{timeframe} at {due_us} is due"
+            raise ValueError(f"{candle.pair}: a {candle.timeframe} candle at {candle.time_us} does not follow; {due}")
+        if not math.isfinite(candle.high + candle.low + candle.close + candle.volume + candle.open):
+            raise ValueError(f"{candle.pair}: the candle at {candle.time_us} holds a value that is not a finite number")
+
+    def _put(self, candle: Candle, rsi: float) -> None:
+        n = self._n
+        self._open[n], self._high[n], self._low[n], self._close[n] = candle.open, candle.high, candle.low, candle.close
+        self._volume[n] = 0.0 if candle.filled else candle.volume
+        self._rsis[n] = rsi
+        self._filled[n] = candle.filled
+
+    # --- rows ----------------------------------------------------------------------------------------------------------
+    @property
+    def row(self) -> Row:
+        """All columns at the newest closed bar, computed when first read after an update."""
+        if self._row is None:
+            ema = self._ema.value if self._ema is not None else _NAN
+            upper, _, lower = self._bands.value
+            self._row = self._make(
+                self._n - 1, self._bars, self._time_us, self._rsi.value, self._rsi_previous, self._macd.value[2],
+                self._hist_previous, upper, lower, self._atr.value, ema,
+            )  # fmt: skip
+        return self._row
+
+    def peek(self, candle: Candle) -> Row:
+        """The row as it would be if the forming 15m candle closed now; changes nothing. Raises ValueError as `update`."""
+        self._check(candle, Timeframe.M15, self._time_us + M15)
+        if self._n == len(self._close):
+            for buffer in self._buffers:
+                buffer[: self._keep] = buffer[-self._keep :]
+            self._n = self._keep
+        close, rsi = candle.close, self._rsi.peek(candle.close)
+        self._put(candle, rsi)  # beyond the newest closed bar: the next update overwrites it
+        upper, _, lower = self._bands.peek(close)
+        return self._make(
+            self._n, self._bars + 1, candle.time_us, rsi, self._rsi.value, self._macd.peek(close)[2], self._macd.value[2],
+            upper, lower, self._atr.peek(candle.high, candle.low, close), self._ema.peek(close) if self._ema is not None else _NAN,
+        )  # fmt: skip
+
+    def _make(  # noqa: PLR0917 - on the hot path of every beat
+        self, i: int, bars: int, time_us: int, rsi: float, rsi_previous: float, hist: float, hist_previous: float,
+        upper: float, lower: float, atr: float, ema: float,
+    ) -> Row:  # fmt: skip
+        zone, bull, bear, ratio = patterns.newest(self._high, self._low, self._close, self._volume, self._rsis, i)
+        close = float(self._close[i])
+        width = upper - lower
+        share = float(np.count_nonzero(self._filled[i + 1 - FILLED_BARS : i + 1])) / FILLED_BARS if i + 1 >= FILLED_BARS else _NAN
+        h4_close, h4_ema, h4_hist = self._h4.values
+        row = Row(
+            time_us, close, rsi, rsi_previous, hist, hist_previous, lower, upper, 0.5 if width == 0 else (close - lower) / width,
+            atr, atr / close if close else _NAN, ema, zone, ratio, bull, bear, h4_close, h4_ema, h4_hist, share,
+        )  # fmt: skip
+        close_us = time_us + M15
+        reason = why_not_ready(row, bars, self._h4.bars, self._h4.next_us != close_us - close_us % H4, self.needs)
+        return row._replace(reason=reason) if reason else row
+
+    @property
+    def not_ready_reason(self) -> str:
+        """Why the pair may not be judged at its newest closed bar; "" if it may."""
+        return self.row.reason
+
+    @property
+    def ready(self) -> bool:
+        return not self.row.reason
+
+    @property
+    def time_us(self) -> int:
+        """Open time of the newest closed 15m bar."""
+        return self._time_us
+
+    # --- on demand -----------------------------------------------------------------------------------------------------
+    @property
+    def median_quote_volume(self) -> float:
+        """Median of volume x close over the last 96 closed bars, in quote."""
+        return median_quote_volume(self._close, self._volume, self._n - 1)
+
+    @property
+    def quote_volume(self) -> float:
+        """Sum of volume x close over the last 96 closed bars: the scanner's rank."""
+        part = slice(max(0, self._n - FILLED_BARS), self._n)
+        return float(np.sum(self._volume[part] * self._close[part]))
+
+    @property
+    def change_24h(self) -> float | None:
+        """close[i] / close[i-96] - 1; None before there are 97 bars."""
+        return float(self._close[self._n - 1] / self._close[self._n - 1 - FILLED_BARS] - 1) if self._n > FILLED_BARS else None
+
+    def extras(self) -> dict[str, float | bool | str]:
+        """Values for reports and the AI that no rule reads: ADX(14) and TA-Lib candle patterns."""
+        part = slice(0, self._n)
+        open_, high, low, close = self._open[part], self._high[part], self._low[part], self._close[part]
+        found = technical.candle_patterns(open_, high, low, close)
+        return {"adx": float(technical.adx(high, low, close)[-1]), **{name: float(value) for name, value in found.items()}}
+
+
+def _flat(opened: Any) -> tuple[Any, ...]:
+    """`open_and_fill` returns (handle, array) or (handle, (arrays...)) depending on the number of outputs."""
+    handle, *arrays = opened
+    if len(arrays) == 1 and isinstance(arrays[0], tuple):
+        arrays = list(arrays[0])
+    return (handle, *arrays)

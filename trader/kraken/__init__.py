@@ -1,0 +1,1 @@
+"""The Kraken spot adapter: the only place that imports ccxt."""

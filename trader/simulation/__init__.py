@@ -1,0 +1,1 @@
+"""The twins of Kraken and Gemini, the simulated clock and its transports."""

@@ -1,0 +1,83 @@
+"""Fill assumptions of the twin as small objects: bar path, slippage, fee, liquidity (SIMULATION.md section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_UP, Decimal
+from typing import Any
+
+import numpy as np
+
+from trader.domain.market import Timeframe
+from trader.domain.money import ZERO, down, from_float, mul, round_to, up
+from trader.simulation.exchange_orders import BUY, LIMIT, PairRules, TwinOrder
+from trader.simulation.market import Row
+from trader.simulation.price_path import ticks
+
+Prices = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillRules:
+    """Costs and liquidity. Rates are fractions; `share` (0, 1]: part of an order's volume that one touch fills."""
+
+    taker: Decimal = Decimal("0.0040")
+    maker: Decimal = Decimal("0.0025")
+    slippage: Decimal = Decimal("0.0005")
+    share: Decimal = Decimal(1)
+
+    def taken(self, side: str, price: Decimal, rules: PairRules) -> Decimal:
+        """Price of a market or stop fill around `price`: buys round up and sells down to the tick, never below one tick."""
+        if side == BUY:
+            return up(mul(price, 1 + self.slippage), rules.tick)
+        return max(down(mul(price, 1 - self.slippage), rules.tick), rules.tick)
+
+    def marketable(self, side: str, limit: Decimal, last: Decimal, rules: PairRules) -> Decimal | None:
+        """Price at which a new limit order fills at once, or None where it rests."""
+        if side == BUY:
+            return min(limit, self.taken(side, last, rules)) if limit >= last else None
+        return max(limit, self.taken(side, last, rules)) if limit <= last else None
+
+    def fee(self, cost: Decimal, *, maker: bool, rules: PairRules) -> Decimal:
+        """Fee in quote, rounded up to quote precision."""
+        return round_to(mul(cost, self.maker if maker else self.taker), rules.quote_step, ROUND_UP)
+
+    def portion(self, order: TwinOrder, rules: PairRules) -> Decimal:
+        """How much of the rest one touch fills: everything, or `share` of the volume while more than that is left."""
+        if self.share >= 1:
+            return order.remaining
+        part = down(mul(order.volume, self.share), rules.lot)
+        return order.remaining if part <= ZERO else min(part, order.remaining)
+
+
+def to_price(value: float, rules: PairRules) -> Decimal:
+    """A price of the market's arrays on the pair's tick."""
+    return round_to(from_float(value), rules.tick)
+
+
+def resting_price(order: TwinOrder, at: Decimal, fills: FillRules, rules: PairRules) -> Decimal:
+    """Fill price of a resting order reached at price `at`: limits at their own, stops around `at`."""
+    return order.level if order.ordertype == LIMIT else fills.taken(order.side, at, rules)
+
+
+def acts_below(order: TwinOrder) -> bool:
+    """Whether a falling price reaches it: buy limits and sell stops."""
+    return (order.side == BUY) == (order.ordertype == LIMIT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """One price update of all pairs. `gap`: prices jump there instead of moving; `part` of 4 ticks seen in this candle."""
+
+    time_us: int
+    prices: Prices
+    gap: bool
+    part: int
+
+
+def bar_path(open_us: int, base: Timeframe, row: Row) -> Iterator[Tick]:
+    """The ticks of the base candle that opens at `open_us` (price_path.ticks)."""
+    columns = {"open": row.open, "high": row.high, "low": row.low, "close": row.close}
+    for part, tick in enumerate(ticks(base), start=1):
+        yield Tick(time_us=open_us + tick.offset_us, prices=columns[tick.field], gap=not tick.continuous, part=part)

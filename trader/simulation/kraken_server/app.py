@@ -1,0 +1,204 @@
+"""The Kraken twin: matching engine, REST and WebSocket v2 in one aiohttp server, driven by a clock and a market."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from trader.ports import Clock
+from trader.simulation.exchange import ProtectionReport, TwinExchange
+from trader.simulation.exchange_books import Books
+from trader.simulation.exchange_orders import MARKET, OrderRequest, Refused
+from trader.simulation.faults import Fault, FaultPlan
+from trader.simulation.fills import FillRules, Prices, bar_path
+from trader.simulation.kraken_server import control, signing
+from trader.simulation.kraken_server.market_view import MarketView, rules_of
+from trader.simulation.kraken_server.middleware import Call, Middleware
+from trader.simulation.kraken_server.order_form import parse_body
+from trader.simulation.kraken_server.spot_rest import SpotPublic
+from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
+from trader.simulation.kraken_server.spot_ws import PRIVATE, PUBLIC, Hub
+from trader.simulation.market import Market
+
+QUIET_S = 1e9  # aiohttp's own keep-alive timer; on a simulated clock every timer is a jump
+
+
+class KrakenTwin:
+    """One account on one exchange. `state_dir` holds its books (None: memory only); `tag`: the installation whose orders are "ours"."""
+
+    def __init__(
+        self,
+        market: Market,
+        clock: Clock,
+        *,
+        state_dir: Path | None,
+        plan: FaultPlan,
+        api_key: str,
+        api_secret: str,
+        seed: int,
+        tag: str,
+        starting_cash: Decimal,
+        frames_per_minute: int = 1,
+        fills: FillRules | None = None,
+        heartbeat_s: float = 1.0,
+    ) -> None:
+        if frames_per_minute not in (1, 4):
+            raise ValueError(f"frames_per_minute {frames_per_minute!r} must be 1 or 4")
+        self.market, self.clock, self.plan, self._seed = market, clock, plan, seed
+        rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
+        self._books = Books(state_dir)
+        self.exchange = TwinExchange(
+            rules,
+            cash={rules[0].quote: starting_cash},
+            fills=fills or FillRules(),
+            books=self._books,
+            seed=seed,
+            tag=tag,
+            start_us=clock.now_us(),
+        )
+        self.exchange.set_prices(self._prices_at(self.exchange.state.tick_us))
+        self.view = MarketView(market, self.exchange, seed)
+        self.middleware = Middleware(plan=plan, clock=clock, seed=seed)
+        self.hub = Hub(
+            self.view,
+            clock,
+            plan,
+            lambda token: signing.token_valid(token, api_secret, clock.now_us()),
+            frames_per_minute=frames_per_minute,
+            heartbeat_s=heartbeat_s,
+        )
+        self._public = SpotPublic(self.view, clock)
+        self._private = SpotPrivate(self.exchange, self.view, clock, api_key=api_key, api_secret=api_secret)
+        self.places = (*self._public.handlers, *self._private.handlers, *PUBLIC, *PRIVATE, "account")
+        self._runner: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        for fault in plan.faults:
+            if fault.where not in self.places:
+                raise ValueError(f"fault plan: where = {fault.where!r} is not allowed; one of {', '.join(self.places)}")
+
+    # --- life ------------------------------------------------------------------------------------------------------
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port (useful for port 0)."""
+        app = web.Application(client_max_size=1 << 20)
+        app.router.add_get("/0/public/{name}", self._rest)
+        app.router.add_post("/0/public/{name}", self._rest)
+        app.router.add_post("/0/private/{name}", self._rest)
+        app.router.add_get("/v2", self.hub.handle)
+        control.add_routes(app, self)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=QUIET_S, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        self._tasks.append(asyncio.create_task(self.hub.heartbeats(), name="twin heartbeats"))
+        for fault in self.plan.faults:
+            self._schedule(fault)
+        addresses = self._runner.addresses
+        return int(addresses[0][1]) if addresses else port
+
+    async def close(self) -> None:
+        """Stop serving, drop clients, close the books."""
+        self.middleware.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.hub.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._books.close()
+
+    # --- market ----------------------------------------------------------------------------------------------------
+    async def run_market(self, until_us: int | None = None) -> None:
+        """Work off the price ticks in order, each at its time or, when late, at once; returns after `until_us`."""
+        open_us = self.market.base.floor(self.exchange.state.tick_us)
+        while until_us is None or open_us <= until_us:
+            row = self.market.minute(open_us)
+            for tick in bar_path(open_us, self.market.base, row):
+                if tick.time_us <= self.exchange.state.tick_us:
+                    continue
+                if until_us is not None and tick.time_us > until_us:
+                    return
+                await self.clock.sleep_until(tick.time_us)
+                self.exchange.advance(tick)
+                await self.hub.flush()
+                await self.hub.publish(open_us, tick, row)
+            open_us += self.market.base.us
+            await asyncio.sleep(0)  # catching up must not starve the clients
+
+    def _prices_at(self, time_us: int) -> Prices:
+        """Prices of the newest tick at or before `time_us`; before the first tick of a candle, the close before."""
+        base = self.market.base
+        for open_us in (base.floor(time_us), base.floor(time_us) - base.us):
+            seen = [tick for tick in bar_path(open_us, base, self.market.minute(open_us)) if tick.time_us <= time_us]
+            if seen:
+                return seen[-1].prices
+        raise ValueError(f"the market has no price at {time_us}")
+
+    # --- faults and reports ----------------------------------------------------------------------------------------
+    def protection_report(self) -> ProtectionReport:
+        """How our holdings were covered so far, from the twin's own books."""
+        return self.exchange.protection_report(self.clock.now_us())
+
+    def inject(self, fault: Fault) -> None:
+        """Put one more fault into force; a foreign_fill starts its time now."""
+        self.plan.add(fault)
+        self._schedule(fault)
+
+    def _schedule(self, fault: Fault) -> None:
+        if fault.action == "foreign_fill":
+            self._tasks.append(asyncio.create_task(self._foreign_fill(fault), name="twin foreign fill"))
+
+    async def _foreign_fill(self, fault: Fault) -> None:
+        """Somebody else trades on the account: a market order without our tag."""
+        await self.clock.sleep(float(fault.arg["after_s"]))
+        request = OrderRequest(
+            pair=fault.arg["pair"], side=fault.arg["side"], ordertype=MARKET, volume=Decimal(fault.arg["quantity"]), oflags=("fciq",)
+        )
+        try:
+            self.exchange.place(request, self.clock.now_us())
+            outcome = "account:foreign_fill"
+        except Refused as refusal:
+            outcome = f"account:foreign_fill:{refusal.error}"
+        self.plan.fired[outcome] = self.plan.fired.get(outcome, 0) + 1
+        await self.hub.flush()
+
+    # --- REST ------------------------------------------------------------------------------------------------------
+    async def _rest(self, request: web.Request) -> web.Response:
+        raw = await request.read()
+        private = request.path.startswith("/0/private/")
+        call = Call(
+            name=request.match_info["name"],
+            path=request.path,
+            private=private,
+            raw=raw,
+            headers=request.headers,
+            fields={},
+            arrived_us=self.clock.now_us(),
+        )
+        try:
+            call.fields |= parse_body(raw, request.content_type) | dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
+        except Refused:
+            call.flags["unreadable"] = True
+        if rules := self.view.find(call.fields.get("pair", "")):
+            call.fields["symbol"] = rules.symbol
+        reply = await self.middleware.run(call, self._admit, self._effect)
+        if reply.abort and request.transport is not None:
+            request.transport.abort()
+        await self.hub.flush()
+        return web.Response(text=reply.text, status=reply.status, content_type=reply.content_type)
+
+    def _admit(self, call: Call) -> None:
+        handlers = self._private.handlers if call.private else self._public.handlers
+        if call.flags.get("unreadable"):
+            raise Refused("EAPI:Bad request")
+        if call.name not in handlers:
+            raise Refused("EGeneral:Unknown method")
+        if call.private:
+            self._private.admit(call)
+
+    def _effect(self, call: Call) -> object:
+        handlers = self._private.handlers if call.private else self._public.handlers
+        return handlers[call.name](call)

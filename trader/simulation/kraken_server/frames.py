@@ -1,0 +1,83 @@
+"""WebSocket v2 frames as text; candles are built with f-strings, since a day of 150 pairs is 216,000 of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from trader.simulation.exchange_orders import PairRules
+from trader.simulation.kraken_server.render import iso
+
+VERSION = "2.0.10"
+TICKS = 4  # trades a candle shows
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def status(connection_id: int) -> str:
+    """The greeting of a connection."""
+    data = {"system": "online", "api_version": "v2", "connection_id": connection_id, "version": VERSION}
+    return dumps({"channel": "status", "type": "update", "data": [data]})
+
+
+HEARTBEAT = '{"channel":"heartbeat"}'
+
+
+def answer(method: str, req_id: Any, now_us: int, *, result: dict[str, Any] | None = None, error: str | None = None) -> str:
+    """Answer to a request: `success` with a result, or an error in Kraken's words."""
+    body: dict[str, Any] = {"method": method}
+    if req_id is not None:
+        body["req_id"] = req_id
+    body |= {"success": False, "error": error} if error else {"success": True, "result": result or {}}
+    return dumps(body | {"time_in": iso(now_us), "time_out": iso(now_us)})
+
+
+def pong(req_id: Any, now_us: int) -> str:
+    """Answer to the application's ping."""
+    body = {"method": "pong"} | ({} if req_id is None else {"req_id": req_id})
+    return dumps(body | {"time_in": iso(now_us), "time_out": iso(now_us)})
+
+
+def ohlc(kind: str, symbol: str, bar: tuple[str, str, int], values: tuple[float, float, float, float, float], now: str) -> str:
+    """One candle. `bar`: begin, end (text, the same for all pairs) and interval in minutes; `values`: o, h, l, c, volume."""
+    (begin, end, interval), (o, h, low, c, v) = bar, values
+    trades = TICKS if v > 0 else 0
+    vwap = (h + low + c) / 3 if v > 0 else 0.0
+    return (
+        f'{{"channel":"ohlc","type":"{kind}","timestamp":"{now}","data":[{{"symbol":"{symbol}","open":{o!r},"high":{h!r},"low":{low!r},'
+        f'"close":{c!r},"trades":{trades},"volume":{v!r},"vwap":{vwap!r},"interval_begin":"{begin}","interval":{interval},"timestamp":"{end}"}}]}}'
+    )
+
+
+def trade(kind: str, symbol: str, rows: list[tuple[str, float, float, int, str]]) -> str:
+    """Public trades of one symbol. Rows: side, price, quantity, trade id, time."""
+    items = ",".join(
+        f'{{"symbol":"{symbol}","side":"{side}","price":{price!r},"qty":{qty!r},"ord_type":"market","trade_id":{number},"timestamp":"{when}"}}'
+        for side, price, qty, number, when in rows
+    )
+    return f'{{"channel":"trade","type":"{kind}","data":[{items}]}}'
+
+
+def ticker(kind: str, rules: PairRules, quotes: tuple[float, float, float], stats: dict[str, float], now: str) -> str:
+    """Best prices and 24 h figures of one symbol. `quotes`: bid, ask, last."""
+    bid, ask, last = quotes
+    change = last - stats["open"]
+    row = {
+        "symbol": rules.symbol,
+        "bid": bid,
+        "bid_qty": 1.0,
+        "ask": ask,
+        "ask_qty": 1.0,
+        "last": last,
+        "volume": stats["volume"],
+        "vwap": round(stats["vwap"], rules.pair_decimals),
+        "low": min(stats["low"], last),
+        "high": max(stats["high"], last),
+        "change": round(change, rules.pair_decimals),
+        "change_pct": round(100 * change / stats["open"], 2) if stats["open"] else 0.0,
+        "timestamp": now,
+    }
+    return dumps({"channel": "ticker", "type": kind, "data": [row]})

@@ -1,0 +1,48 @@
+"""Request signatures and stream tokens of the spot API (KRAKEN.md section 4)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+
+TOKEN_LIFE_US = 900 * 1_000_000
+
+
+def sign(path: str, nonce: str, body: bytes, secret: str) -> str:
+    """API-Sign: base64(HMAC-SHA512(secret, path + SHA256(nonce + body))) over the body's bytes as they travel."""
+    digest = hashlib.sha256(nonce.encode() + body).digest()
+    return base64.b64encode(hmac.new(base64.b64decode(secret), path.encode() + digest, hashlib.sha512).digest()).decode()
+
+
+def signed_by(signature: str, path: str, nonce: str, body: bytes, secret: str) -> bool:
+    """Whether a signature fits, compared in constant time."""
+    return hmac.compare_digest(signature.encode(errors="replace"), sign(path, nonce, body, secret).encode())
+
+
+def fingerprint(api_key: str) -> str:
+    """A short name for a key that may be written to files; the key itself may not."""
+    return hashlib.blake2b(api_key.encode(), digest_size=6).hexdigest()
+
+
+def make_token(secret: str, issued_us: int, number: int) -> str:
+    """A stream token that proves itself: a restarted twin still knows it. The exchange gives 15 minutes to use it."""
+    head = f"{issued_us}.{number}".encode()
+    mark = hmac.new(base64.b64decode(secret), b"stream token " + head, hashlib.sha256).digest()[:18]
+    return base64.urlsafe_b64encode(mark + head).decode()
+
+
+def token_valid(token: object, secret: str, now_us: int) -> bool:
+    """Whether `token` is one of ours and not older than 15 minutes."""
+    if not isinstance(token, str):
+        return False
+    try:
+        raw = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    mark, head = raw[:18], raw[18:]
+    good = hmac.new(base64.b64decode(secret), b"stream token " + head, hashlib.sha256).digest()[:18]
+    if not hmac.compare_digest(mark, good):
+        return False
+    return now_us <= int(head.split(b".")[0]) + TOKEN_LIFE_US

@@ -1,0 +1,61 @@
+"""Longer candles from shorter ones, for the twin's markets; exact: prices are copied, volumes summed in time order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from trader.domain.market import Timeframe
+from trader.ports import Columns
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def empty() -> Columns:
+    """No candle at all."""
+    none = np.empty(0, dtype=np.float64)
+    return Columns(
+        time=np.empty(0, dtype=np.int64), open=none, high=none, low=none, close=none, volume=none, filled=np.empty(0, dtype=np.bool_)
+    )
+
+
+def cut(columns: Columns, start_us: int, end_us: int) -> Columns:
+    """The candles whose open lies in [start_us, end_us)."""
+    first, last = np.searchsorted(columns.time, (start_us, end_us))
+    part = slice(int(first), int(last))
+    return Columns(
+        time=columns.time[part],
+        open=columns.open[part],
+        high=columns.high[part],
+        low=columns.low[part],
+        close=columns.close[part],
+        volume=columns.volume[part],
+        filled=columns.filled[part],
+    )
+
+
+def aggregate(columns: Columns, source: Timeframe, target: Timeframe) -> Columns:
+    """Candles of `target` from those of `source`, of which every one must be there; incomplete ones are dropped.
+
+    Shape (n,) to (m,): a group of target / source rows becomes a row where all of them exist. Raises ValueError where `target`
+    is not a multiple of `source`.
+    """
+    if target.us % source.us:
+        raise ValueError(f"timeframe {target} is not a multiple of {source}")
+    if target is source or not len(columns):
+        return columns
+    label = columns.time - columns.time % target.us
+    starts = np.flatnonzero(np.diff(label, prepend=label[0] - 1))
+    counts = np.diff(starts, append=len(label))
+    whole = counts == target.us // source.us
+    ends = starts + counts - 1
+    return Columns(
+        time=label[starts][whole],
+        open=columns.open[starts][whole],
+        high=np.maximum.reduceat(columns.high, starts)[whole],
+        low=np.minimum.reduceat(columns.low, starts)[whole],
+        close=columns.close[ends][whole],
+        volume=np.add.reduceat(columns.volume, starts)[whole],
+        filled=np.logical_and.reduceat(columns.filled, starts)[whole],
+    )

@@ -1,0 +1,1 @@
+"""The decision: parameters, lazy context, scores and the brain; no clock, I/O or chance."""

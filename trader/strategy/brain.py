@@ -1,0 +1,101 @@
+"""The brain: one pure decision per pair and closed bar (SPEC section 5, trigger, points, step A).
+
+`decide` gives a Decision with its evidence; `candidates` gives the same verdict for whole columns at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trader.domain.costs import Costs
+from trader.domain.messages import Action, Decision, Point, Refusal
+from trader.domain.orders import Side
+from trader.indicators.series import Features, Row
+from trader.indicators.technical import Column
+from trader.strategy.context import BrainContext
+from trader.strategy.modes import Parameters
+from trader.strategy.scoring import NONE, Levels, levels_of, points_of, score_features, total, trigger_of
+
+_GUARD = 1 - 1e-12  # tp1 = k1 * (3c / k1) may lose its last bit
+GOLDEN_STEPS = (0.013, 0.01618, 0.02618, 0.04236, 0.06854, 0.1109)
+"""Display levels of a signal, as gains over the entry price."""
+
+
+def decide(context: BrainContext, costs: Costs) -> Decision:
+    """Step A on one pair: ENTER, or HOLD with the first refusal that applies. Reads no more of the context than it needs."""
+    parameters = context.parameters
+    if context.not_ready:
+        return _hold(context, Refusal.NOT_READY, detail=context.not_ready)
+    trigger = trigger_of(context, parameters, context.oversold)
+    if trigger == NONE:
+        return _hold(context, Refusal.NO_SIGNAL)
+    if parameters.refuses_h4_bearish and context.h4_bearish:
+        return _hold(context, Refusal.H4_BEARISH)
+    points = points_of(context, parameters, trigger, context.oversold)
+    score = total(points)
+    if not score >= parameters.min_score:
+        return _hold(context, Refusal.SCORE_LOW, score, points, f"{score:g} below {parameters.min_score:g}")
+    if not context.rsi > context.rsi_previous:
+        return _hold(context, Refusal.FALLING_KNIFE, score, points)
+    levels = levels_of(parameters, context.atr_fraction, costs)
+    if levels.quiet:
+        return _hold(context, Refusal.QUIET_MARKET, score, points, f"ATR is {context.atr_fraction:.5f} of the price")
+    if not parameters.seed and levels.tp1 < 3 * costs.round_trip * _GUARD:
+        return _hold(context, Refusal.TARGET_BELOW_COST, score, points)
+    return _enter(context, score, points, levels)
+
+
+def _enter(context: BrainContext, score: float, points: tuple[Point, ...], levels: Levels) -> Decision:
+    return Decision(
+        pair=context.pair, close_us=context.close_us, side=context.side, action=Action.ENTER, score=score, points=points,
+        close=abs(context.close), atr_fraction=context.atr_fraction, unit=levels.unit, stop=levels.stop, tp1=levels.tp1, tp2=levels.tp2,
+        strategy=context.parameters.strategy, evidence=context.full(),
+    )  # fmt: skip
+
+
+def _hold(context: BrainContext, refusal: Refusal, score: float = 0.0, points: tuple[Point, ...] = (), detail: str = "") -> Decision:
+    return Decision(
+        pair=context.pair, close_us=context.close_us, side=context.side, action=Action.HOLD, score=score, points=points,
+        refusal=refusal, detail=detail, strategy=context.parameters.strategy, evidence=context.snapshot(),
+    )  # fmt: skip
+
+
+def near_zone(row: Row, parameters: Parameters, width: float, side: Side = Side.BUY) -> bool:
+    """Whether a (forming) bar's RSI is past its trigger or within `width` points of it: worth asking the AI ahead.
+
+    Mitraillette's composite rebound triggers below its own RSI limit, so that limit counts; 4h bearish pairs are left out
+    where the strategy refuses them, and pairs that are not ready always.
+    """
+    if row.reason or (parameters.refuses_h4_bearish and side is Side.BUY and row.h4_bearish):
+        return False
+    rsi = row.rsi if side is Side.BUY else 100 - row.rsi
+    oversold = parameters.rsi_oversold if side is Side.BUY else 100 - parameters.rsi_overbought
+    if rsi < oversold + width:
+        return True
+    position = row.bb_position if side is Side.BUY else 1 - row.bb_position
+    return not parameters.sniper and rsi < parameters.composite_limit + width and position < 0.1 + width / 100
+
+
+class Candidates(NamedTuple):
+    """Step A over whole columns, shape (n,): `enter`, and the score, trigger and unit of every bar."""
+
+    enter: np.ndarray[Any, np.dtype[np.bool_]]
+    score: Column
+    trigger: np.ndarray[Any, np.dtype[np.int8]]
+    unit: Column
+
+
+def candidates(columns: Features, parameters: Parameters, costs: Costs) -> Candidates:
+    """`decide(...).action is ENTER` for every row at once (longs)."""
+    trigger, score = score_features(columns, parameters)
+    enter = columns.ready & (trigger != NONE) & (score >= parameters.min_score) & (columns.rsi > columns.rsi_previous)
+    if parameters.refuses_h4_bearish:
+        enter &= ~((columns.h4_close < columns.h4_ema) & (columns.h4_hist <= 0))
+    unit = np.zeros(len(score))
+    if not parameters.seed:
+        least = 3 * costs.round_trip / parameters.k1
+        unit = np.fmax(columns.atr_fraction, least)
+        enter &= ~(least > 2 * columns.atr_fraction) & ~(parameters.k1 * unit < 3 * costs.round_trip * _GUARD)
+    return Candidates(enter, score, trigger, unit)

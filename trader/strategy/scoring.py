@@ -1,0 +1,216 @@
+"""Scores: the rule of SPEC section 5 over rows, and the same rule point by point for one pair.
+
+`score_rows` is row-wise: result i depends on row i only, so rows may be bars of one pair or pairs at one bar. Anything
+that looks back arrives as a column (`rsi_previous`). NaN in a rule makes the rule false.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from trader.domain.costs import Costs
+from trader.domain.messages import Point
+from trader.domain.money import PHI
+from trader.indicators.compiled import compiled
+from trader.indicators.series import Features, Row
+from trader.indicators.technical import Column
+from trader.strategy.modes import SEED_FEE_BUFFER, Parameters
+
+NONE, RSI_ENTRY, COMPOSITE = 0, 1, 2
+SPIKE = 2.618
+Codes = np.ndarray[Any, np.dtype[np.int8]]
+
+
+class Rule(NamedTuple):
+    """The numbers of a strategy that the compiled score reads, each of one type so that nothing compiles twice."""
+
+    seed: bool
+    sniper: bool
+    oversold: float
+    composite_limit: float
+    base_score: float
+
+
+def rule_of(parameters: Parameters) -> Rule:
+    return Rule(parameters.seed, parameters.sniper, parameters.rsi_oversold, parameters.composite_limit, parameters.base_score)
+
+
+@compiled
+def _score(  # noqa: PLR0912, PLR0917 - compiled, and the rule in its written order
+    rule: Rule, close: float, rsi: float, rsi_previous: float, hist: float, hist_previous: float, bb_lower: float, bb_position: float,
+    ema_trend: float, fib_zone: bool, volume_ratio: float, bullish: bool, bearish: bool, h4_close: float, h4_ema: float, h4_hist: float,
+) -> tuple[int, float]:  # fmt: skip
+    """(trigger, score); score 0 without a trigger."""
+    if rsi < rule.oversold:
+        trigger, score = RSI_ENTRY, rule.base_score
+        if not (rule.seed and rule.sniper):
+            score += (rule.oversold - rsi) * PHI
+    elif not rule.sniper and rsi < rule.composite_limit and rsi > rsi_previous and bb_position < 0.1:
+        trigger, score = COMPOSITE, rule.base_score
+    else:
+        return NONE, 0.0
+    extras = not rule.seed or (not rule.sniper and trigger == RSI_ENTRY)  # the seed rewards only RSI entries of M
+    if extras and close < bb_lower:
+        score += 8.0
+    if extras and (close > ema_trend if rule.seed else h4_close > h4_ema):
+        score += 5.0
+    if extras and not rule.sniper and fib_zone:
+        score += 5.0
+    if rule.sniper and hist > hist_previous and hist > 0:
+        score += 5.0
+    if rule.sniper and hist > 0 and hist_previous <= 0:
+        score += 8.0
+    if volume_ratio > SPIKE:
+        score += 8.0
+    if bearish:
+        score -= 10.0
+    if bullish:
+        score += 5.0
+    if rule.seed and not rule.sniper and h4_close < h4_ema and h4_hist <= 0:
+        score -= 15.0
+    return trigger, _settle(score)
+
+
+@compiled
+def _settle(score: float) -> float:
+    """Clamped to 0-100 and rounded half-even to 6 decimals."""
+    score = 0.0 if score < 0.0 else (100.0 if score > 100.0 else score)
+    return float(np.rint(score * 1e6) / 1e6)
+
+
+@compiled
+def score_rows(  # noqa: PLR0917 - compiled functions take positions
+    rule: Rule, close: Column, rsi: Column, rsi_previous: Column, hist: Column, hist_previous: Column, bb_lower: Column,
+    bb_position: Column, ema_trend: Column, fib_zone: Any, volume_ratio: Column, bullish: Any, bearish: Any, h4_close: Column,
+    h4_ema: Column, h4_hist: Column,
+) -> tuple[Codes, Column]:  # fmt: skip
+    """Trigger codes (int8) and scores (float64), shape (n,) as the inputs."""
+    n = len(close)
+    triggers, scores = np.zeros(n, np.int8), np.zeros(n)
+    for i in range(n):
+        triggers[i], scores[i] = _score(
+            rule, close[i], rsi[i], rsi_previous[i], hist[i], hist_previous[i], bb_lower[i], bb_position[i], ema_trend[i],
+            fib_zone[i], volume_ratio[i], bullish[i], bearish[i], h4_close[i], h4_ema[i], h4_hist[i],
+        )  # fmt: skip
+    return triggers, scores
+
+
+def score_features(columns: Features, parameters: Parameters) -> tuple[Codes, Column]:
+    """`score_rows` over the columns of a series, or over a table of pairs."""
+    f = columns
+    return score_rows(
+        rule_of(parameters), f.close, f.rsi, f.rsi_previous, f.macd_hist, f.macd_hist_previous, f.bb_lower, f.bb_position,
+        f.ema_trend, f.fib_zone, f.volume_ratio, f.bullish_divergence, f.bearish_divergence, f.h4_close, f.h4_ema, f.h4_hist,
+    )  # fmt: skip
+
+
+# --- one pair, point by point ------------------------------------------------------------------------------------------
+class Values(Protocol):
+    """What the point rules read of a pair; `Row` and `BrainContext` both are."""
+
+    @property
+    def close(self) -> float: ...
+    @property
+    def rsi(self) -> float: ...
+    @property
+    def rsi_previous(self) -> float: ...
+    @property
+    def macd_hist(self) -> float: ...
+    @property
+    def macd_hist_previous(self) -> float: ...
+    @property
+    def bb_lower(self) -> float: ...
+    @property
+    def bb_position(self) -> float: ...
+    @property
+    def ema_trend(self) -> float: ...
+    @property
+    def fib_zone(self) -> bool: ...
+    @property
+    def volume_ratio(self) -> float: ...
+    @property
+    def bullish_divergence(self) -> bool: ...
+    @property
+    def bearish_divergence(self) -> bool: ...
+    @property
+    def h4_close(self) -> float: ...
+    @property
+    def h4_ema(self) -> float: ...
+    @property
+    def h4_bearish(self) -> bool: ...
+
+
+def trigger_of(at: Values, parameters: Parameters, oversold: float) -> int:
+    """NONE, RSI_ENTRY or COMPOSITE."""
+    if at.rsi < oversold:
+        return RSI_ENTRY
+    if not parameters.sniper and at.rsi < parameters.composite_limit and at.rsi > at.rsi_previous and at.bb_position < 0.1:
+        return COMPOSITE
+    return NONE
+
+
+def points_of(at: Values, parameters: Parameters, trigger: int, oversold: float) -> tuple[Point, ...]:
+    """The reasons of a triggered score in the order they are added; each value is read only when its rule asks for it."""
+    made = [Point(name="base", value=parameters.base_score)]
+
+    def add(name: str, value: float, holds: bool) -> None:
+        if holds:
+            made.append(Point(name=name, value=value))
+
+    seed, sniper = parameters.seed, parameters.sniper
+    extras = not seed or (not sniper and trigger == RSI_ENTRY)
+    add("rsi_depth", (oversold - at.rsi) * PHI, trigger == RSI_ENTRY and not (seed and sniper))
+    add("below_lower_band", 8.0, extras and at.close < at.bb_lower)
+    add("uptrend", 5.0, extras and (at.close > at.ema_trend if seed else at.h4_close > at.h4_ema))
+    add("fibonacci_zone", 5.0, extras and not sniper and at.fib_zone)
+    add("macd_strong", 5.0, sniper and at.macd_hist > at.macd_hist_previous and at.macd_hist > 0)
+    add("macd_crossover", 8.0, sniper and at.macd_hist > 0 and at.macd_hist_previous <= 0)
+    add("volume_spike", 8.0, at.volume_ratio > SPIKE)
+    add("bearish_divergence", -10.0, at.bearish_divergence)
+    add("bullish_divergence", 5.0, at.bullish_divergence)
+    add("h4_bearish", -15.0, seed and not sniper and at.h4_bearish)
+    return tuple(made)
+
+
+def total(points: tuple[Point, ...]) -> float:
+    """The score of these points: added in their order, clamped, rounded."""
+    score = 0.0
+    for point in points:
+        score += point.value
+    score = 0.0 if score < 0.0 else (100.0 if score > 100.0 else score)
+    return float(np.rint(score * 1e6) / 1e6)
+
+
+# --- levels ------------------------------------------------------------------------------------------------------------
+class Levels(NamedTuple):
+    """Fractions of the entry price; `quiet` where the target is out of the market's reach (viable)."""
+
+    unit: float
+    stop: float
+    tp1: float
+    tp2: float
+    quiet: bool
+
+
+def levels_of(parameters: Parameters, atr_fraction: float, costs: Costs) -> Levels:
+    """Distances of a plan. viable: u = max(ATR / close, 3c / k1), tp1 = k1 u, stop = (k1 / phi) u, tp2 = phi tp1.
+    seed: the table's, moved by the fee buffer; its unit is 0."""
+    if parameters.seed:
+        stop = max(parameters.stop_loss - SEED_FEE_BUFFER, 0.382 * parameters.stop_loss)
+        return Levels(0.0, stop, parameters.tp1 + SEED_FEE_BUFFER, parameters.tp2 + SEED_FEE_BUFFER, False)
+    least = 3 * costs.round_trip / parameters.k1
+    unit = max(atr_fraction, least)
+    tp1 = parameters.k1 * unit
+    return Levels(unit, parameters.k1 / PHI * unit, tp1, PHI * tp1, least > 2 * atr_fraction)
+
+
+def mirrored(row: Row) -> Row:
+    """The row of the mirrored market, for shorts: prices negated, RSI' = 100 - RSI, bands, divergences and histograms swapped."""
+    return row._replace(
+        close=-row.close, rsi=100 - row.rsi, rsi_previous=100 - row.rsi_previous, macd_hist=-row.macd_hist,
+        macd_hist_previous=-row.macd_hist_previous, bb_lower=-row.bb_upper, bb_upper=-row.bb_lower, bb_position=1 - row.bb_position,
+        ema_trend=-row.ema_trend, bullish_divergence=row.bearish_divergence, bearish_divergence=row.bullish_divergence,
+        h4_close=-row.h4_close, h4_ema=-row.h4_ema, h4_hist=-row.h4_hist,
+    )  # fmt: skip
