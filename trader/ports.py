@@ -81,6 +81,8 @@ class MarketData(Protocol):
     async def book(self, pair: str, depth: int = 10) -> Book: ...
     def stream(self, pairs: Sequence[str], timeframe: Timeframe) -> AsyncIterator[FeedEvent]:
         """Candles of all pairs (closed by the clock), own fills and orders, and ticks of the watched pairs, for ever."""
+    def forming(self, pair: str) -> Candle | None:
+        """The running base candle as last heard of; None before its first update."""
     async def watch_ticks(self, pairs: Iterable[str]) -> None:
         """Exactly these pairs deliver `Tick` from now on."""
     async def add_pairs(self, pairs: Iterable[str]) -> None:
@@ -177,6 +179,7 @@ class DecisionRow:
 
     decision: Decision
     final: str  # ENTER, HOLD, DEFER or a refusal code
+    detail: str = ""  # what review saw when it refused
     stake: Decimal | None = None
     ruling: RulingResult | None = None
     ai_mode: str = "off"

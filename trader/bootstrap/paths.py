@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +61,7 @@ class Paths:
     def make(self) -> Paths:
         """Create the directory, private to its owner."""
         self.root.mkdir(parents=True, exist_ok=True)
-        os.chmod(self.root, 0o700)
+        self.root.chmod(0o700)
         for part in (self.twin, self.logs, self.history):
             part.mkdir(exist_ok=True, mode=0o700)
         return self

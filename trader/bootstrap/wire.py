@@ -16,7 +16,8 @@ from trader.domain.costs import Costs
 from trader.domain.market import Instrument, Timeframe
 from trader.errors import ConfigError
 from trader.execution.confirmation import ConfirmationParameters, Desk, VerdictBook
-from trader.execution.wiring import Limits, NoKill, Timing, Wiring, run_directly
+from trader.execution.halts import HaltLimits
+from trader.execution.wiring import NoKill, Timing, Wiring, run_directly
 from trader.gemini.budget import Limits as AiLimits
 from trader.gemini.client import make_client as make_gemini
 from trader.gemini.decisions import GeminiDecisions
@@ -78,7 +79,9 @@ async def worker_verdicts(paths: Paths, stack: AsyncExitStack) -> VerdictLink:
     return link
 
 
-def adapters(endpoints: Endpoints, clock: Clock, *, reads_per_s: float | None, stack: AsyncExitStack, keys: tuple[str, str] = (API_KEY, API_SECRET)) -> tuple[Exchange, MarketData]:
+def adapters(
+    endpoints: Endpoints, clock: Clock, *, reads_per_s: float | None, stack: AsyncExitStack, keys: tuple[str, str] = (API_KEY, API_SECRET)
+) -> tuple[Exchange, MarketData]:
     """Kraken's order side and market data over one client."""
     client = make_client(url=endpoints.kraken, ws_url=endpoints.kraken_ws, api_key=keys[0], api_secret=keys[1], clock=clock)
     exchange = KrakenExchange(client, clock)
@@ -116,10 +119,11 @@ def wiring(
         environment=settings.environment, account=ACCOUNT, holder=holder, tag=tag_of(seed), quote=quote, strategy=chosen.strategy,
         parameters=chosen, exit_plan=settings.exits.plan,
         costs=Costs(taker=taker, maker=settings.costs.maker_fraction, slippage=settings.costs.slippage_fraction),
-        limits=Limits(daily_loss=settings.halts.daily_loss_fraction, drawdown=settings.halts.drawdown_fraction, stops=settings.halts.stops),
+        limits=HaltLimits(daily_loss=settings.halts.daily_loss_fraction, drawdown=settings.halts.drawdown_fraction, stops=settings.halts.stops),
         universe=settings.universe, base=base, ai_mode=settings.ai.mode, clock=clock, exchange=exchange, market=market,
         instruments=instruments, ledger=ledger, history=history, verdicts=verdicts, desk=Desk(book, confirmation(settings)), book=book,
         stage=stage, kill=kill or NoKill(), timing=timing, deny=settings.pairs.deny,
+        near_zone=settings.ai.near_zone,
     )  # fmt: skip
 
 

@@ -69,7 +69,9 @@ def world_of(settings: Settings, *, replay: Path | None = None, start: str | Non
     )  # fmt: skip
 
 
-def kraken_twin(world: World, market: Market, clock: Clock, *, paths: Paths | None, plan: FaultPlan, key: str = API_KEY, secret: str = API_SECRET) -> KrakenTwin:
+def kraken_twin(
+    world: World, market: Market, clock: Clock, *, paths: Paths | None, plan: FaultPlan, key: str = API_KEY, secret: str = API_SECRET
+) -> KrakenTwin:
     """The exchange of a world; with `paths` it keeps its books there and reopens them."""
     from decimal import Decimal
 

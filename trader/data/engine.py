@@ -139,7 +139,9 @@ def open_ledger(path: str) -> Connection:
         with translated(path):
             found = opened.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
             if found != "ok":
-                raise CorruptError(f"{path}: damaged ({found}); restore the newest backup, or move the file away and let reconciliation rebuild it")
+                raise CorruptError(
+                    f"{path}: damaged ({found}); restore the newest backup, or move the file away and let reconciliation rebuild it"
+                )
             if schema_version(opened, path) != HEAD:
                 _upgrade(opened, path)
     except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from decimal import Decimal
@@ -54,8 +54,9 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def line(seq: int, time_us: int, kind: str, type_: str, key: str | None, payload: str) -> str:
-    """A journal row as the text that is hashed and compared between runs."""
+def line(row: Sequence[Any]) -> str:
+    """A journal row (seq, time_us, kind, type, key, payload) as the text that is hashed and compared between runs."""
+    seq, time_us, kind, type_, key, payload = row
     return f"{seq}|{time_us}|{kind}|{type_}|{key or ''}|{payload}"
 
 
@@ -73,12 +74,12 @@ class Tx:
     now_us: int
     _tip: tuple[int, str] | None = field(default=None)
 
-    def log(self, type_: str, payload: Mapping[str, Any], *, kind: str = "event", key: str | None = None, text: str | None = None) -> int:
-        """Append a journal row; returns its number. `text`: the payload where it is canonical already."""
+    def log(self, type_: str, payload: Mapping[str, Any], *, kind: str = "event", key: str | None = None) -> int:
+        """Append a journal row; returns its number."""
         seq, previous = self.tip()
         seq += 1
-        body = canonical(payload) if text is None else text
-        digest = chained(previous, line(seq, self.now_us, kind, type_, key, body))
+        body = canonical(payload)
+        digest = chained(previous, line((seq, self.now_us, kind, type_, key, body)))
         row = {"seq": seq, "time_us": self.now_us, "kind": kind, "type": type_, "key": key, "payload": body, "hash": digest}
         self.connection.execute(JOURNAL_ADD, row)
         self._tip = (seq, digest)
@@ -104,5 +105,5 @@ def journal_sha256(connection: Connection) -> str:
     digest = hashlib.sha256()
     c = journal.c
     for row in connection.execute(select(c.seq, c.time_us, c.kind, c.type, c.key, c.payload).order_by(c.seq)):
-        digest.update((line(row[0], row[1], row[2], row[3], row[4], row[5]) + "\n").encode())
+        digest.update((line(row) + "\n").encode())
     return digest.hexdigest()

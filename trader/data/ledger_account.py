@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, select
+import sqlalchemy
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
-from trader.data.journal import Tx, canonical
+from trader.data.journal import Tx
 from trader.data.ledger_fills import move_cash
 from trader.data.tables import beat, external_move, meta
 from trader.data.tables import cash as cash_table
@@ -21,6 +22,9 @@ from trader.ports import EquityRow
 
 OPENING = "opening"
 BEAT = "beat"
+EQUITY_DROP = delete(equity_table).where(equity_table.c.time_us == bindparam("at_time"))
+EQUITY_ADD = sqlalchemy.insert(equity_table)
+BEAT_ADD = sqlalchemy.insert(beat)
 
 
 def cash(connection: Connection, account: str) -> dict[str, Decimal]:
@@ -61,9 +65,13 @@ def _move(tx: Tx, asset: str, amount: Decimal, kind: str) -> None:
 
 def record_equity(tx: Tx, row: EquityRow) -> None:
     """One point of the equity curve; a second one for the same instant replaces it."""
-    values = {"cash": row.cash, "marked": row.marked, "equity": row.equity, "realised": row.realised, "fees": row.fees, "drawdown": row.drawdown}
-    tx.log("equity", {"time_us": row.time_us, **values})
-    tx.connection.execute(insert(equity_table).values(time_us=row.time_us, **values).on_conflict_do_update(index_elements=["time_us"], set_=values))
+    values = {
+        "time_us": row.time_us, "cash": row.cash, "marked": row.marked, "equity": row.equity, "realised": row.realised,
+        "fees": row.fees, "drawdown": float(row.drawdown),
+    }  # fmt: skip
+    tx.log("equity", values)
+    tx.connection.execute(EQUITY_DROP, {"at_time": row.time_us})
+    tx.connection.execute(EQUITY_ADD, values)
 
 
 def equity(connection: Connection, since_us: int) -> list[EquityRow]:
@@ -79,7 +87,7 @@ def note(tx: Tx, kind: str, payload: Mapping[str, Any]) -> None:
     """A journal row of its own; a `beat` also goes to the small table of beats (`lag_s` of its payload, else 0)."""
     seq = tx.log(kind, payload)
     if kind == BEAT:
-        tx.connection.execute(insert(beat).values(seq=seq, time_us=tx.now_us, lag_s=float(payload.get("lag_s", 0.0))))
+        tx.connection.execute(BEAT_ADD, {"seq": seq, "time_us": tx.now_us, "lag_s": float(payload.get("lag_s", 0.0))})
 
 
 def get_meta(connection: Connection, name: str) -> str | None:
@@ -91,8 +99,3 @@ def get_meta(connection: Connection, name: str) -> str | None:
 def set_meta(connection: Connection, name: str, value: str) -> None:
     """Not journalled: watermarks and the like can be rebuilt."""
     connection.execute(insert(meta).values(name=name, value=value).on_conflict_do_update(index_elements=["name"], set_={"value": value}))
-
-
-def digest_of(values: Mapping[str, Any]) -> str:
-    """Short content hash of a row, for the journal."""
-    return hashlib.blake2b(canonical(values).encode(), digest_size=8).hexdigest()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from trader.data import ledger_sql as sql
 from trader.data.engine import file_of, open_ledger
 from trader.data.journal import Tx, transaction
 from trader.data.tables import control as control_table
@@ -21,12 +22,13 @@ OPERATOR = "operator"
 VERBS = ("pause", "resume", "stop", "flatten", "exit")
 HALTING = {"pause": REDUCING, "stop": HALTED, "flatten": HALTED}
 ANSWERS = ("DONE", "REFUSED", "EXPIRED")
+PENDING = select(control_table).where(control_table.c.state == "PENDING").order_by(control_table.c.seq)
 
 
 def halts(connection: Connection) -> list[Halt]:
     """Everything that stops entries now, by cause."""
-    query = select(halt_table).order_by(halt_table.c.cause)
-    return [Halt(cause=r.cause, level=r.level, since_us=r.since_us, reason=r.reason, who=r.who) for r in connection.execute(query)]
+    rows = connection.execute(sql.HALTS)
+    return [Halt(cause=r.cause, level=r.level, since_us=r.since_us, reason=r.reason, who=r.who) for r in rows]
 
 
 def set_halt(tx: Tx, halt: Halt) -> None:
@@ -34,12 +36,15 @@ def set_halt(tx: Tx, halt: Halt) -> None:
     if halt.level not in (REDUCING, HALTED):
         raise FatalError(f"halt {halt.cause!r}: level {halt.level!r} is unknown; allowed: {REDUCING}, {HALTED}")
     before = tx.connection.execute(select(halt_table.c.level).where(halt_table.c.cause == halt.cause)).scalar()
-    if before == halt.level or before == HALTED:
+    if before in (halt.level, HALTED):
         return
     values = {"level": halt.level, "since_us": halt.since_us, "reason": halt.reason, "who": halt.who}
     tx.log("halt.set", {"cause": halt.cause, **values})
-    rising = {name: value for name, value in values.items() if name != "since_us"}
-    tx.connection.execute(insert(halt_table).values(cause=halt.cause, **values).on_conflict_do_update(index_elements=["cause"], set_=rising))
+    if before is None:
+        tx.connection.execute(insert(halt_table), {"cause": halt.cause, **values})
+    else:
+        rising = {"level": halt.level, "reason": halt.reason, "who": halt.who}
+        tx.connection.execute(update(halt_table).where(halt_table.c.cause == halt.cause).values(**rising))
 
 
 def clear_halt(tx: Tx, cause: str, who: str, reason: str) -> None:
@@ -51,11 +56,15 @@ def clear_halt(tx: Tx, cause: str, who: str, reason: str) -> None:
 
 def pending(connection: Connection) -> list[Control]:
     """Controls nobody answered yet, oldest first."""
-    query = select(control_table).where(control_table.c.state == "PENDING").order_by(control_table.c.seq)
-    return [
-        Control(control_id=r.control_id, verb=r.verb, argument=r.argument, who=r.who, created_us=r.created_us, state=r.state, answer=r.answer)
-        for r in connection.execute(query)
-    ]
+    return [to_control(row) for row in connection.execute(PENDING)]
+
+
+def to_control(row: Row[Any]) -> Control:
+    """A `control` row as a value."""
+    return Control(
+        control_id=row.control_id, verb=row.verb, argument=row.argument, who=row.who, created_us=row.created_us, state=row.state,
+        answer=row.answer,
+    )  # fmt: skip
 
 
 def answer(tx: Tx, control_id: str, state: str, text: str) -> None:
@@ -73,7 +82,7 @@ def answer(tx: Tx, control_id: str, state: str, text: str) -> None:
     )
 
 
-def submit(tx: Tx, verb: str, argument: str, who: str, reason: str, key: str) -> Control:
+def submit(tx: Tx, verb: str, argument: str, who: str, *, reason: str, key: str) -> Control:
     """Insert a control and, where the verb stops something, its halt. `key` makes a repeated request the same control."""
     if verb not in VERBS:
         raise RejectedError(f"control verb {verb!r} is unknown; allowed: {', '.join(VERBS)}")
@@ -83,9 +92,7 @@ def submit(tx: Tx, verb: str, argument: str, who: str, reason: str, key: str) ->
     control_id = "c" + hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
     known = tx.connection.execute(select(control_table).where(control_table.c.control_id == control_id)).first()
     if known is not None:
-        return Control(
-            control_id=control_id, verb=verb, argument=argument, who=who, created_us=known.created_us, state=known.state, answer=known.answer
-        )
+        return to_control(known)
     body = {"control_id": control_id, "verb": verb, "argument": argument, "who": who, "reason": reason}
     seq = tx.log("control.submitted", body, kind="command", key=f"control:{control_id}")
     tx.connection.execute(insert(control_table).values(**body, seq=seq, created_us=tx.now_us, state="PENDING", answer="", answered_us=None))
@@ -106,6 +113,6 @@ def submit_control(path: str | Path, verb: str, argument: str, who: str, now_us:
     try:
         account = connection.execute(select(lease_table.c.account)).scalar() or ""
         with transaction(connection, account, now_us) as tx:
-            return submit(tx, verb, argument, who, reason, key)
+            return submit(tx, verb, argument, who, reason=reason, key=key)
     finally:
         connection.close()

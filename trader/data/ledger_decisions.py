@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
 
+from trader.data import ledger_sql as sql
 from trader.data.journal import Tx, canonical
-from trader.data.tables import decision as table
-from trader.data.tables import decision_bar, pair_state
+from trader.data.tables import pair_state
 from trader.domain.messages import Refusal
 from trader.domain.orders import entry_key
 from trader.ports import DecisionRow
@@ -23,7 +22,7 @@ SCORE_MOVE = 1.0  # points a quiet pair's score must move to be written again
 State = tuple[str, float, str]  # code, score, detail
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class PairStates:
     """What `pair_state` holds, remembered so that unchanged pairs cost no statement."""
 
@@ -31,7 +30,7 @@ class PairStates:
 
     @classmethod
     def load(cls, connection: Connection) -> PairStates:
-        return cls({row.pair: (row.code, row.score, row.detail) for row in connection.execute(select(pair_state))})
+        return cls(known={row.pair: (row.code, row.score, row.detail) for row in connection.execute(select(pair_state))})
 
     def changed(self, pair: str, state: State) -> bool:
         """Whether `state` differs by more than a point of score from what is stored."""
@@ -64,22 +63,20 @@ def record(tx: Tx, rows: Sequence[DecisionRow], states: PairStates) -> dict[str,
         d = row.decision
         code = code_of(row)
         counts[code] = counts.get(code, 0) + 1
-        digest.update(f"{d.pair}|{d.side}|{code}|{d.score!r}|{d.detail}\n".encode())
-        state = (code, float(d.score), d.detail)
+        detail = row.detail or d.detail
+        digest.update(f"{d.pair}|{d.side}|{code}|{d.score!r}|{detail}\n".encode())
+        state = (code, float(d.score), detail)
         if states.changed(d.pair, state):
             moved[d.pair] = (d.close_us, state)
         if code not in QUIET:
             kept.append(_full(row, tx.now_us))
     close_us = max(row.decision.close_us for row in rows)
     names = [[k["decision_id"], k["final"], _digest(k)] for k in kept]
-    seq = tx.log("decisions", {"close_us": close_us, "rows": len(rows), "counts": counts, "digest": digest.hexdigest(), "kept": names}, kind="command")
-    tx.connection.execute(
-        insert(decision_bar).values(
-            seq=seq, time_us=tx.now_us, close_us=close_us, rows=len(rows), counts_json=canonical(counts), digest=digest.hexdigest()
-        )
-    )
+    bar = {"close_us": close_us, "rows": len(rows), "digest": digest.hexdigest()}
+    seq = tx.log("decisions", {**bar, "counts": counts, "kept": names}, kind="command")
+    tx.connection.execute(sql.DECISION_BAR_ADD, {**bar, "seq": seq, "time_us": tx.now_us, "counts_json": canonical(counts)})
     _keep(tx, seq, kept)
-    _move_states(tx, moved)
+    _move_states(tx, moved, states.known)
     return {pair: state for pair, (_, state) in moved.items()}
 
 
@@ -91,7 +88,7 @@ def _full(row: DecisionRow, now_us: int) -> dict[str, Any]:
     d, r = row.decision, row.ruling
     return {
         "decision_id": decision_id(row), "time_us": now_us, "close_us": d.close_us, "pair": d.pair, "side": d.side.value,
-        "strategy": d.strategy, "action": d.action.value, "final": code_of(row), "detail": d.detail, "score": float(d.score),
+        "strategy": d.strategy, "action": d.action.value, "final": code_of(row), "detail": row.detail or d.detail, "score": float(d.score),
         "close": float(d.close), "atr_fraction": float(d.atr_fraction), "unit": float(d.unit), "stop": float(d.stop),
         "tp1": float(d.tp1), "tp2": float(d.tp2), "stake": row.stake,
         "points_json": canonical([[point.name, point.value] for point in d.points]), "evidence_json": canonical(d.evidence),
@@ -103,21 +100,21 @@ def _full(row: DecisionRow, now_us: int) -> dict[str, Any]:
 
 def _keep(tx: Tx, seq: int, kept: list[dict[str, Any]]) -> None:
     """A decision that was deferred and is made again replaces its row; the journal keeps both."""
-    if not kept:
-        return
-    statement = insert(table)
-    columns = {name: statement.excluded[name] for name in (*kept[0], "seq") if name != "decision_id"}
-    tx.connection.execute(
-        statement.on_conflict_do_update(index_elements=["decision_id"], set_=columns), [{**values, "seq": seq} for values in kept]
-    )
+    newest = {values["decision_id"]: {**values, "seq": seq} for values in kept}
+    if newest:
+        tx.connection.execute(sql.DECISION_DROP, [{"at_id": name} for name in newest])
+        tx.connection.execute(sql.DECISION_ADD, list(newest.values()))
 
 
-def _move_states(tx: Tx, moved: dict[str, tuple[int, State]]) -> None:
-    if not moved:
-        return
-    statement = insert(pair_state)
-    columns = {name: statement.excluded[name] for name in ("close_us", "code", "score", "detail")}
-    tx.connection.execute(
-        statement.on_conflict_do_update(index_elements=["pair"], set_=columns),
-        [{"pair": pair, "close_us": close, "code": s[0], "score": s[1], "detail": s[2]} for pair, (close, s) in moved.items()],
-    )
+def _move_states(tx: Tx, moved: dict[str, tuple[int, State]], known: dict[str, State]) -> None:
+    added, changed = [], []
+    for pair, (close_us, (code, score, detail)) in moved.items():
+        values = {"close_us": close_us, "code": code, "score": score, "detail": detail}
+        if pair in known:
+            changed.append({"at_pair": pair, **values})
+        else:
+            added.append({"pair": pair, **values})
+    if added:
+        tx.connection.execute(sql.PAIR_STATE_ADD, added)
+    if changed:
+        tx.connection.execute(sql.PAIR_STATE_SET, changed)

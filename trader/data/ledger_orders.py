@@ -55,9 +55,7 @@ def begin(tx: Tx, intent: Intent, lease: Lease, position: Position | None) -> No
     if position is not None:
         body = new_position(position)
         seq = tx.log("position.opening", body)
-        tx.connection.execute(
-            sql.POSITION_ADD, {**body, "seq": seq, "account": tx.account, "exit_state_json": None, "origin": "strategy"}
-        )
+        tx.connection.execute(sql.POSITION_ADD, {**body, "seq": seq, "account": tx.account, "exit_state_json": None, "origin": "strategy"})
 
 
 def _begin_entry(tx: Tx, intent: Intent, position: Position | None) -> None:

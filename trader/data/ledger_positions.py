@@ -131,7 +131,8 @@ def _legs(position: Position, rows: Sequence[Row[Any]]) -> list[tuple[int, int, 
         cost = cost_left if last else _share(position.entry_cost, quantity, position.entry_quantity)
         entry_fee = fee_left if last else _share(position.entry_fee, quantity, position.entry_quantity)
         cost_left, fee_left = sub(cost_left, cost), sub(fee_left, entry_fee)
-        result.append((group[-1].time_us, group[-1].seq, _leg(position, entries, fills, cost, entry_fee, group[-1].reason)))
+        leg = _leg(position, average(entries), fills, cost=cost, entry_fee=entry_fee, reason=group[-1].reason)
+        result.append((group[-1].time_us, group[-1].seq, leg))
     return result
 
 
@@ -139,12 +140,12 @@ def _share(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
     return divide(mul(total, part), whole, SHARE_STEP)
 
 
-def _leg(position: Position, entries: Sequence[Fill], exits: Sequence[Fill], cost: Decimal, entry_fee: Decimal, reason: str) -> TradeLeg:
+def _leg(position: Position, entry_price: Decimal, exits: Sequence[Fill], *, cost: Decimal, entry_fee: Decimal, reason: str) -> TradeLeg:
     fee = add(entry_fee, *(fill.fee for fill in exits))
     proceeds = add(*(fill.cost for fill in exits))
     gross = sub(proceeds, cost) if position.side.sign > 0 else sub(cost, proceeds)
     return TradeLeg(
         position_id=position.position_id, pair=position.pair, side=position.side, entry_us=Timeframe.M15.floor(position.opened_us),
-        exit_us=Timeframe.M15.floor(exits[-1].time_us), entry_price=average(entries), exit_price=average(exits),
+        exit_us=Timeframe.M15.floor(exits[-1].time_us), entry_price=entry_price, exit_price=average(exits),
         quantity=add(*(fill.quantity for fill in exits)), fee=fee, net=sub(gross, fee), reason=reason,
     )  # fmt: skip

@@ -1,11 +1,14 @@
-"""Statements of the hot path, built once: building one costs more than running it. Parameters named `at_*` are conditions."""
+"""Statements of the hot path, built once: building one costs more than running it. Parameters named `at_*` are conditions.
+
+SQLAlchemy never caches the compiled form of an insert with ON CONFLICT, so that one is used only where it decides something.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy.dialects import sqlite
 
-from trader.data.tables import cash, fill, halt, intent, journal, lease, position
+from trader.data.tables import cash, decision, decision_bar, fill, halt, intent, journal, lease, pair_state, position
 from trader.domain.orders import ExchangeStatus, Outcome
 
 LIVE_STATUS = tuple(status.value for status in ExchangeStatus if status.live)
@@ -50,7 +53,7 @@ POSITION_BY_ID = select(position).where(position.c.position_id == bindparam("at_
 POSITIONS = select(position).where(position.c.account == bindparam("at_account")).order_by(position.c.seq)
 OPEN_POSITIONS = POSITIONS.where(position.c.state.in_(("OPENING", "OPEN", "DUST")))
 
-FILL_ADD = insert(fill).on_conflict_do_nothing().returning(fill.c.trade_id)
+FILL_ADD = sqlite.insert(fill).on_conflict_do_nothing().returning(fill.c.trade_id)
 FILL_SET = update(fill).where(fill.c.account == bindparam("at_account"), fill.c.trade_id == bindparam("at_trade"))
 STRAY_FILLS = (
     select(fill)
@@ -61,3 +64,9 @@ STRAY_FILLS = (
 CASH_OF = select(cash.c.quantity).where(cash.c.account == bindparam("at_account"), cash.c.asset == bindparam("at_asset"))
 CASH_ADD = insert(cash)
 CASH_SET = update(cash).where(cash.c.account == bindparam("at_account"), cash.c.asset == bindparam("at_asset"))
+
+DECISION_BAR_ADD = insert(decision_bar)
+DECISION_DROP = delete(decision).where(decision.c.decision_id == bindparam("at_id"))
+DECISION_ADD = insert(decision)
+PAIR_STATE_ADD = insert(pair_state)
+PAIR_STATE_SET = update(pair_state).where(pair_state.c.pair == bindparam("at_pair"))

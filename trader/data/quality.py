@@ -255,7 +255,7 @@ def plainly_good(frame: pl.DataFrame, timeframe: Timeframe, now_us: int) -> bool
         & high.is_finite() & (pl.col("volume") >= 0) & pl.col("volume").is_finite() & pl.col("vwap").is_finite()
         & (time % timeframe.us == 0) & (time <= now_us - timeframe.us)
     )  # fmt: skip
-    return bool(frame.select(good.all() & (pl.col("pair").n_unique() == pl.len())).item())
+    return bool(frame.select(good.fill_null(False).all() & (pl.col("pair").n_unique() == pl.len())).item())
 
 
 # --- tails -------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,10 @@ NAMES = {
 metadata = MetaData(naming_convention=NAMES)
 
 
+def _key(name: str) -> Column[Any]:
+    return Column(name, Text, primary_key=True, nullable=False)
+
+
 def _must(name: str, kind: type[TypeEngine[Any]] = Text) -> Column[Any]:
     return Column(name, kind, nullable=False)
 
@@ -37,11 +41,11 @@ def _sequence() -> Column[Any]:
     return Column("seq", Integer, primary_key=True, autoincrement=False)
 
 
-meta = _table("meta", Column("name", Text, primary_key=True, nullable=False), _must("value"))
+meta = _table("meta", _key("name"), _must("value"))
 
 lease = _table(
-    "lease", Column("account", Text, primary_key=True, nullable=False), _must("holder"), _must("token", Integer), _must("acquired_us", Micros),
-    _must("expires_us", Micros), _must("released", Flag),
+    "lease", _key("account"), _must("holder"), _must("token", Integer), _must("acquired_us", Micros), _must("expires_us", Micros),
+    _must("released", Flag),
 )  # fmt: skip
 
 journal = _table(
@@ -50,7 +54,7 @@ journal = _table(
 )  # fmt: skip
 
 intent = _table(
-    "intent", Column("cl_ord_id", Text, primary_key=True, nullable=False), _must("seq", Integer), _must("account"), _must("key"), _must("leg"),
+    "intent", _key("cl_ord_id"), _must("seq", Integer), _must("account"), _must("key"), _must("leg"),
     _must("attempt", Integer), _must("token", Integer), _must("position_id"), _must("pair"), _must("side"), _must("order_type"),
     _must("quantity", Money), _may("limit_price", Money), _may("trigger_price", Money), _may("close_trigger", Money),
     _must("immediate", Flag), _must("deadline_us", Micros), _must("created_us", Micros), _must("reason"), _must("outcome"), _may("txid"),
@@ -73,7 +77,7 @@ fill = _table(
 )  # fmt: skip
 
 position = _table(
-    "position", Column("position_id", Text, primary_key=True, nullable=False), _must("seq", Integer), _must("account"), _must("pair"), _must("side"),
+    "position", _key("position_id"), _must("seq", Integer), _must("account"), _must("pair"), _must("side"),
     _must("strategy"), _must("entry_key"), _must("plan_json"), _must("state"), _must("opened_us", Micros), _may("closed_us", Micros),
     _must("quantity", Money), _must("entry_quantity", Money), _must("entry_cost", Money), _must("entry_fee", Money),
     _must("exit_quantity", Money), _must("exit_cost", Money), _must("exit_fee", Money), _may("exit_state_json"), _must("origin"),
@@ -81,7 +85,7 @@ position = _table(
 )  # fmt: skip
 
 decision = _table(
-    "decision", Column("decision_id", Text, primary_key=True, nullable=False), _must("seq", Integer), _must("time_us", Micros),
+    "decision", _key("decision_id"), _must("seq", Integer), _must("time_us", Micros),
     _must("close_us", Micros), _must("pair"), _must("side"), _must("strategy"), _must("action"), _must("final"), _must("detail"),
     _must("score", REAL), _must("close", REAL), _must("atr_fraction", REAL), _must("unit", REAL), _must("stop", REAL),
     _must("tp1", REAL), _must("tp2", REAL), _may("stake", Money), _must("points_json"), _must("evidence_json"), _must("ai_mode"),
@@ -90,33 +94,34 @@ decision = _table(
 )  # fmt: skip
 
 decision_bar = _table(
-    "decision_bar", _sequence(), _must("time_us", Micros), _must("close_us", Micros), _must("rows", Integer), _must("counts_json"), _must("digest"),
+    "decision_bar", _sequence(), _must("time_us", Micros), _must("close_us", Micros), _must("rows", Integer), _must("counts_json"),
+    _must("digest"),
 )  # fmt: skip
 
 pair_state = _table(
-    "pair_state", Column("pair", Text, primary_key=True, nullable=False), _must("close_us", Micros), _must("code"), _must("score", REAL),
+    "pair_state", _key("pair"), _must("close_us", Micros), _must("code"), _must("score", REAL),
     _must("detail"),
 )  # fmt: skip
 
 cash = _table("cash", _must("account"), _must("asset"), _must("quantity", Money), PrimaryKeyConstraint("account", "asset"))
 
 external_move = _table(
-    "external_move", Column("move_id", Text, primary_key=True, nullable=False), _must("seq", Integer), _must("account"), _must("asset"),
+    "external_move", _key("move_id"), _must("seq", Integer), _must("account"), _must("asset"),
     _must("amount", Money), _must("kind"), _must("time_us", Micros),
 )  # fmt: skip
 
 equity = _table(
-    "equity", Column("time_us", Micros, primary_key=True, autoincrement=False, nullable=False), _must("cash", Money), _must("marked", Money),
-    _must("equity", Money), _must("realised", Money), _must("fees", Money), _must("drawdown", REAL),
+    "equity", Column("time_us", Micros, primary_key=True, autoincrement=False, nullable=False), _must("cash", Money),
+    _must("marked", Money), _must("equity", Money), _must("realised", Money), _must("fees", Money), _must("drawdown", REAL),
 )  # fmt: skip
 
 halt = _table(
-    "halt", Column("cause", Text, primary_key=True, nullable=False), _must("level"), _must("since_us", Micros), _must("reason"), _must("who"),
+    "halt", _key("cause"), _must("level"), _must("since_us", Micros), _must("reason"), _must("who"),
     CheckConstraint("level IN ('REDUCING', 'HALTED')", name="level"),
 )  # fmt: skip
 
 control = _table(
-    "control", Column("control_id", Text, primary_key=True, nullable=False), _must("seq", Integer), _must("verb"), _must("argument"),
+    "control", _key("control_id"), _must("seq", Integer), _must("verb"), _must("argument"),
     _must("who"), _must("reason"), _must("created_us", Micros), _must("state"), _must("answer"), _may("answered_us", Micros),
     CheckConstraint("state IN ('PENDING', 'DONE', 'REFUSED', 'EXPIRED')", name="state"), Index("ix_control_state", "state"),
 )  # fmt: skip
@@ -125,7 +130,22 @@ beat = _table("beat", _sequence(), _must("time_us", Micros), _must("lag_s", REAL
 
 _FIXED = " OR ".join(
     f"NEW.{name} IS NOT OLD.{name}"
-    for name in ("account", "trade_id", "seq", "txid", "pair", "side", "price", "quantity", "cost", "fee", "fee_asset", "maker", "time_us", "source")
+    for name in (
+        "account",
+        "trade_id",
+        "seq",
+        "txid",
+        "pair",
+        "side",
+        "price",
+        "quantity",
+        "cost",
+        "fee",
+        "fee_asset",
+        "maker",
+        "time_us",
+        "source",
+    )
 )
 
 TRIGGERS: dict[str, str] = {

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
+from math import floor
+from typing import Any
 
 from trader.domain.money import mul, round_to
+
+SLIP_ONE = 100_000_000  # slippage is counted in 1e-8 of the price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +29,29 @@ class Costs:
 def fee(cost: Decimal, rate: Decimal, step: Decimal) -> Decimal:
     """Fee on `cost` in quote, rounded up to `step`."""
     return round_to(mul(cost, rate), step, ROUND_UP)
+
+
+# --- touch prices: one source for whole ticks (int) and plain prices (float); indicators/compiled.py says the same to numba ---
+def slip_units(slippage: float) -> int:
+    """A slippage fraction in units of 1e-8."""
+    return round(slippage * SLIP_ONE)
+
+
+def slipped(price: Any, units: int) -> Any:
+    """What a sale at `price` gets: less by `units` x 1e-8; ticks round down, in exact integers, so Decimal agrees.
+
+    A buy is the mirrored sale: `bought`.
+    """
+    if isinstance(price, float):
+        return price * (1.0 - units / SLIP_ONE)
+    return price * (SLIP_ONE - units) // SLIP_ONE
+
+
+def bought(price: Any, units: int) -> Any:
+    """What a buy at `price` pays: more by `units` x 1e-8; ticks round up."""
+    return -slipped(-price, -units)
+
+
+def floor_like(value: float, like: Any) -> Any:
+    """`value` rounded down to a whole tick where `like` counts ticks, else unchanged."""
+    return value if isinstance(like, float) else floor(value)

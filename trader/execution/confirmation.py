@@ -6,7 +6,7 @@ Verdicts are bought before the signal; the order path only reads a dict. Rules a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -64,7 +64,7 @@ def prescan_pause_s(count: int, interval_s: float = 30.0) -> float:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A pair close to its trigger, as the prescan or a DEFERred signal sees it. `stop`, `target`, `atr_fraction`: fractions
-    of price; `costs`: round trip, a fraction; `features`: what the prompt may choose from (it takes only its own fields)."""
+    of price; `costs`: round trip, a fraction; `features`: numbers and enum words; the prompt takes only the fields it knows."""
 
     key: VerdictKey
     price: float
@@ -75,27 +75,58 @@ class Snapshot:
     features: dict[str, float | str] = field(default_factory=dict)
 
 
-def snapshot_of(decision: Decision, costs: float) -> Snapshot:
-    """The snapshot of a decision: its evidence and plan as prompt features; `costs` = round trip c, a fraction."""
-    features: dict[str, float | str] = {
-        name: float(value) if isinstance(value, bool) else value for name, value in decision.evidence.items()
-    }
-    features |= {
-        "score": decision.score,
-        "atr_bp": decision.atr_fraction * 1e4,
-        "stop_bp": decision.stop * 1e4,
-        "target_bp": decision.tp1 * 1e4,
-        "cost_bp": costs * 1e4,
-    }
-    return Snapshot(
-        key=VerdictKey(pair=decision.pair, side=decision.side, strategy=decision.strategy),
+def snapshot_of(decision: Decision, costs: float, horizon_bars: int = 0) -> Snapshot:
+    """The snapshot of a decision to enter; `costs` = round trip c, a fraction; `horizon_bars` 0 = none."""
+    return snapshot(
+        VerdictKey(pair=decision.pair, side=decision.side, strategy=decision.strategy),
+        decision.evidence,
         price=decision.close,
-        atr_fraction=decision.atr_fraction,
         stop=decision.stop,
         target=decision.tp1,
         costs=costs,
-        features=features,
+        score=decision.score,
+        horizon_bars=horizon_bars,
     )
+
+
+def snapshot(
+    key: VerdictKey,
+    evidence: Mapping[str, float | bool | str],
+    *,
+    price: float,
+    stop: float,
+    target: float,
+    costs: float,
+    score: float | None = None,
+    horizon_bars: int = 0,
+) -> Snapshot:
+    """A snapshot from the values of a `BrainContext` (`full()`, or of a forming row) and the plan they would lead to."""
+    atr_fraction = _value(evidence, "atr_fraction")
+    features = {name: _value(evidence, name) for name in ("rsi", "rsi_previous", "bb_position", "volume_ratio")}
+    atr = _value(evidence, "atr")
+    if atr > 0:
+        features["ema_distance_atr"] = (_value(evidence, "close") - _value(evidence, "ema_trend")) / atr
+        features["macd_atr"] = _value(evidence, "macd_hist") / atr
+        features["h4_distance_atr"] = (_value(evidence, "h4_close") - _value(evidence, "h4_ema")) / atr
+    plan = {"atr_bp": atr_fraction, "stop_bp": stop, "target_bp": target, "cost_bp": costs}
+    features |= {name: 1e4 * value for name, value in plan.items()}
+    if score is not None:
+        features["score"] = score
+    if horizon_bars:
+        features["horizon_bars"] = float(horizon_bars)
+    words: dict[str, float | str] = {
+        "h4": "bearish" if evidence.get("h4_bearish") else "neutral",
+        "fib_zone": "in" if evidence.get("fib_zone") else "out",
+        "divergence": "bearish" if evidence.get("bearish_divergence") else "bullish" if evidence.get("bullish_divergence") else "none",
+    }
+    words |= {name: value for name, value in features.items() if math.isfinite(value)}
+    return Snapshot(key=key, price=price, atr_fraction=atr_fraction, stop=stop, target=target, costs=costs, features=words)
+
+
+def _value(evidence: Mapping[str, float | bool | str], name: str) -> float:
+    """A number of the evidence, NaN where it is absent."""
+    value = evidence.get(name)
+    return math.nan if value is None or isinstance(value, str) else float(value)
 
 
 # --- the book ----------------------------------------------------------------------------------------------------------

@@ -181,12 +181,16 @@ class OrderDesk:
             return order
         return None
 
-    async def amend(self, intent: Intent, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None) -> bool:
+    async def amend(
+        self, intent: Intent, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None
+    ) -> bool:
         """Change a resting stop in place; True when the exchange has it. An ambiguous answer is read back."""
         assert intent.txid is not None
         self.kill.reach("after_amend_intent")
         deadline = self._deadline(Leg.STOP, self.clock.now_us())
-        answer = await self.exchange.amend(intent.txid, pair=intent.pair, quantity=quantity, trigger_price=trigger_price, deadline_us=deadline)
+        answer = await self.exchange.amend(
+            intent.txid, pair=intent.pair, quantity=quantity, trigger_price=trigger_price, deadline_us=deadline
+        )
         self.kill.reach("after_amend_ack")
         if isinstance(answer, Ambiguous):
             answer = await self._read_back(intent.txid, quantity, trigger_price)

@@ -96,7 +96,14 @@ class Engine:
 
     def _refuse(self, pair: str, close_us: int, code: Refusal, detail: str) -> Decision:
         return Decision(
-            pair=pair, close_us=close_us, side=Side.BUY, action=Action.HOLD, score=0.0, refusal=code, detail=detail, strategy=self.parameters.strategy
+            pair=pair,
+            close_us=close_us,
+            side=Side.BUY,
+            action=Action.HOLD,
+            score=0.0,
+            refusal=code,
+            detail=detail,
+            strategy=self.parameters.strategy,
         )
 
     def peek(self, pair: str, running: Candle | None) -> Row | None:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from trader.domain.account import ExitPlan
+from trader.domain.costs import floor_like, slip_units, slipped
 from trader.domain.money import PHI
-from trader.indicators.compiled import SLIP_ONE, compiled, floor_like, slipped
+from trader.indicators.compiled import compiled
 
 # reasons; RATCHET_Ln is RATCHET + n
 NONE, STOP_LOSS, TP1, TP2, STAGNATION, MAX_HOLD, DUST_ESCAPE, SIGNAL = 0, 1, 2, 3, 4, 5, 6, 7
@@ -27,7 +28,7 @@ _CODE = {text: code for code, text in _TEXT.items()}
 class Terms(NamedTuple):
     """What does not change while a position is open. Prices as in the bars, times `sign`; `entry` is the average fill.
 
-    `leg1`, `leg2`: lots sold at tp1 and tp2 (0 = none). `ratchet_base` 0 = no ratchet. `slippage`: units of 1e-8.
+    `leg1`, `leg2`: lots sold at tp1 and tp2 (0 = none). `ratchet_base` 0 = no ratchet. `slippage`: units of 1e-8, times sign.
     `gap_at_open` 1: a target passed by the open fills there, not at its level (S1 only). `cost_min` in price x lots and
     `order_min` in lots: exchange minimums of the dust rule, both 0 = none.
     """
@@ -167,16 +168,11 @@ def start(
         raise ValueError(f"stop, tp1 and tp2 must all be int ticks or all float prices, not {sorted(k.__name__ for k in kinds)}")
     terms = Terms(
         sign, float(entry), sign * tp1, sign * tp2, leg1, leg2, plan.ratchet_base, plan.breakeven, plan.stagnation_bars,
-        plan.stagnation_low, plan.stagnation_high, plan.max_hold_bars, slip_units(slippage), int(gap_at_open), float(cost_min),
+        plan.stagnation_low, plan.stagnation_high, plan.max_hold_bars, sign * slip_units(slippage), int(gap_at_open), float(cost_min),
         float(order_min),
     )  # fmt: skip
     first = sign * entry if isinstance(stop, float) else int(sign * entry // 1)
     return ExitState(terms._replace(entry=sign * float(entry)), sign * stop, first, 0, lots, 0, 0, NONE)
-
-
-def slip_units(slippage: float) -> int:
-    """A slippage fraction in units of 1e-8, as `slipped` wants it."""
-    return round(slippage * SLIP_ONE)
 
 
 # --- text --------------------------------------------------------------------------------------------------------------

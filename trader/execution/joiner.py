@@ -19,10 +19,10 @@ BATCH = 16
 class Joiner:
     """Keeps `engine.pairs` equal to what the data gate lets through, a batch at a time; never blocks trading."""
 
-    def __init__(self, wiring: Wiring, engine: Engine, summary: SessionSummary) -> None:
+    def __init__(self, wiring: Wiring, engine: Engine, summary: SessionSummary, blocked: dict[str, str]) -> None:
         self.w, self.engine, self.summary = wiring, engine, summary
         self.ranked: list[str] = []
-        self.blocked: dict[str, str] = {}
+        self.blocked = blocked  # shared with the close stage, which refuses what is in it
         self.pause_s = 1.0
         self._waiting: list[str] = []
         self._tries: dict[str, int] = {}
@@ -86,7 +86,7 @@ class Joiner:
             except (RetryableError, RejectedError, ValueError) as error:
                 self._tries[pair] = self._tries.get(pair, 0) + 1
                 self.w.ledger.note("pair.not_joined", {"pair": pair, "error": str(error)}, self.w.clock.now_us())
-                if self._tries[pair] < 5:  # noqa: PLR2004 - then the next universe refresh tries again
+                if self._tries[pair] < 5:
                     self._waiting.append(pair)
 
     async def _join_one(self, pair: str, fifteen: Columns, four: Columns) -> None:

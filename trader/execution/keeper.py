@@ -15,7 +15,7 @@ from typing import Any
 from trader.domain.account import Position, PositionState
 from trader.domain.market import Candle, Instrument
 from trader.domain.money import ZERO
-from trader.domain.orders import Acked, Fill, Intent, Leg, Outcome, OrderType, Rejected, RemoteOrder, client_order_id
+from trader.domain.orders import Acked, Fill, Intent, Leg, OrderType, Outcome, Rejected, RemoteOrder, client_order_id
 from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.positions import Exit, ExitKind, Guard
@@ -183,7 +183,7 @@ class Keeper:
         if isinstance(answer, Rejected):
             held.refused_stops += 1
             self.ledger.note("stop.refused", {"pair": position.pair, "why": answer.message}, self.clock.now_us())
-            if held.refused_stops >= 2:  # noqa: PLR2004 - a stop that cannot be placed twice means: out
+            if held.refused_stops >= 2:
                 await self._sell(held, held.position.quantity, "EMERGENCY")
         else:
             held.refused_stops = 0

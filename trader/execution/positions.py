@@ -110,7 +110,10 @@ class Guard:
                     wanted.append(self._market(exits.text_reason(after.due)))
                 return wanted
             if reason not in (exits.TP1, exits.TP2):
-                return [*wanted, Exit(kind=ExitKind.STOP, reason=exits.text_reason(reason), price=self.stop_price, quantity=self._quantity(state.lots))]
+                return [
+                    *wanted,
+                    Exit(kind=ExitKind.STOP, reason=exits.text_reason(reason), price=self.stop_price, quantity=self._quantity(state.lots)),
+                ]
             level = self.instrument.price(int(price))
             quantity = self._quantity(state.lots - after.lots)
             wanted.append(Exit(kind=ExitKind.TARGET, reason=exits.text_reason(reason), price=level, quantity=quantity, after=after))

@@ -138,9 +138,7 @@ def reconcile_orders(local: LocalView, remote: RemoteView) -> list[Fix]:
             foreign.append(Foreign(txid=order.txid, pair=order.pair, detail="our tag without an intent" if ours else "not placed by us"))
     fills: list[Fix] = [ApplyFills(fills=tuple(remote.fills))] if remote.fills else []
     seen = {order.cl_ord_id for order in _unique(remote)}
-    unresolved: list[Fix] = [
-        Resolve(cl_ord_id=i.cl_ord_id) for i in local.intents if i.outcome is Outcome.SENT and i.cl_ord_id not in seen
-    ]
+    unresolved: list[Fix] = [Resolve(cl_ord_id=i.cl_ord_id) for i in local.intents if i.outcome is Outcome.SENT and i.cl_ord_id not in seen]
     return acknowledged + adopted + fills + statuses + unresolved + foreign
 
 

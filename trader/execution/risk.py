@@ -14,6 +14,7 @@ from trader.domain.costs import Costs
 from trader.domain.market import Instrument, Timeframe
 from trader.domain.messages import Action, Decision, Refusal
 from trader.domain.money import ZERO, add, from_float, mul, sub
+from trader.domain.orders import Side
 from trader.domain.verdicts import Ruling, RulingResult
 from trader.execution import sizing
 from trader.execution.exit_plan import conditional_stop, plan_for
@@ -161,16 +162,21 @@ class Review:
         if refused := self._account_checks(decision):
             return refused
         ruling = self.rule(decision) if self.rule is not None else None
-        assert self.account.btc_change is not None
-        name, m = regime(self.account.btc_change)
-        factors = [m, *self._hedge(), *([ruling.factor] if ruling is not None and ruling.ruling is Ruling.SHRINK else [])]
+        change = self.account.btc_change or 0.0  # never None here: that was refused
+        name, m = regime(change)
+        factors = [m, sizing.HEDGE_FACTOR] if change <= sizing.HEDGE_AT else [m]
+        if ruling is not None and ruling.ruling is Ruling.SHRINK:
+            factors.append(ruling.factor)
         instrument, band = self.instruments[decision.pair], entry_band(decision.atr_fraction)
         close = from_float(decision.close)
         limit = sizing.exposure_limit(self.account.equity, m)
         sized = sizing.size(
             parameters=self.parameters, instrument=instrument, close=close, stop=decision.stop, band=band,
             median_quote_volume=candidate.median_quote_volume, factors=factors, costs=self.costs, stats=self.account.stats,
-            room=Room(equity=self.account.equity, free_cash=sub(self.account.free_cash, self.taken.cash), headroom=sub(limit, self.taken.exposure)),
+            room=Room(
+                equity=self.account.equity, free_cash=sub(self.account.free_cash, self.taken.cash),
+                headroom=sub(limit, self.taken.exposure),
+            ),
         )  # fmt: skip
         if sized.refusal is not None:
             return Refused(decision=decision, code=sized.refusal, detail=sized.detail, ruling=ruling)
@@ -197,8 +203,8 @@ class Review:
         if a.btc_change <= sizing.CRASH_AT:
             return refuse(Refusal.BTC_CRASH, f"BTC {a.btc_change:.2%} in 24 h")
         instrument = self.instruments.get(pair)
-        if instrument is None:
-            return refuse(Refusal.VENUE, "the venue does not list this pair")
+        if instrument is None or decision.side is Side.SELL:
+            return refuse(Refusal.VENUE, "the venue does not list this pair" if instrument is None else "shorts need a futures market")
         if instrument.base in self.taken.bases:
             return refuse(Refusal.PAIR_HELD, instrument.base)
         if wait := self._cooldown(decision):
@@ -221,10 +227,6 @@ class Review:
         need = self.parameters.cooldown_stop_bars if last.stopped else self.parameters.cooldown_bars
         bar_us = decision.close_us - Timeframe.M15.us
         return max(0, need - (bar_us - last.bar_us) // Timeframe.M15.us)
-
-    def _hedge(self) -> list[float]:
-        change = self.account.btc_change
-        return [sizing.HEDGE_FACTOR] if change is not None and change <= sizing.HEDGE_AT else []
 
     def _live_gates(self, pair: str, stake: Decimal) -> tuple[Refusal, str] | None:
         """SPREAD, DEPTH (sniper), VENUE; none where there is no live market (backtest)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from trader.domain.market import SECOND, Candle, Timeframe
@@ -23,8 +24,6 @@ from trader.execution.pulse import Pulse
 from trader.execution.recovery import Recovery
 from trader.execution.wiring import Wiring
 from trader.ports import Halt, SessionSummary
-
-PRESCAN_STAGES = ("lease", "check", "protect", "universe", "report")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +53,8 @@ class Session:
         )  # fmt: skip
         self.recovery = Recovery(wiring, self.desk, self.keeper, self.on_fills)
         self.closing = CloseStage(wiring, self.desk, self.keeper, self.summary, self.spawn)
-        self.joiner = Joiner(wiring, self.closing.engine, self.summary)
+        self.joiner = Joiner(wiring, self.closing.engine, self.summary, self.closing.blocked)
+        self.closing.on_block = self.joiner.block
         self._loops: list[asyncio.Task[None]] = []
         self._work: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Lock()
@@ -204,7 +204,7 @@ class Session:
             await w.stage("check", self.recovery.cheap_check)
             await w.stage("protect", self.recovery.stops_present)
             await w.stage("universe", self._universe)
-            await w.stage("report", lambda: self.closing.report(beat.number, beat.late_us))
+            await w.stage("report", partial(self.closing.report, beat.number, beat.late_us))
             await self.closing.redecide_deferred()
 
     async def _universe(self) -> None:
@@ -242,11 +242,14 @@ class Session:
                     self.stop("stopped by " + control.who)
 
     async def _prescan(self) -> None:
+        """Scans on a fixed grid that ends one second before each 15m close, so that the last one sees nearly all of the bar."""
         w = self.w
+        step, window = int(w.timing.prescan_s * SECOND), int(w.timing.prescan_window_s * SECOND)
         while True:
             now = w.clock.now_us()
-            close = Timeframe.M15.floor(now) + Timeframe.M15.us
-            opens = close - int(w.timing.prescan_window_s * SECOND)
-            await w.clock.sleep_until(max(opens, now + int(w.timing.prescan_s * SECOND)))
+            close = Timeframe.M15.floor(now + SECOND) + Timeframe.M15.us
+            last = close - SECOND
+            left = (last - now - 1) // step
+            await w.clock.sleep_until(last - min(left, window // step - 1) * step)
             self.closing.take_verdicts()
             self.closing.prescan()

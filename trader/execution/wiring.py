@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from trader.domain.costs import Costs
 from trader.domain.market import SECOND, Instrument, Timeframe
 from trader.execution.confirmation import Desk, VerdictBook
+from trader.execution.halts import HaltLimits
 from trader.ports import Clock, Exchange, HistoryLink, KillPoints, Ledger, MarketData, Stage, VerdictLink
 from trader.strategy.modes import Parameters
 
@@ -31,15 +33,6 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Where entries stop by themselves (fractions of equity) and how many stops in a row are too many."""
-
-    daily_loss: float
-    drawdown: float
-    stops: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
     """Everything a session asks of the world."""
 
@@ -52,7 +45,7 @@ class Wiring:
     parameters: Parameters
     exit_plan: str
     costs: Costs
-    limits: Limits
+    limits: HaltLimits
     universe: int
     base: Timeframe
     ai_mode: str
@@ -69,6 +62,7 @@ class Wiring:
     kill: KillPoints
     timing: Timing = field(default_factory=Timing)
     deny: tuple[str, ...] = ()
+    near_zone: float = 6.0
 
     @property
     def speed(self) -> float:
@@ -82,6 +76,6 @@ class NoKill:
         """Go on."""
 
 
-async def run_directly(_name: str, work):  # type: ignore[no-untyped-def]
+async def run_directly(_name: str, work: Callable[[], Awaitable[Any]]) -> Any:
     """A stage outside Prefect: just await it."""
     return await work()

@@ -18,9 +18,12 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from trader.domain import costs
+
 F = TypeVar("F", bound=Callable[..., Any])
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SOURCES = ("domain", "indicators", "strategy", "execution", "research")
+_SLIP_ONE = costs.SLIP_ONE
 _roots: list[Path] = []
 
 
@@ -76,31 +79,21 @@ def compiled(function: F) -> F:
     return cast(F, numba.njit(cache=_cache, nogil=True, error_model="numpy")(function))
 
 
-# --- one source, two price types: whole ticks (int64) or plain prices (float64) ---------------------------------------------
-SLIP_ONE = 100_000_000  # slippage is counted in 1e-8 of the price
-
-
-def floor_like(value: float, like: Any) -> Any:
-    """`value` rounded down to a whole number where `like` counts ticks, else unchanged."""
-    return math.floor(value) if isinstance(like, int | np.integer) else value
-
-
-def slipped(price: Any, units: int) -> Any:
-    """`price` less `units` x 1e-8 of itself; whole ticks round down, in exact integer arithmetic (so Decimal agrees)."""
-    if isinstance(price, int | np.integer):
-        return price * (SLIP_ONE - units) // SLIP_ONE
-    return price * (1.0 - units / SLIP_ONE)
-
-
-@overload(floor_like, strict=False)  # type: ignore[untyped-decorator, unused-ignore]
+# --- what domain/costs.py says of ticks and prices, said to numba ------------------------------------------------------------
+@overload(costs.floor_like, strict=False)  # type: ignore[untyped-decorator, unused-ignore]
 def _floor_like(value: Any, like: Any) -> Any:
     if isinstance(like, types.Integer):
         return lambda value, like: np.int64(math.floor(value))
     return lambda value, like: value
 
 
-@overload(slipped, strict=False)  # type: ignore[untyped-decorator, unused-ignore]
+@overload(costs.slipped, strict=False)  # type: ignore[untyped-decorator, unused-ignore]
 def _slipped(price: Any, units: Any) -> Any:
     if isinstance(price, types.Integer):
-        return lambda price, units: price * (SLIP_ONE - units) // SLIP_ONE
-    return lambda price, units: price * (1.0 - units / SLIP_ONE)
+        return lambda price, units: price * (_SLIP_ONE - units) // _SLIP_ONE
+    return lambda price, units: price * (1.0 - units / _SLIP_ONE)
+
+
+@overload(costs.bought, strict=False)  # type: ignore[untyped-decorator, unused-ignore]
+def _bought(price: Any, units: Any) -> Any:
+    return lambda price, units: -costs.slipped(-price, -units)

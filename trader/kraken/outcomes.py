@@ -41,7 +41,7 @@ PREFIXES: tuple[tuple[str, Class], ...] = tuple(
 )
 _BLANKS = re.compile(r":\s+")
 # A complaint about an id that already exists means an order stands, whatever family the wording belongs to.
-_DUPLICATE = re.compile(r"duplicat|already|exist(?!s?:)|cl_?ord|client.?order.?id(?!TooLong)", re.IGNORECASE)
+_DUPLICATE = re.compile(r"duplicat|already|cl_?ord|client.?order", re.IGNORECASE)
 _THROTTLED = re.compile(r"^EService:Throttled:\s*(\d+(?:\.\d+)?)$")
 
 
@@ -58,9 +58,8 @@ def class_of(text: str) -> Class:
         return found
     if key.startswith("W"):
         return Class.WARN
-    if _DUPLICATE.search(key):
-        return Class.AMBIGUOUS
-    return next((kind for prefix, kind in PREFIXES if key.startswith(prefix)), Class.AMBIGUOUS)
+    kind = next((kind for prefix, kind in PREFIXES if key.startswith(prefix)), Class.AMBIGUOUS)
+    return Class.AMBIGUOUS if kind is Class.BUG and _DUPLICATE.search(key) else kind
 
 
 def classify(strings: Sequence[str], *, write: bool) -> Class:
@@ -103,3 +102,9 @@ def error_for(strings: Sequence[str], *, now_us: int) -> TraderError:
     if kind in (Class.AMBIGUOUS, Class.LATER, Class.NONCE, Class.AUTH):
         return RetryableError(message, retry_after_s=retry_after(strings, now_us))
     return RejectedError(message)
+
+
+def known(text: str) -> bool:
+    """Whether the table has a row for this string."""
+    key = normal(text)
+    return key in EXACT or key.startswith("W") or any(key.startswith(prefix) for prefix, _ in PREFIXES)

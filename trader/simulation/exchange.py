@@ -56,7 +56,7 @@ class TwinExchange(Account):
         self._open(order, now_us)
         if at_once is not None:
             quantity = order.remaining if order.ordertype == MARKET else self.fills.portion(order, rules)
-            self._fill(order, at_once, quantity, now_us, maker=False)
+            self._fill(order, at_once, quantity, now_us, at=self.last(order.pair))
         if order.live and order.timeinforce == "IOC":
             self._end(order, CANCELED, now_us, "No match at limit price" if not order.executed else "IOC remainder")
         self._commit(now_us)
@@ -126,7 +126,7 @@ class TwinExchange(Account):
             order.volume = order.executed
             self._end(order, CANCELED, now_us, "User requested")
         elif at_once is not None:
-            self._fill(order, at_once, self.fills.portion(order, rules), now_us, maker=False)
+            self._fill(order, at_once, self.fills.portion(order, rules), now_us, at=last)
         self._commit(now_us)
         return content_id("T", self._seed, "amend", order.txid, order.amends)
 
@@ -184,7 +184,8 @@ class TwinExchange(Account):
             done.append(order.txid)
             at = max(min(at, order.level), target) if falling else min(max(at, order.level), target)
             quantity = self.fills.portion(order, rules) if order.ordertype == LIMIT else order.remaining
-            self._fill(order, resting_price(order, at, self.fills, rules), quantity, now_us, maker=order.ordertype == LIMIT)
+            price = resting_price(order, at, self.fills, rules)
+            self._fill(order, price, quantity, now_us, at=at, maker=order.ordertype == LIMIT)
 
     @staticmethod
     def _reached(order: TwinOrder, price: float) -> bool:
@@ -230,7 +231,8 @@ class TwinExchange(Account):
             del self._resting[index]
         self._note("filled" if status == CLOSED else status, order, now_us, reason=reason)
 
-    def _fill(self, order: TwinOrder, price: Decimal, quantity: Decimal, now_us: int, *, maker: bool) -> None:
+    def _fill(self, order: TwinOrder, price: Decimal, quantity: Decimal, now_us: int, *, at: Decimal, maker: bool = False) -> None:
+        """Trade `quantity` at `price` while the market stands at `at`."""
         rules = self.by_symbol[order.pair]
         cost = round_to(mul(price, quantity), rules.quote_step)
         fee = self.fills.fee(cost, maker=maker, rules=rules)
@@ -262,9 +264,9 @@ class TwinExchange(Account):
         if order.remaining == ZERO:
             self._end(order, CLOSED, now_us, None)
         if order.close_trigger is not None and not order.close_swallowed:
-            self._close_with(order, quantity - (fee_base if order.side == BUY else ZERO), now_us)
+            self._close_with(order, quantity - (fee_base if order.side == BUY else ZERO), now_us, at)
 
-    def _close_with(self, entry: TwinOrder, quantity: Decimal, now_us: int) -> None:
+    def _close_with(self, entry: TwinOrder, quantity: Decimal, now_us: int, at: Decimal) -> None:
         """The conditional close appears with the first fill and grows with the next ones."""
         close = self.state.orders.get(entry.close_txid or "")
         rules = self.by_symbol[entry.pair]
@@ -288,9 +290,8 @@ class TwinExchange(Account):
             self.state.counters["order"] = close.number
             entry.close_txid = close.txid
             self._open(close, now_us)
-        last = self.last(entry.pair)
-        if close.live and checks.passed(close.side, close.trigger, last):
-            self._fill(close, self.fills.taken(close.side, last, rules), close.remaining, now_us, maker=False)
+        if close.live and checks.passed(close.side, close.trigger, at):
+            self._fill(close, self.fills.taken(close.side, at, rules), close.remaining, now_us, at=at)
 
     # --- money -----------------------------------------------------------------------------------------------------
     def _immediate_price(self, request: OrderRequest, last: Decimal, rules: PairRules) -> Decimal | None:

@@ -87,6 +87,7 @@ _BOUND = {
     "negative": ("OHLC", "ohlc"),
     "gap": ("OHLC", "ohlc"),
 }
+_AT_SUBSCRIBE = ("error", "delay", "hang", "lost_request", "lost_response", "ws_drop")
 _TIMED = ("http", "html", "delay", "hang")
 
 
@@ -195,6 +196,8 @@ def parse_fault(
         raise bad("action", f"one of {', '.join(actions)}")
     if actions is KRAKEN_ACTIONS and (bound := _BOUND.get(action)) and where not in bound:
         raise bad("where", f"{action} happens at {' or '.join(bound)}")
+    if where == "subscribe" and action not in _AT_SUBSCRIBE:
+        raise bad("action", f"at subscribe one of {', '.join(_AT_SUBSCRIBE)}")
     match = row.get("match", {})
     if not isinstance(match, Mapping) or not all(isinstance(value, (str, int, float)) for value in match.values()):
         raise bad("match", "a table of field = value")

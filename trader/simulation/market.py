@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -29,8 +28,7 @@ _MINUTES_A_DAY = 1_440
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """One base candle of every pair, columns in the order of `Market.pairs`, float64, shape (n_pairs,); NaN where a pair has none."""
 
     open: Floats

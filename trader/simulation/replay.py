@@ -35,7 +35,7 @@ _PRICES = ("open", "high", "low", "close")
 
 class ReplayMarket:
     """Market of a file. `seed` only names the run; `start_us` (default: the first row) is where the replay begins, and candles
-    before it are history. Pairs without a row before the end are left out; BTC comes first where the file has it.
+    before it are history. BTC comes first where the file has it.
 
     Raises ConfigError naming file and column for a file that is missing, unreadable, of another schema, with several
     timeframes or quotes, or with rows that are no candles.
@@ -54,8 +54,9 @@ class ReplayMarket:
         by_pair = frame.partition_by("pair", as_dict=True)
         for name in names:
             part = by_pair[(name,)].sort("time")
-            self._columns[name] = _fill(part, self.base)
-            self._listings[name] = replay_listing(name, pair_decimals=_decimals(part), first_price=float(part["open"][0]))
+            decimals = _decimals(part)
+            self._columns[name] = _fill(part, self.base, decimals)
+            self._listings[name] = replay_listing(name, pair_decimals=decimals, first_price=float(part["open"][0]))
         self.pairs = tuple(names)
         self.first_us = min(int(columns.time[0]) for columns in self._columns.values())
         self.end_us = max(int(columns.time[-1]) for columns in self._columns.values()) + self.base.us
@@ -171,22 +172,23 @@ def _check_rows(path: Path, frame: pl.DataFrame, base: Timeframe) -> None:
         raise ConfigError(f"replay file {path}: column 'time' repeats within a pair")
 
 
-def _fill(part: pl.DataFrame, base: Timeframe) -> Columns:
-    """Columns of one pair on the full grid from its first to its last row."""
+def _fill(part: pl.DataFrame, base: Timeframe, decimals: int) -> Columns:
+    """Columns of one pair on the full grid from its first to its last row, prices exactly on the tick."""
     time = part["time"].cast(pl.Int64).to_numpy()
     grid = np.arange(time[0], time[-1] + base.us, base.us, dtype=np.int64)
     row = np.searchsorted(time, grid, side="right") - 1
     there = time[row] == grid
-    close = part["close"].to_numpy()[row]
+    prices = {name: np.round(part[name].to_numpy(), decimals) for name in _PRICES}
+    close = prices["close"][row]
     volume = np.where(there, part["volume"].to_numpy()[row], 0.0)
-    columns = {name: np.where(there, part[name].to_numpy()[row], close) for name in _PRICES}
+    columns = {name: np.where(there, values[row], close) for name, values in prices.items()}
     return Columns(time=grid, volume=volume, filled=~there | (volume == 0.0), **columns)
 
 
 def _decimals(part: pl.DataFrame) -> int:
-    """Most decimal places seen in the prices of a pair (at most 12, to leave out noise of the recorder's arithmetic)."""
+    """Most decimal places seen in the prices of a pair, 1 to 12; what lies below 1e-12 of a price is noise of float arithmetic."""
     values = np.unique(np.concatenate([part[name].to_numpy() for name in _PRICES]))
     for places in range(1, 12):
-        if np.array_equal(np.round(values, places), values):
+        if np.allclose(np.round(values, places), values, rtol=1e-12, atol=0.0):
             return places
     return 12

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from hypothesis.stateful import rule as step
 
 from trader.domain.market import MINUTE, SECOND
+from trader.domain.messages import Action, Decision
 from trader.domain.orders import Side
 from trader.domain.verdicts import AiMode, AskOutcome, Lookup, Question, Ruling, Verdict, VerdictKey
 from trader.execution import confirmation
@@ -311,6 +312,28 @@ def test_prescan_pauses_average_their_interval() -> None:
     pauses = [confirmation.prescan_pause_s(i) for i in range(987)]
     assert sum(pauses) / len(pauses) == pytest.approx(30.0, rel=1e-2)
     assert max(pauses) - min(pauses) < 0.24 * 30
+
+
+def test_a_decision_becomes_a_snapshot_of_relative_numbers_only() -> None:
+    evidence: dict[str, float | bool | str] = {
+        "close": 250.0, "atr": 2.0, "atr_fraction": 0.008, "ema_trend": 254.0, "rsi": 31.0, "rsi_previous": 29.0, "bb_position": 0.05,
+        "volume_ratio": 1.4, "macd_hist": -0.5, "h4_close": 260.0, "h4_ema": 250.0, "h4_bearish": False, "fib_zone": True,
+        "bullish_divergence": True, "bearish_divergence": False,
+    }  # fmt: skip
+    decision = Decision(
+        pair="ABC/EUR", close_us=NOW, side=Side.BUY, action=Action.ENTER, score=64.0, close=250.0, atr_fraction=0.008, stop=0.04,
+        tp1=0.064, strategy=KEY.strategy, evidence=evidence,
+    )  # fmt: skip
+    shot = confirmation.snapshot_of(decision, 0.009, 96)
+    assert (shot.key, shot.price, shot.atr_fraction, shot.stop, shot.target) == (KEY, 250.0, 0.008, 0.04, 0.064)
+    assert shot.features == pytest.approx(
+        {
+            "rsi": 31.0, "rsi_previous": 29.0, "bb_position": 0.05, "volume_ratio": 1.4, "ema_distance_atr": -2.0, "macd_atr": -0.25,
+            "h4_distance_atr": 5.0, "atr_bp": 80.0, "stop_bp": 400.0, "target_bp": 640.0, "cost_bp": 90.0, "score": 64.0,
+            "horizon_bars": 96.0, "h4": "neutral", "fib_zone": "in", "divergence": "bullish",
+        }
+    )  # fmt: skip
+    assert 250.0 not in shot.features.values()
 
 
 class Machine(RuleBasedStateMachine):

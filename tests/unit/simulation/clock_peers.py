@@ -13,7 +13,6 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 EPOCH_S = 1_767_571_200
-PORT = 18990
 
 
 def stamp(seconds: float) -> str:
@@ -65,6 +64,8 @@ class TinyKraken:
             if message.type != WSMsgType.TEXT:
                 break
             asked = json.loads(message.data)
+            if asked.get("method") == "ping":  # of the application; ccxt gives the connection up without its answer
+                await socket.send_str(json.dumps({"method": "pong", "req_id": asked.get("req_id")}))
             if asked.get("method") == "subscribe":
                 symbols.extend(asked["params"]["symbol"])
                 self.note(f"subscribe {asked['params']['symbol']}")
@@ -122,12 +123,13 @@ async def watch(client: Any, pair: str, log: list[str]) -> None:
 
 
 @asynccontextmanager
-async def serving(app: web.Application, port: int = PORT) -> AsyncIterator[web.AppRunner]:
+async def serving(app: web.Application, port: int = 0) -> AsyncIterator[int]:
+    """Serve on 127.0.0.1 (0: any free port) and yield the port."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        yield runner
+        yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
 

@@ -178,7 +178,7 @@ def test_the_order_of_events_is_the_same_in_two_runs(memory: bool) -> None:
             writer.close()
 
         async def dial(number: int) -> None:
-            reader, writer = await asyncio.open_connection("127.0.0.1", 19771)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             for turn in range(20):
                 writer.write(f"{number}-{'x' * ((number * turn) % 7)}\n".encode())
                 note(f"client {number} got {await reader.readline()!r}")
@@ -187,7 +187,7 @@ def test_the_order_of_events_is_the_same_in_two_runs(memory: bool) -> None:
             writer.close()
             await writer.wait_closed()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 19771)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
         await asyncio.gather(*(dial(number) for number in range(8)))
         server.close()
         assert len(log) == 2 * 8 * 20

@@ -9,7 +9,6 @@ import pytest
 from trader.simulation.loops import run_stepped
 from trader.simulation.memory_transport import KERNEL_BUFFER
 
-PORT = 19772
 both = pytest.mark.parametrize("memory", [True, False], ids=["memory", "kernel"])
 
 
@@ -56,10 +55,14 @@ async def connect(**kind: Any) -> tuple[Recorder, Recorder, asyncio.AbstractServ
         accepted.append(Recorder(**kind))
         return accepted[-1]
 
-    server = await loop.create_server(factory, "127.0.0.1", PORT)
-    _, client = await loop.create_connection(Recorder, "127.0.0.1", PORT)
+    server = await loop.create_server(factory, "127.0.0.1", 0)
+    _, client = await loop.create_connection(Recorder, "127.0.0.1", port_of(server))
     await asyncio.sleep(0.001)
     return client, accepted[0], server
+
+
+def port_of(server: Any) -> int:
+    return int(server.sockets[0].getsockname()[1])
 
 
 @both
@@ -98,9 +101,10 @@ def test_half_close_lets_the_other_side_answer(memory: bool) -> None:
 def test_a_port_that_nobody_serves_refuses(memory: bool) -> None:
     async def main() -> None:
         _, _, listener = await connect()
+        port = port_of(listener)
         listener.close()
         await asyncio.sleep(1)
-        await asyncio.get_running_loop().create_connection(Recorder, "127.0.0.1", PORT)
+        await asyncio.get_running_loop().create_connection(Recorder, "127.0.0.1", port)
 
     with pytest.raises(ConnectionRefusedError):
         run_stepped(main, memory=memory)
@@ -109,12 +113,15 @@ def test_a_port_that_nobody_serves_refuses(memory: bool) -> None:
 @both
 def test_a_port_cannot_be_served_twice(memory: bool) -> None:
     async def main() -> None:
-        await connect()
-        await asyncio.get_running_loop().create_server(Recorder, "127.0.0.1", PORT)
+        _, _, listener = await connect()
+        try:
+            with pytest.raises(OSError) as caught:
+                await asyncio.get_running_loop().create_server(Recorder, "127.0.0.1", port_of(listener))
+            assert caught.value.errno == errno.EADDRINUSE
+        finally:
+            listener.close()
 
-    with pytest.raises(OSError) as caught:
-        run_stepped(main, memory=memory)
-    assert caught.value.errno == errno.EADDRINUSE
+    run_stepped(main, memory=memory)
 
 
 @both
@@ -179,8 +186,8 @@ def test_a_protocol_that_fails_loses_its_connection_and_the_loop_is_told(memory:
         told: list[str] = []
         loop.set_exception_handler(lambda _, context: told.append(str(context["exception"])))
         made: list[Broken] = []
-        server = await loop.create_server(lambda: made.append(Broken()) or made[-1], "127.0.0.1", PORT)
-        _, client = await loop.create_connection(Recorder, "127.0.0.1", PORT)
+        server = await loop.create_server(lambda: made.append(Broken()) or made[-1], "127.0.0.1", 0)
+        _, client = await loop.create_connection(Recorder, "127.0.0.1", port_of(server))
         client.transport.write(b"!")
         await client.lost
         server.close()
@@ -199,8 +206,8 @@ def test_megabytes_arrive_whole_and_without_time(memory: bool) -> None:
             await writer.drain()
             writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", PORT)
-        reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
         asyncio.get_running_loop().call_later(3600, lambda: None)
         writer.write(b"12345678")
         data = await reader.read()
@@ -226,8 +233,8 @@ def test_buffered_protocols_are_served_in_pieces() -> None:
     async def main() -> bytes:
         made: list[Pieces] = []
         loop = asyncio.get_running_loop()
-        await loop.create_server(lambda: made.append(Pieces()) or made[-1], "127.0.0.1", PORT)
-        transport, _ = await loop.create_connection(Recorder, "127.0.0.1", PORT)
+        server = await loop.create_server(lambda: made.append(Pieces()) or made[-1], "127.0.0.1", 0)
+        transport, _ = await loop.create_connection(Recorder, "127.0.0.1", port_of(server))
         transport.write(b"abcdefgh")
         await asyncio.sleep(1)
         return made[0].seen
@@ -240,11 +247,11 @@ def test_libraries_find_addresses_and_a_socket(memory: bool) -> None:
     async def main() -> None:
         client, server, listener = await connect()
         name, peer = client.transport.get_extra_info("sockname"), client.transport.get_extra_info("peername")
-        assert peer == ("127.0.0.1", PORT)
+        assert peer == ("127.0.0.1", port_of(listener))
         assert server.transport.get_extra_info("peername") == name
         socket = client.transport.get_extra_info("socket")
         assert (socket.getsockname(), socket.getpeername()) == (name, peer)
-        assert listener.sockets[0].getsockname() == ("127.0.0.1", PORT)  # type: ignore[attr-defined]
+        listener.close()
 
     run_stepped(main, memory=memory)
 

@@ -9,8 +9,10 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from trader.errors import ConfigError
 from trader.ports import Clock
-from trader.simulation.exchange import ProtectionReport, TwinExchange
+from trader.simulation.exchange import TwinExchange
+from trader.simulation.exchange_account import ProtectionReport
 from trader.simulation.exchange_books import Books
 from trader.simulation.exchange_orders import MARKET, OrderRequest, Refused
 from trader.simulation.faults import Fault, FaultPlan
@@ -21,7 +23,8 @@ from trader.simulation.kraken_server.middleware import Call, Middleware
 from trader.simulation.kraken_server.order_form import parse_body
 from trader.simulation.kraken_server.spot_rest import SpotPublic
 from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
-from trader.simulation.kraken_server.spot_ws import PRIVATE, PUBLIC, Hub
+from trader.simulation.kraken_server.spot_ws import Hub
+from trader.simulation.kraken_server.subscriptions import PRIVATE, PUBLIC, Subscriptions
 from trader.simulation.market import Market
 
 QUIET_S = 1e9  # aiohttp's own keep-alive timer; on a simulated clock every timer is a jump
@@ -47,7 +50,7 @@ class KrakenTwin:
         heartbeat_s: float = 1.0,
     ) -> None:
         if frames_per_minute not in (1, 4):
-            raise ValueError(f"frames_per_minute {frames_per_minute!r} must be 1 or 4")
+            raise ConfigError(f"frames_per_minute {frames_per_minute!r} must be 1 or 4")
         self.market, self.clock, self.plan, self._seed = market, clock, plan, seed
         rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
         self._books = Books(state_dir)
@@ -63,26 +66,21 @@ class KrakenTwin:
         self.exchange.set_prices(self._prices_at(self.exchange.state.tick_us))
         self.view = MarketView(market, self.exchange, seed)
         self.middleware = Middleware(plan=plan, clock=clock, seed=seed)
-        self.hub = Hub(
-            self.view,
-            clock,
-            plan,
-            lambda token: signing.token_valid(token, api_secret, clock.now_us()),
-            frames_per_minute=frames_per_minute,
-            heartbeat_s=heartbeat_s,
-        )
+        subscriptions = Subscriptions(self.view, clock, lambda token: signing.token_valid(token, api_secret, clock.now_us()))
+        self.hub = Hub(self.view, clock, self.middleware, subscriptions, frames_per_minute=frames_per_minute, heartbeat_s=heartbeat_s)
         self._public = SpotPublic(self.view, clock)
         self._private = SpotPrivate(self.exchange, self.view, clock, api_key=api_key, api_secret=api_secret)
-        self.places = (*self._public.handlers, *self._private.handlers, *PUBLIC, *PRIVATE, "account")
+        self.places = (*self._public.handlers, *self._private.handlers, *PUBLIC, *PRIVATE, "subscribe", "account")
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         for fault in plan.faults:
             if fault.where not in self.places:
-                raise ValueError(f"fault plan: where = {fault.where!r} is not allowed; one of {', '.join(self.places)}")
+                raise ConfigError(f"fault plan: where = {fault.where!r} is not allowed; one of {', '.join(self.places)}")
 
     # --- life ------------------------------------------------------------------------------------------------------
     async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port (useful for port 0)."""
+        """Work off the ticks that were due while nobody ran it, then listen; returns the port (useful for port 0)."""
+        await self.run_market(self.clock.now_us())
         app = web.Application(client_max_size=1 << 20)
         app.router.add_get("/0/public/{name}", self._rest)
         app.router.add_post("/0/public/{name}", self._rest)
@@ -184,10 +182,9 @@ class KrakenTwin:
             call.flags["unreadable"] = True
         if rules := self.view.find(call.fields.get("pair", "")):
             call.fields["symbol"] = rules.symbol
-        reply = await self.middleware.run(call, self._admit, self._effect)
+        reply = await self.middleware.run(call, self._admit, self._effect, self.hub.flush)
         if reply.abort and request.transport is not None:
             request.transport.abort()
-        await self.hub.flush()
         return web.Response(text=reply.text, status=reply.status, content_type=reply.content_type)
 
     def _admit(self, call: Call) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,15 +58,18 @@ class Middleware:
     def __init__(self, *, plan: FaultPlan, clock: Clock, seed: int) -> None:
         self.plan = plan
         self.counters: dict[str, int] = {}
-        self.held = 0
+        self.held = self._calls = 0
         self._clock, self._seed = clock, seed
         self._released = asyncio.Event()
         self._stopped = asyncio.Event()
 
-    async def run(self, call: Call, admit: Callable[[Call], None], effect: Callable[[Call], Any]) -> Reply:
-        """Answer one request. `admit` and `effect` raise Refused with Kraken's string."""
+    async def run(
+        self, call: Call, admit: Callable[[Call], None], effect: Callable[[Call], Any], settled: Callable[[], Awaitable[None]]
+    ) -> Reply:
+        """Answer one request. `admit` and `effect` raise Refused with Kraken's string; `settled` tells the streams."""
         self.counters[call.name] = self.counters.get(call.name, 0) + 1
-        number = sum(self.counters.values())
+        self._calls += 1
+        number = self._calls
         faults = self.plan.take(call.name, call.fields)
         if any(fault.action == "lost_request" for fault in faults):
             return ABORT
@@ -81,7 +84,22 @@ class Middleware:
         except Refused as refusal:
             self.counters[refusal.error] = self.counters.get(refusal.error, 0) + 1
             reply = Reply(text=envelope(error=refusal.error))
+        await settled()
         return await self._after_effect(reply, faults)
+
+    async def stream(self, name: str, fields: Mapping[str, str], effect: Callable[[str | None], list[str]]) -> list[str] | None:
+        """Frames that answer a WebSocket request, None where the connection breaks. `effect` takes an error to refuse with."""
+        self.counters[name] = self.counters.get(name, 0) + 1
+        faults = self.plan.take(name, fields)
+        actions = {fault.action: fault.arg for fault in faults}
+        if "ws_drop" in actions:
+            return None
+        if "lost_request" in actions or "hang" in actions:
+            return []
+        if "delay" in actions:
+            await asyncio.sleep(actions["delay"])
+        frames = effect(actions.get("error"))
+        return [] if "lost_response" in actions else frames
 
     def release(self) -> int:
         """Let the held answers go; returns how many there were."""

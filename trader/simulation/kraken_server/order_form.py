@@ -14,9 +14,34 @@ from trader.simulation.exchange_orders import LIMIT, MARKET, STOP_LOSS, OrderReq
 DEADLINE_US = (2_000_000, 60_000_000)  # REST: not nearer and not farther than this
 _TRUE, _FALSE = ("true", "True", "1"), ("false", "False", "0", "")
 _KNOWN = frozenset(
-    ("nonce", "otp", "pair", "symbol", "type", "ordertype", "volume", "price", "price2", "timeinforce", "starttm", "expiretm", "oflags")
-    + ("cl_ord_id", "userref", "deadline", "validate", "trigger", "leverage", "reduce_only", "displayvol", "stptype", "asset_class")
-    + ("close[ordertype]", "close[price]", "close[price2]")
+    {
+        "nonce",
+        "otp",
+        "pair",
+        "symbol",
+        "type",
+        "ordertype",
+        "volume",
+        "price",
+        "price2",
+        "timeinforce",
+        "starttm",
+        "expiretm",
+        "oflags",
+        "cl_ord_id",
+        "userref",
+        "deadline",
+        "validate",
+        "trigger",
+        "leverage",
+        "reduce_only",
+        "displayvol",
+        "stptype",
+        "asset_class",
+        "close[ordertype]",
+        "close[price]",
+        "close[price2]",
+    }
 )
 
 

@@ -300,6 +300,5 @@ def upgrade() -> None:
     )
     op.create_index("ix_position_state", "position", ["state"], unique=False)
     for table, verb, when in APPEND_ONLY:
-        op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}{when} BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-        )
+        head = f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}{when}"
+        op.execute(f"{head} BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END")

@@ -1,0 +1,72 @@
+"""The fault plan: read strictly, drawn with a seed, and the same every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trader.errors import ConfigError
+from trader.simulation.faults import FaultPlan, load_plan, parse_plan
+
+
+def plan(text: str, seed: int = 1) -> FaultPlan:
+    return parse_plan(text, seed=seed, places=("AddOrder", "OHLC", "executions", "account", "subscribe"))
+
+
+def test_nth_counts_matching_calls_only() -> None:
+    faults = plan('[[fault]]\nwhere = "AddOrder"\nmatch = { type = "buy" }\nnth = [2, 4]\naction = "lost_response"\n')
+    calls = ["buy", "sell", "buy", "buy", "sell", "buy", "buy"]
+    assert [len(faults.take("AddOrder", {"type": side})) for side in calls] == [0, 0, 1, 0, 0, 1, 0]
+    assert faults.fired == {"AddOrder:lost_response": 2}
+
+
+def test_pair_matches_the_wire_id_or_the_symbol_and_a_star_matches_the_beginning() -> None:
+    faults = plan('[[fault]]\nwhere = "OHLC"\nmatch = { pair = "BTC/EUR" }\naction = "gap"\n')
+    assert faults.take("OHLC", {"pair": "XXBTZEUR", "symbol": "BTC/EUR"})
+    assert not faults.take("OHLC", {"pair": "XETHZEUR", "symbol": "ETH/EUR"})
+    faults = plan('[[fault]]\nwhere = "AddOrder"\nmatch = { cl_ord_id = "tabc*" }\naction = "hang"\n')
+    assert faults.take("AddOrder", {"cl_ord_id": "tabc1"})
+    assert not faults.take("AddOrder", {"cl_ord_id": "txyz1"})
+
+
+def test_chance_depends_on_the_seed_only() -> None:
+    text = '[[fault]]\nwhere = "AddOrder"\np = 0.3\naction = "lost_request"\n'
+    draws = [[bool(faults.take("AddOrder", {})) for _ in range(400)] for faults in (plan(text), plan(text), plan(text, 2))]
+    assert draws[0] == draws[1] != draws[2]
+    assert 80 < sum(draws[0]) < 160
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[fault]\n", "not valid TOML"),
+        ("[[falt]]\nwhere = 1\n", "falt"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "explode"\n', "fault 1: action = 'explode'"),
+        ('[[fault]]\nwhere = "AdOrder"\naction = "hang"\n', "fault 1: where = 'AdOrder' is not allowed; one of AddOrder"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "hang"\nnht = 1\n', "unknown key 'nht'"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "delay"\narg = -1\n', "arg = -1"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "http"\narg = 200\n', "400 to 599"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "hang"\narg = 1\n', "no arg"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "nan"\n', "nan happens at OHLC or ohlc"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "hang"\nnth = 0\n', "nth = 0"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "hang"\np = 2\n', "p = 2"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "hang"\np = 1.0\nnth = 1\n', "not both"),
+        ('[[fault]]\nwhere = "AddOrder"\naction = "cut_json"\neffect = "after"\n', "effect"),
+        ('[[fault]]\nwhere = "account"\naction = "foreign_fill"\narg = { pair = "A/B" }\n', "a table { pair, side"),
+        ('[[fault]]\nwhere = "subscribe"\naction = "html"\n', "at subscribe"),
+    ],
+)
+def test_a_bad_plan_is_one_clear_error(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        plan(text)
+    assert said in str(error.value)
+
+
+def test_errors_of_a_file_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    with pytest.raises(ConfigError, match=r"plan\.toml"):
+        load_plan(path, seed=1)
+    path.write_text('[[fault]]\nwhere = "AddOrder"\naction = "x"\n')
+    with pytest.raises(ConfigError, match=r"plan\.toml: fault 1"):
+        load_plan(path, seed=1)

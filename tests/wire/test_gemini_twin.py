@@ -1,0 +1,233 @@
+"""The Gemini twin through the real SDK on the stepped loop: every fault mode, one request each, the outcome of the table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import pytest
+
+from trader.domain.orders import Side
+from trader.domain.verdicts import AskOutcome, Question, Verdict, VerdictKey
+from trader.errors import ConfigError
+from trader.gemini.client import make_client
+from trader.gemini.decisions import GeminiDecisions
+from trader.simulation import gemini_server as server
+from trader.simulation.clock import LoopClock
+from trader.simulation.gemini_faults import MODES, gemini_plan, load_gemini_plan
+from trader.simulation.gemini_server import GeminiTwin
+from trader.simulation.loops import run_stepped
+
+T = TypeVar("T")
+EPOCH = 1_767_571_200_000_000
+TABLE = {
+    "ok": AskOutcome.OK,
+    "slow": AskOutcome.OK,
+    "hang": AskOutcome.TIMEOUT,
+    "reset": AskOutcome.UNAVAILABLE,
+    "400": AskOutcome.REFUSED,
+    "401": AskOutcome.REFUSED,
+    "403": AskOutcome.REFUSED,
+    "404": AskOutcome.REFUSED,
+    "408": AskOutcome.UNAVAILABLE,
+    "429": AskOutcome.RATE_LIMITED,
+    "500": AskOutcome.UNAVAILABLE,
+    "503": AskOutcome.UNAVAILABLE,
+    "block": AskOutcome.BLOCKED,
+} | dict.fromkeys(
+    (
+        "html200", "truncated", "empty_body", "nan", "bool", "string", "out_of_range", "null", "missing_id", "extra_id", "wrong_type",
+        "unknown_type", "bad_confidence", "answers_list", "oversize", "duplicate_key",
+    ),
+    AskOutcome.INVALID,
+)  # fmt: skip
+
+
+def questions(count: int = 5, now_us: int = EPOCH) -> list[Question]:
+    return [
+        Question(
+            key=VerdictKey(pair=f"P{i}/EUR", side=Side.BUY, strategy="viable/mitraillette/AGGRESSIVE"),
+            asked_us=now_us,
+            asked_price=100.0,
+            band_lo=99.0,
+            band_hi=101.0,
+            features={"rsi": 24.0 + i, "score": 60.0 + i, "volume_ratio": 1.0 + i / 10, "h4": "neutral"},
+        )
+        for i in range(count)
+    ]
+
+
+def with_twin(use: Callable[[GeminiTwin, GeminiDecisions], Awaitable[T]], plan: str = "", seed: int = 7) -> T:
+    async def main() -> T:
+        clock = LoopClock(EPOCH)
+        twin = GeminiTwin(clock, seed, gemini_plan(plan, seed=seed))
+        await twin.start(port=8702)
+        advisor = GeminiDecisions(make_client("test-key", twin.url), clock, seed=seed)
+        try:
+            return await use(twin, advisor)
+        finally:
+            await advisor.close()
+            await twin.close()
+
+    return run_stepped(main)
+
+
+def fault(mode: str, **extra: Any) -> str:
+    lines = [f"{name} = {json.dumps(value)}" for name, value in {"where": "decisions", "action": mode, **extra}.items()]
+    return "[[fault]]\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_ends_in_its_table_row_after_exactly_one_request(mode: str) -> None:
+    async def use(twin: GeminiTwin, advisor: GeminiDecisions) -> tuple[list[Verdict], int, float]:
+        verdicts = list(await advisor.ask(questions()))
+        elapsed = asyncio.get_running_loop().time()
+        await asyncio.sleep(30.0)  # a hidden retry would come in this time
+        return verdicts, twin.requests, elapsed
+
+    verdicts, requests, elapsed = with_twin(use, fault(mode))
+    assert {verdict.outcome for verdict in verdicts} == {TABLE[mode]}
+    assert [verdict.key.pair for verdict in verdicts] == [f"P{i}/EUR" for i in range(5)]
+    assert requests == 1
+    assert elapsed <= 2.0 + 1e-6
+    for verdict in verdicts:
+        assert (verdict.p_loss is not None) == (mode in ("ok", "slow"))
+        assert verdict.is_twin or mode in ("hang", "reset")
+
+
+def test_the_table_covers_every_mode() -> None:
+    assert set(TABLE) == set(MODES)
+    assert len(MODES) >= 27
+
+
+def test_the_client_is_usable_after_a_hang_and_asks_again() -> None:
+    async def use(twin: GeminiTwin, advisor: GeminiDecisions) -> list[set[AskOutcome]]:
+        return [{verdict.outcome for verdict in await advisor.ask(questions())} for _ in range(3)]
+
+    assert with_twin(use, fault("hang", nth=2)) == [{AskOutcome.OK}, {AskOutcome.TIMEOUT}, {AskOutcome.OK}]
+
+
+def test_a_slow_answer_past_the_deadline_is_a_timeout() -> None:
+    async def use(_: GeminiTwin, advisor: GeminiDecisions) -> tuple[set[AskOutcome], float]:
+        outcomes = {verdict.outcome for verdict in await advisor.ask(questions())}
+        return outcomes, asyncio.get_running_loop().time()
+
+    assert with_twin(use, fault("slow", arg=5.0)) == ({AskOutcome.TIMEOUT}, pytest.approx(2.0))
+
+
+def test_a_hundred_questions_are_four_calls_at_a_time_and_every_one_is_answered() -> None:
+    async def use(twin: GeminiTwin, advisor: GeminiDecisions) -> tuple[int, int, int]:
+        verdicts = await advisor.ask(questions(150))
+        return len({verdict.key.pair for verdict in verdicts if verdict.outcome is AskOutcome.OK}), twin.requests, twin.questions
+
+    assert with_twin(use) == (150, 5, 150)
+
+
+def test_the_breaker_opens_on_a_429_and_probes_with_one_question_when_told() -> None:
+    async def use(twin: GeminiTwin, advisor: GeminiDecisions) -> list[tuple[str, int, int]]:
+        seen = []
+        for pause in (0.0, 1.0, 20.0, 0.0):
+            await asyncio.sleep(pause)
+            verdicts = await advisor.ask(questions())
+            seen.append((verdicts[0].outcome.value, twin.requests, twin.questions))
+        return seen
+
+    seen = with_twin(use, fault("429", nth=1, arg=12.0))
+    assert seen == [("RATE_LIMITED", 1, 5), ("BREAKER", 1, 5), ("OK", 2, 6), ("OK", 3, 11)]
+
+
+def test_a_wrong_model_key_or_version_is_refused_and_stays_refused() -> None:
+    async def use(twin: GeminiTwin, _: GeminiDecisions) -> tuple[set[AskOutcome], str, int]:
+        advisor = GeminiDecisions(make_client("k", twin.url), LoopClock(EPOCH), model="models/other")
+        outcomes = {verdict.outcome for _ in range(3) for verdict in await advisor.ask(questions())}
+        state = advisor.state()
+        await advisor.close()
+        return outcomes, state, twin.requests
+
+    assert with_twin(use) == ({AskOutcome.REFUSED, AskOutcome.BREAKER}, "BREAKER", 1)
+
+
+GOOD_BODY = {"model": server.MODEL, "input": "x", "questions": {"a": {"type": "noul", "instructions": "y"}}}
+BAD_BODIES: list[Any] = [
+    [],
+    {**GOOD_BODY, "questions": {}},
+    {**GOOD_BODY, "questions": {"a": {"type": "noul"}}},
+    {**GOOD_BODY, "questions": {"a": {"type": "oracle", "instructions": "y"}}},
+    {**GOOD_BODY, "questions": {"a": {"type": "choice", "instructions": "y", "criteria": {"one": "1"}}}},
+    {**GOOD_BODY, "questions": {"a": {"type": "score", "instructions": "y", "criteria": ["one"]}}},
+    {**GOOD_BODY, "input": ""},
+    {**GOOD_BODY, "model": "gemini-decision-1"},
+    {**GOOD_BODY, "tools": []},
+]
+
+
+def test_the_twin_validates_like_the_service_and_labels_every_answer() -> None:
+    async def use(twin: GeminiTwin, _: GeminiDecisions) -> list[int]:
+        statuses = []
+        async with aiohttp.ClientSession() as session:
+
+            async def post(path: str, body: Any, key: str = "k") -> Any:
+                headers = {"x-goog-api-key": key} if key else {}
+                async with session.post(f"{twin.url}/{path}", data=json.dumps(body), headers=headers) as response:
+                    assert response.headers["X-Twin"] == "scripted stand-in, not AI"
+                    statuses.append(response.status)
+                    return await response.json()
+
+            answers = (await post("v1beta/decisions", GOOD_BODY))["answers"]
+            assert answers["a"]["confidence"] == pytest.approx(max(answers["a"]["noul"], 1 - answers["a"]["noul"]))
+            kinds = {
+                "c": {"type": "choice", "instructions": "y", "criteria": {"yes": "1", "no": "2"}},
+                "s": {"type": "score", "instructions": [{"type": "text", "text": "y"}], "criteria": ["low", "mid", "high"]},
+            }
+            answers = (await post("v1beta/decisions", {**GOOD_BODY, "questions": kinds}))["answers"]
+            assert answers["c"]["choice"] in ("yes", "no")
+            assert 0 <= answers["s"]["score"] <= 2
+            await post("v1/decisions", GOOD_BODY)
+            await post("v1beta/decisions", GOOD_BODY, key="")
+            for body in BAD_BODIES:
+                await post("v1beta/decisions", body)
+            async with session.get(f"{twin.url}/v1beta/models") as response:
+                assert (await response.json())["models"][0]["name"] == server.MODEL
+            async with session.get(f"{twin.url}/_twin") as response:
+                assert (await response.json())["requests"] == twin.requests == len(statuses)
+            async with session.get(f"{twin.url}/healthz") as response:
+                assert response.status == 200
+        return statuses
+
+    assert with_twin(use) == [200, 200, 404, 403] + [400] * len(BAD_BODIES)
+
+
+def test_same_seed_same_answers_and_latencies_another_seed_others() -> None:
+    async def use(_: GeminiTwin, advisor: GeminiDecisions) -> list[tuple[float | None, float]]:
+        return [(verdict.p_loss, verdict.latency_ms) for _ in range(3) for verdict in await advisor.ask(questions())]
+
+    one, two, other = with_twin(use), with_twin(use), with_twin(use, seed=8)
+    assert len(one) == 15
+    assert one == two != other
+
+
+def test_answers_spread_wide_around_usual_thresholds() -> None:
+    typical = {"score": 62.0, "bb_position": 0.02, "volume_ratio": 1.6, "ema_distance_atr": -2.5, "atr_bp": 55.0}
+    answers = sorted(server.p_loss({**typical, "rsi": 25.0 + i % 12}, 7, str(i)) for i in range(5000))
+    assert 0.10 < sum(p >= 0.45 for p in answers) / 5000 < 0.20
+    assert 0.25 < sum(p >= 0.30 for p in answers) / 5000 < 0.40
+    assert sum(p < 0.2 for p in answers) / 5000 > 0.3
+
+
+def test_latency_has_its_published_median_and_tail() -> None:
+    times = sorted(server.latency_s(7, call) for call in range(1, 20_001))
+    assert times[10_000] == pytest.approx(0.2, rel=0.03)
+    assert 0.006 < sum(seconds > 0.7 for seconds in times) / 20_000 < 0.016
+
+
+def test_a_fault_plan_names_what_is_wrong_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "faults.toml"
+    path.write_text(fault("explode"))
+    with pytest.raises(ConfigError, match=r"faults\.toml.*explode"):
+        load_gemini_plan(path)
+    path.write_text(fault("429", p=0.5, arg=3))
+    assert load_gemini_plan(path).watches("decisions")

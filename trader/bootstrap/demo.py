@@ -1,0 +1,149 @@
+"""`trader demo`: one session under the stepped clock, in one process, over the HTTP and WebSocket twins."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trader.bootstrap import wire
+from trader.bootstrap.ingestion import bootstrap_history
+from trader.bootstrap.outcome import Outcome, describe
+from trader.bootstrap.paths import Paths
+from trader.bootstrap.world import HOST, World, gemini_twin, kraken_twin, world_of
+from trader.config import Settings
+from trader.domain.market import MINUTE, SECOND
+from trader.errors import ConfigError
+from trader.execution.session import Session
+from trader.execution.wiring import Timing
+from trader.ports import KillPoints
+from trader.simulation.clock import LoopClock
+from trader.simulation.faults import FaultPlan
+from trader.simulation.loops import StepLoop, run_stepped
+
+STEPPED = Timing(lease_ttl_s=450.0, lease_renew_s=97.0, control_poll_s=15.0)
+"""Simulated seconds: nobody else can want the lease of a loop that owns time, so it is renewed once a beat."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """What `trader demo` was asked for."""
+
+    minutes: int
+    replay: Path | None = None
+    start: str | None = None
+    plan: Path | None = None
+    state: Path | None = None
+    speed: str = "max"
+
+
+def run_demo(settings: Settings, options: DemoOptions, progress: Progress | None = None) -> dict[str, Any]:
+    """Play the session and return the object that `--json` prints; raises ConfigError for options that make no sense."""
+    speed = _speed(options.speed)
+    with contextlib.ExitStack() as stack:
+        root = options.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trader-demo-")))
+        if options.state is not None and (options.state / "ledger.sqlite").exists():
+            raise ConfigError(f"--state {options.state}: a session has lived there already; name another directory or delete it")
+        paths = Paths(root).make()
+        world = world_of(settings, replay=options.replay, start=options.start)
+        world.save(paths.world)
+        plan = FaultPlan.read(options.plan) if options.plan else FaultPlan.none()
+        started = time.perf_counter()
+        main = lambda: play(settings, world, paths, plan, minutes=options.minutes, speed=speed, progress=progress)  # noqa: E731
+        outcome = run_stepped(main) if speed is None else asyncio.run(main())
+        return describe(settings, world, paths, outcome, wall_s=round(time.perf_counter() - started, 1))
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 10_000:
+        raise ConfigError(f"--speed {text!r}: max, or a number above 0 and at most 10000")
+    return value
+
+
+async def play(
+    settings: Settings,
+    world: World,
+    paths: Paths,
+    plan: FaultPlan,
+    *,
+    minutes: int,
+    speed: float | None = None,
+    progress: Progress | None = None,
+    kill: KillPoints | None = None,
+) -> Outcome:
+    """Twins up, history in, one session for `minutes` after the first READY pair, books closed."""
+    loop = asyncio.get_running_loop()
+    clock = LoopClock(world.epoch_us if speed is None else world.epoch_us - int(loop.time() * speed * SECOND), speed or 1.0)
+    async with AsyncExitStack() as stack:
+        market_source = world.market()
+        twin = kraken_twin(world, market_source, clock, paths=paths, plan=plan)
+        await twin.start(HOST, settings.ports.kraken_twin)
+        stack.push_async_callback(twin.close)
+        oracle = gemini_twin(world, clock, plan)
+        await oracle.start(HOST, settings.ports.gemini_twin)
+        stack.push_async_callback(oracle.close)
+        trading = asyncio.create_task(twin.run_market(None), name="market")
+        stack.callback(trading.cancel)
+
+        endpoints = wire.Endpoints.loopback(settings)
+        exchange, market = wire.adapters(endpoints, clock, reads_per_s=None, stack=stack)
+        instruments = await exchange.instruments()
+        store, history = wire.direct_history(paths, clock)
+        ingest = await bootstrap_history(
+            store, market, instruments, clock, quote=market_source.quote, universe=settings.universe, progress=progress
+        )
+        ledger = wire.open_ledger(paths, kill)
+        stack.callback(ledger.close)
+        taker, _maker = await exchange.fee_rates()
+        verdicts = wire.direct_verdicts(settings, endpoints, clock, paths, stack)
+        session = Session(
+            wire.wiring(
+                settings, clock=clock, exchange=exchange, market=market, instruments=instruments, ledger=ledger, history=history,
+                verdicts=verdicts, base=market_source.base, quote=market_source.quote, taker=float(taker), seed=world.seed,
+                timing=STEPPED if speed is None else Timing(speed=speed), kill=kill, holder="demo",
+            )
+        )  # fmt: skip
+        running = asyncio.create_task(session.run(), name="session")
+        await _until_ready(session, running)
+        first = session.progress.first_ready_us or clock.now_us()
+        end = first + minutes * MINUTE
+        await _watch(session, running, clock, first, end, progress)
+        session.stop("minutes over")
+        summary = await running
+        return Outcome(
+            summary=summary, ingest=ingest, twin=twin.protection_report(), requests=0, ended_us=clock.now_us(), first_ready_us=first,
+            journal=ledger.journal_hash(), loop="stepped" if isinstance(loop, StepLoop) else "paced",
+        )  # fmt: skip
+
+
+async def _until_ready(session: Session, running: asyncio.Task[Any]) -> None:
+    ready = asyncio.create_task(session.progress.ready.wait())
+    await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED, timeout=3600)
+    if running.done():
+        running.result()
+    if not ready.done():
+        ready.cancel()
+        session.stop("no pair became ready within an hour")
+
+
+async def _watch(session: Session, running: asyncio.Task[Any], clock: LoopClock, first: int, end: int, progress: Progress | None) -> None:
+    """Let time pass until the end, saying now and then how far it is; a session that ends by itself ends the wait."""
+    while clock.now_us() < end and not running.done() and not session.stopping.is_set():
+        await clock.sleep_until(min(end, clock.now_us() + 60 * MINUTE))
+        if progress is not None:
+            share = (clock.now_us() - first) / max(1, end - first)
+            progress(f"simulated past: {share:6.1%}, {session.summary.fills} fills, {len(session.keeper.held)} positions")

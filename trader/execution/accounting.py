@@ -1,0 +1,108 @@
+"""The account as the session sees it: equity at given marks, what review needs to know, and halts that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from trader.domain.account import PositionState
+from trader.domain.market import DAY, Instrument, Timeframe
+from trader.domain.money import ZERO, add, from_float, mul, sub
+from trader.domain.orders import Leg
+from trader.execution import halts
+from trader.execution.risk import AccountView, Holding, LastExit
+from trader.execution.wiring import Wiring
+from trader.ports import EquityRow, Halt
+
+
+class Accounting:
+    """Reads the ledger; keeps peak and day-open in memory, begun from the stored equity curve."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self.w = wiring
+        rows = wiring.ledger.equity()
+        self.peak = max((row.equity for row in rows), default=ZERO)
+        self._day = -1
+        self._day_open = ZERO
+        self._last = rows[-1].equity if rows else ZERO
+        self._last_us = rows[-1].time_us if rows else -1
+
+    def equity_row(self, marks: Mapping[str, float], now_us: int) -> EquityRow | None:
+        """Cash plus everything held at `marks`; None where a price or the balance is not known, so entries stop."""
+        ledger = self.w.ledger
+        cash = ledger.cash().get(self.w.quote)
+        if cash is None:
+            return None
+        marked, fees = ZERO, ZERO
+        for position in ledger.positions():
+            if position.state is PositionState.OPENING:
+                continue
+            if position.pair not in marks:
+                return None
+            marked = add(marked, position.marked(from_float(marks[position.pair])))
+        realised = ZERO
+        for leg in self._legs():
+            realised, fees = add(realised, leg[0]), add(fees, leg[1])
+        equity = add(cash, marked)
+        self.peak = max(self.peak, equity)
+        drawdown = float(1 - equity / self.peak) if self.peak > ZERO else 0.0
+        self._roll(equity, now_us)
+        return EquityRow(time_us=now_us, cash=cash, marked=marked, equity=equity, realised=realised, fees=fees, drawdown=drawdown)
+
+    def _legs(self) -> list[tuple[Decimal, Decimal]]:
+        return [(leg.net, leg.fee) for leg in self.w.ledger.trade_legs()]
+
+    def _roll(self, equity: Decimal, now_us: int) -> None:
+        """Day-open is the last equity at or before 00:00 UTC, else the session's first."""
+        day = now_us // DAY
+        if day != self._day:
+            known = self._last if self._last > ZERO and (self._day >= 0 or self._last_us // DAY == day - 1) else equity
+            self._day, self._day_open = day, known
+        self._last, self._last_us = equity, now_us
+
+    def judge(self, row: EquityRow) -> None:
+        """Set the halts this equity calls for; they stay until a person clears them."""
+        w = self.w
+        outcomes = [(leg.reason, leg.net) for leg in w.ledger.trade_legs()]
+        held = {halt.cause for halt in w.ledger.halts()}
+        for breach in halts.evaluate(
+            equity=row.equity, day_open=self._day_open, peak=self.peak, stops=halts.stops_in_a_row(outcomes), limits=w.limits
+        ):
+            if breach.cause not in held:
+                w.ledger.set_halt(Halt(cause=breach.cause, level="REDUCING", since_us=row.time_us, reason=breach.text))
+
+    def view(self, row: EquityRow | None, marks: Mapping[str, float], btc_change: float | None, *, approved_in_bar: int) -> AccountView:
+        """What `risk.review` asks about the account. Unknown equity is a halt of its own."""
+        w = self.w
+        causes = tuple(sorted(halt.cause for halt in w.ledger.halts() if not halt.cause.startswith(("foreign ", "mismatch "))))
+        locked = self._locks()
+        if row is None:
+            return AccountView(equity=ZERO, free_cash=ZERO, halts=(*causes, "EQUITY_UNKNOWN"), btc_change=btc_change, locked=locked)
+        holdings, live, reserved = [], [], ZERO
+        for position in w.ledger.positions():
+            base = position.pair.split("/")[0]
+            if position.state is PositionState.OPENING:
+                live.append(base)
+                continue
+            value = position.marked(from_float(marks[position.pair]))
+            holdings.append(Holding(pair=position.pair, base=base, value=value, slot=position.state is PositionState.OPEN))
+        for intent in w.ledger.intents(live_only=True):
+            if intent.leg is Leg.ENTRY and intent.limit_price is not None:
+                worth = mul(intent.remaining, intent.limit_price)
+                reserved = add(reserved, worth, mul(worth, from_float(w.costs.taker)))
+        exits = {
+            pair: LastExit(bar_us=Timeframe.M15.floor(time_us), stopped=reason == "STOP_LOSS")
+            for pair, (time_us, reason) in w.ledger.last_exits().items()
+        }
+        return AccountView(
+            equity=row.equity, free_cash=sub(row.cash, reserved), holdings=tuple(holdings), reserved=reserved, live_bases=tuple(live),
+            halts=causes, btc_change=btc_change, last_exits=exits, locked=locked, approved_in_bar=approved_in_bar,
+        )  # fmt: skip
+
+    def _locks(self) -> dict[str, str]:
+        """Assets with foreign coins or a mismatch take no entries until a person has looked."""
+        causes = {
+            halt.cause.partition(" ")[2]: halt.cause for halt in self.w.ledger.halts() if halt.cause.startswith(("foreign ", "mismatch "))
+        }
+        instruments: Mapping[str, Instrument] = self.w.instruments
+        return {pair: causes[i.base] for pair, i in instruments.items() if i.base in causes}

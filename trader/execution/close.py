@@ -1,0 +1,215 @@
+"""The close stage: what happens when a 15m candle ends. Decide, look up verdicts, review, write down, send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trader.domain.market import SECOND, Candle
+from trader.domain.messages import Action, BarsClosed, Decision, Refusal
+from trader.domain.verdicts import AiMode
+from trader.errors import RetryableError
+from trader.execution.accounting import Accounting
+from trader.execution.asking import Asking, counted
+from trader.execution.desk import OrderDesk
+from trader.execution.engine import Engine
+from trader.execution.entries import Entries
+from trader.execution.keeper import Keeper
+from trader.execution.risk import Approved, Candidate, Deferred, MarketGate, Refused, Reviewed, review
+from trader.execution.sizing import regime
+from trader.execution.wiring import Wiring
+from trader.ports import DecisionRow, EquityRow, SessionSummary
+from trader.strategy.modes import entry_band
+
+DEFER_BEATS = 2
+Spawn = Callable[[Coroutine[Any, Any, None], str], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Waiting:
+    """A deferred entry and how many beats it may still be decided at."""
+
+    decision: Decision
+    beats: int = DEFER_BEATS
+
+
+class CloseStage:
+    """Owns the engine; everything here runs on the session's loop and awaits only the exchange."""
+
+    def __init__(self, wiring: Wiring, desk: OrderDesk, keeper: Keeper, summary: SessionSummary, spawn: Spawn) -> None:
+        self.w, self.keeper, self.summary, self.spawn = wiring, keeper, summary, spawn
+        self.engine = Engine(parameters=wiring.parameters, costs=wiring.costs, quote=wiring.quote)
+        self.accounting = Accounting(wiring)
+        self.asking = Asking(wiring, self.engine)
+        self.entries = Entries(wiring, desk, keeper, summary, spawn)
+        self.blocked: dict[str, str] = {}
+        self.on_block: Callable[[str, str, str], None] = lambda _pair, _reason, _detail: None
+        self.entries_off = False
+        self._waiting: dict[str, Waiting] = {}
+        self._unsaved: list[Candle] = []
+        self._saving = False
+        self._close_us = 0
+        self._approved_in_bar = 0
+
+    # --- candles -------------------------------------------------------------------------------------------------------
+    def absorb(self, event: BarsClosed) -> list[Candle]:
+        """Base candles into the engine and, beside the loop, into history."""
+        closed = self.engine.absorb(event.candles)
+        self._unsaved.extend(event.candles)
+        self._unsaved.extend(closed)
+        if not self._saving:
+            self._saving = True
+            self.spawn(self._save(), "history")
+        return closed
+
+    async def _save(self) -> None:
+        try:
+            while self._unsaved:
+                candles, self._unsaved = self._unsaved, []
+                for gate in await self.w.history.append(candles):
+                    self.on_block(gate.pair, gate.reason, gate.detail)
+        finally:
+            self._saving = False
+
+    async def flush_history(self) -> None:
+        """Hand over what is left, at the end of the session."""
+        if self._unsaved:
+            await self._save()
+
+    # --- deciding ------------------------------------------------------------------------------------------------------
+    async def decide(self, close_us: int, _candles: Sequence[Candle]) -> None:
+        """Everything from equity to orders for the candle that ended at `close_us`."""
+        self._close_us, self._approved_in_bar = close_us, 0
+        self._waiting.clear()
+        self.asking.take()
+        row = self._equity()
+        if row is not None:
+            self.accounting.judge(row)
+        change = self.engine.reference_change(close_us)
+        self.asking.regime = "" if change is None else regime(change)[0]
+        decisions = self.engine.decide(close_us, [*self.engine.pairs, *self.blocked], self.blocked)
+        self.summary.decisions += len(decisions)
+        signals = [d for d in decisions if d.action is Action.ENTER]
+        self.summary.signals += len(signals)
+        reviewed = await self._review(signals, row, {})
+        self._record(decisions, reviewed)
+        await self._send(reviewed)
+
+    def _equity(self) -> EquityRow | None:
+        return self.accounting.equity_row(self.engine.marks, self.w.clock.now_us())
+
+    async def _review(self, signals: Sequence[Decision], row: EquityRow | None, prices: dict[str, float]) -> tuple[Reviewed, ...]:
+        """Step B. `prices`: where an entry would be bought now, for decisions taken anew at a beat."""
+        if not signals or self.entries_off:
+            return ()
+        order = sorted(self.engine.pairs, key=lambda p: (-self.engine.quote_volume(p), p))
+        rank = {pair: number for number, pair in enumerate(order, start=1)}
+        candidates = [
+            Candidate(decision=d, rank=rank[d.pair], median_quote_volume=self.engine.pairs[d.pair].streams.median_quote_volume)
+            for d in signals
+        ]
+        view = self.accounting.view(
+            row, self.engine.marks, self.engine.reference_change(self._close_us), approved_in_bar=self._approved_in_bar
+        )
+        rule = None if self.asking.mode is AiMode.OFF else lambda d: self.asking.ruling(d, prices.get(d.pair, d.close)).used
+        reviewed = review(
+            candidates, view, instruments=self.w.instruments, parameters=self.w.parameters, costs=self.w.costs,
+            market=await self._gates(), rule=rule, exit_kind=self.w.exit_plan,
+        )  # fmt: skip
+        self._approved_in_bar += sum(isinstance(one, Approved | Deferred) for one in reviewed)
+        return reviewed
+
+    async def _gates(self) -> dict[str, MarketGate]:
+        """Spreads now; none where the exchange does not answer, so entries are refused and nothing else is."""
+        try:
+            tickers = await self.w.market.tickers()
+        except RetryableError as error:
+            self.w.ledger.note("gates.unknown", {"error": str(error)}, self.w.clock.now_us())
+            return {}
+        return {
+            pair: MarketGate(spread=float((t.ask - t.bid) / ((t.ask + t.bid) / 2)) if t.ask > 0 and t.bid > 0 else None, status=self.w.instruments[pair].status)
+            for pair, t in tickers.items() if pair in self.w.instruments
+        }  # fmt: skip
+
+    def _record(self, decisions: Sequence[Decision], reviewed: Sequence[Reviewed]) -> None:
+        outcome = {one.decision.pair: one for one in reviewed}
+        rows = []
+        for decision in decisions:
+            one = outcome.get(decision.pair)
+            final = self._final(decision, one)
+            if final not in ("ENTER", "DEFER"):
+                self.summary.refusals[final] = self.summary.refusals.get(final, 0) + 1
+            ruling = one.ruling if one is not None else None
+            if (name := counted(ruling)) is not None:
+                self.summary.verdicts[name] = self.summary.verdicts.get(name, 0) + 1
+            stake = one.stake if isinstance(one, Approved) else None
+            detail = one.detail if isinstance(one, Refused) else ""
+            rows.append(DecisionRow(decision=decision, final=final, detail=detail, stake=stake, ruling=ruling, ai_mode=self.w.ai_mode))
+        self.w.ledger.record_decisions(rows, self.w.clock.now_us())
+
+    def _final(self, decision: Decision, one: Reviewed | None) -> str:
+        if one is None:
+            return decision.refusal.value if decision.refusal is not None else Refusal.HALTED.value
+        if isinstance(one, Approved):
+            return "ENTER"
+        return "DEFER" if isinstance(one, Deferred) else one.code.value
+
+    async def _send(self, reviewed: Sequence[Reviewed]) -> None:
+        for one in reviewed:
+            if isinstance(one, Approved):
+                await self.entries.enter(one)
+            elif isinstance(one, Deferred):
+                waiting = self._waiting.setdefault(one.decision.pair, Waiting(decision=one.decision))
+                if waiting.beats > 0:
+                    self.asking.ask_again(one.decision)
+
+    # --- beats ---------------------------------------------------------------------------------------------------------
+    async def redecide_deferred(self) -> None:
+        """Each deferred entry is decided from scratch at the next two beats, inside its entry band, then dropped."""
+        if not self._waiting:
+            return
+        self.asking.take()
+        waiting, self._waiting = self._waiting, {}
+        prices = {pair: self.engine.marks[pair] for pair in waiting if pair in self.engine.marks}
+        again, missed = [], []
+        for pair, deferred in waiting.items():
+            old = deferred.decision
+            cap = old.close * (1 + entry_band(old.atr_fraction))
+            fresh = next(iter(self.engine.decide(self._close_us, [pair], self.blocked)))
+            if prices.get(pair, cap + 1) <= cap and fresh.action is Action.ENTER:
+                again.append(fresh)
+            else:
+                missed.append(old)
+        self._approved_in_bar = max(0, self._approved_in_bar - len(waiting))
+        reviewed = await self._review(again, self._equity(), prices)
+        for one in reviewed:
+            if isinstance(one, Deferred) and waiting[one.decision.pair].beats > 1:
+                self._waiting[one.decision.pair] = Waiting(decision=one.decision, beats=waiting[one.decision.pair].beats - 1)
+        rows = [self._missed(decision) for decision in missed]
+        self._record(again, reviewed)
+        if rows:
+            self.w.ledger.record_decisions(rows, self.w.clock.now_us())
+        await self._send([one for one in reviewed if isinstance(one, Approved)])
+
+    def _missed(self, decision: Decision) -> DecisionRow:
+        code = Refusal.ENTRY_BAND.value
+        self.summary.refusals[code] = self.summary.refusals.get(code, 0) + 1
+        return DecisionRow(decision=decision, final=code, ai_mode=self.w.ai_mode)
+
+    async def report(self, number: int, late_us: int) -> None:
+        """Equity point and heartbeat of a beat."""
+        row = self._equity()
+        if row is not None:
+            self.w.ledger.record_equity(row)
+        payload = {"number": number, "lag_s": late_us / SECOND, "pairs": len(self.engine.pairs)}
+        self.w.ledger.note("beat", payload, self.w.clock.now_us())
+
+    # --- AI ------------------------------------------------------------------------------------------------------------
+    def take_verdicts(self) -> None:
+        self.asking.take()
+
+    def prescan(self) -> None:
+        """Buy verdicts for pairs near their trigger that could be entered at all."""
+        held = frozenset(h.position.pair for h in self.keeper.held.values())
+        self.asking.prescan(held, frozenset(self.blocked))

@@ -1,0 +1,300 @@
+"""The transport: an unmodified ccxt.pro 4.5.90 exchange class with our clock, our deadlines and one private call at a time.
+
+ccxt signs and sends; the answers come back raw. Importing this module imports ccxt (seconds), so bootstrap does it lazily.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+import ssl
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import ccxt.pro as ccxtpro
+import certifi
+from ccxt.async_support.base.ws.client import Client as CcxtSocket
+from ccxt.base.errors import AuthenticationError, BaseError
+
+from trader.errors import ConfigError, FatalError
+from trader.kraken.transport import NotSent, Refused, SocketEvents, Unanswered
+from trader.ports import Clock
+
+TIMEOUT_S = 10.0  # total, in I/O time, for one request
+PATIENCE_S = 2.0  # an order call lets a read in flight go on for this long
+QUEUE_S = 60.0  # longest wait for earlier private calls
+BODY_LIMIT = 32 * 1024 * 1024  # bytes after decompression
+NONCE_AHEAD_MS = 60_000
+
+# ccxt logs every request with key and signature at DEBUG; this logger never lets a record through.
+_SILENT = logging.Logger("trader.kraken.silent", level=logging.CRITICAL + 1)  # noqa: LOG001
+log = logging.getLogger(__name__)
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def exact_json(body: str) -> Any:
+    """JSON with a Decimal for every number that has a point or an exponent; NaN and infinities are refused."""
+    return json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+
+
+class CappedResponse(aiohttp.ClientResponse):
+    """A response whose body may not grow beyond `BODY_LIMIT`."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            body = bytearray()
+            try:
+                async for chunk in self.content.iter_any():
+                    body += chunk
+                    if len(body) > BODY_LIMIT:
+                        raise aiohttp.ClientPayloadError(f"body exceeds {BODY_LIMIT} bytes")
+            except BaseException:
+                self.close()
+                raise
+            self._body = bytes(body)
+        return await super().read()
+
+
+class Gate:
+    """One private call at a time, orders before reads; a read in flight is cut short when an order waits."""
+
+    def __init__(self) -> None:
+        self._busy = False
+        self._reading: asyncio.Timeout | None = None
+        self._queues: tuple[deque[asyncio.Future[None]], deque[asyncio.Future[None]]] = (deque(), deque())
+
+    async def enter(self, *, urgent: bool) -> None:
+        """Wait for the turn."""
+        if not self._busy:
+            self._busy = True
+            return
+        loop = asyncio.get_running_loop()
+        if urgent and self._reading is not None and (when := self._reading.when()) is not None:
+            self._reading.reschedule(min(when, loop.time() + PATIENCE_S))
+        turn: asyncio.Future[None] = loop.create_future()
+        self._queues[0 if urgent else 1].append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave()  # the turn came together with the cancellation: pass it on
+            raise
+
+    def holds(self, scope: asyncio.Timeout | None) -> None:
+        """Tell whose deadline may be cut: that of a read, or nobody's."""
+        self._reading = scope
+
+    def leave(self) -> None:
+        """Give the turn to the next."""
+        self._reading = None
+        for queue in self._queues:
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._busy = False
+
+
+class FrameSocket(CcxtSocket):  # type: ignore[misc]  # ccxt has no types
+    """ccxt's socket client that hands each text frame over as it came and never pings on a timer of its own."""
+
+    def __init__(self, url: str, events: SocketEvents, loop: asyncio.AbstractEventLoop) -> None:
+        self.events = events
+        options = {"keepAlive": 0, "asyncio_loop": loop, "log": lambda *_: None, "verbose": False, "options": {"compress": 0}}
+        super().__init__(
+            url, None, lambda _, error: events.lost(str(error)), lambda _, code: events.lost(f"closed with {code}"), lambda _: None, options
+        )
+
+    def handle_message(self, message: Any) -> None:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            self.events.frame(message.data)
+        else:
+            super().handle_message(message)
+
+    async def send_text(self, text: str) -> None:
+        """Send one frame. Raises Unanswered when the socket is gone."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self.send(text)
+        except (OSError, aiohttp.ClientError, TimeoutError) as error:
+            raise Unanswered(f"socket: {error or type(error).__name__}") from error
+
+    async def shut(self) -> None:
+        """Close; a peer that does not answer is left after the usual deadline."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self.close()
+        except (OSError, aiohttp.ClientError, TimeoutError) as error:
+            log.debug("socket close: %s", error or type(error).__name__)
+
+
+class KrakenClient(ccxtpro.kraken):  # type: ignore[misc]  # ccxt has no types
+    """`public` and `private` return the `result` of Kraken's envelope; `socket` opens a WebSocket."""
+
+    def __init__(
+        self, config: Mapping[str, Any], *, clock: Clock, save_nonce: Callable[[int], None] | None, nonce_floor: int, keepalive_s: float
+    ) -> None:
+        self.clock = clock
+        self.save_nonce = save_nonce
+        self.nonce_now = nonce_floor
+        self.nonce_saved = nonce_floor
+        self.keepalive_s = keepalive_s
+        self.gate = Gate()
+        self.logger = _SILENT
+        super().__init__(config)
+        self.milliseconds = lambda: clock.now_us() // 1000
+        self.seconds = lambda: clock.now_us() // 1_000_000
+        self.microseconds = clock.now_us
+        self.verbose = False
+
+    # --- what callers use -----------------------------------------------------------------------------------------------
+    @property
+    def has_key(self) -> bool:
+        return bool(self.apiKey)
+
+    async def public(self, path: str, params: Mapping[str, str]) -> Any:
+        """GET. Raises Refused with Kraken's strings, or Unanswered."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._exchange(path, "public", "GET", params)
+        except TimeoutError as error:
+            raise Unanswered(f"{path}: no answer in time") from error
+
+    async def private(self, path: str, build: Callable[[], Mapping[str, Any]], *, urgent: bool) -> Any:
+        """POST, signed; `build` is called at the last moment and may raise NotSent. Raises Refused, Unanswered or NotSent."""
+        try:
+            async with asyncio.timeout(QUEUE_S):
+                await self.gate.enter(urgent=urgent)
+        except TimeoutError as error:
+            raise NotSent(f"{path}: earlier private calls did not end within {QUEUE_S:.0f} s") from error
+        try:
+            params = build()
+            async with asyncio.timeout(TIMEOUT_S) as scope:
+                self.gate.holds(None if urgent else scope)
+                return await self._exchange(path, "private", "POST", params)
+        except TimeoutError as error:
+            raise Unanswered(f"{path}: no answer in time") from error
+        finally:
+            self.gate.leave()
+
+    async def socket(self, *, private: bool, events: SocketEvents) -> FrameSocket:
+        """A connected socket. Raises Unanswered when the dial fails."""
+        self.open()
+        link = FrameSocket(self.urls["api"]["ws"]["privateV2" if private else "publicV2"], events, self.asyncio_loop)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await link.open(self.session)
+        except TimeoutError as error:
+            raise Unanswered("dial: no answer in time") from error
+        if not link.isConnected:
+            raise Unanswered(f"dial: {link.error}")
+        return link
+
+    def raise_nonce(self) -> None:
+        """The key has seen a higher nonce than ours: go a minute ahead."""
+        self.nonce_now = max(self.nonce_now, self.milliseconds()) + NONCE_AHEAD_MS
+
+    # --- overrides of ccxt ----------------------------------------------------------------------------------------------
+    def incrementing_nonce(self) -> int:
+        """Strictly increasing milliseconds above the persisted floor; the ceiling is stored before it is passed."""
+        self.nonce_now = max(self.milliseconds(), self.nonce_now + 1)
+        if self.nonce_now >= self.nonce_saved:
+            self.nonce_saved = self.nonce_now + NONCE_AHEAD_MS
+            if self.save_nonce is not None:
+                self.save_nonce(self.nonce_saved)
+        return self.nonce_now
+
+    def on_json_response(self, body: str) -> Any:
+        return exact_json(body)
+
+    def handle_errors(
+        self, code: int, reason: str, url: str, method: str, headers: Any, body: str, response: Any, sent_headers: Any, sent: Any
+    ) -> None:
+        """Judge the envelope, never ccxt's classes. Raises Refused for strings, Unanswered for what is not an envelope."""
+        errors = response.get("error") if isinstance(response, dict) else None
+        if not isinstance(errors, list) or not all(isinstance(text, str) for text in errors):
+            raise Unanswered(f"HTTP {code}: not an answer of Kraken ({len(body or '')} characters)")
+        result = response.get("result")
+        hard = [text for text in errors if not text.startswith("W")]
+        if hard or (errors and result is None):
+            raise Refused(tuple(errors), has_txid=isinstance(result, dict) and bool(result.get("txid")))
+        if errors:
+            log.warning("Kraken warns: %s", "; ".join(errors))
+        if code >= 400 or result is None:
+            raise Unanswered(f"HTTP {code}: an envelope without error and result")
+
+    def open(self, lazy: bool = False) -> None:
+        if self.session is None and not (lazy and self.closed_by_user):
+            loop = asyncio.get_running_loop()
+            self.ssl_context = ssl.create_default_context(cafile=certifi.where()) if self._tls() else True
+            self.tcp_connector = aiohttp.TCPConnector(ssl=self.ssl_context, keepalive_timeout=self.keepalive_s, loop=loop)
+            self.session = aiohttp.ClientSession(connector=self.tcp_connector, response_class=CappedResponse, loop=loop)
+        super().open(lazy)
+
+    def _tls(self) -> bool:
+        return any(str(self.urls["api"][kind]).startswith("https") for kind in ("public", "private"))
+
+    async def _exchange(self, path: str, api: str, method: str, params: Mapping[str, Any]) -> Any:
+        try:
+            envelope = await self.request(path, [api], method, dict(params))
+        except AuthenticationError as error:
+            raise FatalError(f"{path}: {error}") from None
+        except BaseError as error:
+            raise Unanswered(f"{path}: {type(error).__name__}: {_cause(error)}") from error
+        except (OSError, ValueError, aiohttp.ClientError) as error:
+            raise Unanswered(f"{path}: {type(error).__name__}") from error
+        if not isinstance(envelope, dict):
+            raise Unanswered(f"{path}: not an answer of Kraken")
+        return envelope["result"]
+
+
+def _cause(error: BaseException) -> str:
+    """What the network said; ccxt's own text repeats the address only."""
+    return f"{type(error.__cause__).__name__}: {error.__cause__}" if error.__cause__ is not None else str(error)[:200]
+
+
+def _check_secret(secret: str) -> None:
+    try:
+        base64.b64decode(secret, validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigError("the Kraken API secret is not base64; copy it as Kraken shows it") from None
+
+
+def make_client(
+    *, url: str | None, ws_url: str | None, api_key: str | None, api_secret: str | None, clock: Clock,
+    save_nonce: Callable[[int], None] | None = None, nonce_floor: int = 0, keepalive_s: float = 15.0,
+) -> KrakenClient:  # fmt: skip
+    """A client for Kraken itself (`url` None: addresses untouched) or for another server (`http://host:port`, `ws://host:port`).
+
+    `save_nonce` is told a ceiling a minute ahead of the nonces in use; give the newest one back as `nonce_floor` at the next
+    start. Raises ConfigError for half a key or a secret that is not base64.
+    """
+    if bool(api_key) != bool(api_secret):
+        raise ConfigError("Kraken needs both an API key and its secret, or neither")
+    if (url is None) != (ws_url is None):
+        raise ConfigError(f"set both addresses or none, not url={url!r} and ws_url={ws_url!r}")
+    config: dict[str, Any] = {
+        "enableRateLimit": False, "timeout": int(TIMEOUT_S * 1000), "verbose": False,
+        "options": {"maxRetriesOnFailure": 0, "compress": 0, "ws": {"options": {"compress": 0}}},
+    }  # fmt: skip
+    if api_key and api_secret:
+        _check_secret(api_secret)
+        config |= {"apiKey": api_key, "secret": api_secret}
+    if url is not None and ws_url is not None:
+        http, socket = url.rstrip("/"), ws_url.rstrip("/").removesuffix("/v2")
+        streams = {"public": socket, "private": socket, "publicV2": socket + "/v2", "privateV2": socket + "/v2"}
+        config["urls"] = {"api": {"public": http, "private": http, "ws": streams}}
+    return KrakenClient(config, clock=clock, save_nonce=save_nonce, nonce_floor=nonce_floor, keepalive_s=keepalive_s)
+
+
+__all__: Sequence[str] = ("FrameSocket", "KrakenClient", "exact_json", "make_client")

@@ -1,0 +1,246 @@
+"""Kraken spot as `ports.Exchange`: raw endpoints, exact Decimals, each order's bytes leave at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from trader.domain.market import SECOND, Instrument
+from trader.domain.money import plain
+from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder
+from trader.errors import RejectedError, RetryableError, TraderError
+from trader.kraken import translate
+from trader.kraken.instruments import refusal_of
+from trader.kraken.limits import Kind
+from trader.kraken.outcomes import Class
+from trader.kraken.rest import Rest, not_on_rules
+from trader.kraken.transport import NotSent
+from trader.ports import ApiKeyInfo
+
+T = TypeVar("T")
+NEAREST_US, FARTHEST_US = 2 * SECOND, 60 * SECOND  # deadlines REST accepts, from now
+HURRY_US = SECOND  # a deadline nearer than this cannot be met
+CANCEL_PATIENCE_S = 2.0  # longest wait of our own limiter before a cancel is given up
+IDS_PER_CALL = 20
+MOST_PAGES = 400  # 20,000 rows: more means the paging does not end
+
+
+class KrakenExchange:
+    """The order side of one account. `fee_pair` names the pair whose fee tier is asked; None: the first one listed."""
+
+    def __init__(self, rest: Rest, *, fee_pair: str | None = None) -> None:
+        self._rest = rest
+        self._fee_pair = fee_pair
+
+    # --- the venue ------------------------------------------------------------------------------------------------------
+    async def instruments(self) -> Mapping[str, Instrument]:
+        return await self._rest.load()
+
+    async def server_time(self) -> int:
+        """Microseconds; Kraken names whole seconds, so this is the middle of the one it named."""
+        return await self._rest.public("Time", read=lambda result: translate.seconds_us(result["unixtime"], "unixtime") + SECOND // 2)
+
+    async def system_status(self) -> str:
+        """online, maintenance, cancel_only or post_only."""
+        return await self._rest.public("SystemStatus", read=lambda result: translate.text(result["status"], "status"))
+
+    async def key_info(self) -> ApiKeyInfo:
+        """Rights of the key."""
+        return await self._rest.private("GetApiKeyInfo", read=lambda result: ApiKeyInfo(permissions=tuple(map(str, result["permissions"]))))
+
+    async def fee_rates(self) -> tuple[Decimal, Decimal]:
+        names = await self._rest.named()
+        pair_id = names.pair_id(self._fee_pair or min(names.ids))
+
+        def read(result: Any) -> tuple[Decimal, Decimal]:
+            percents = (translate.decimal(result[part][pair_id]["fee"], f"{part}.fee") for part in ("fees", "fees_maker"))
+            taker, maker = (percent.scaleb(-2) for percent in percents)
+            return taker, maker
+
+        return await self._rest.private("TradeVolume", {"pair": pair_id}, read=read)
+
+    # --- orders ---------------------------------------------------------------------------------------------------------
+    async def submit(self, intent: Intent) -> Answer:
+        """AddOrder, once. Rules are checked before a byte leaves; anything not proved is Ambiguous."""
+        reducing = intent.leg is not Leg.ENTRY
+        try:
+            names = await self._rest.named()
+            rules = self._rest.instruments.get(intent.pair)
+            pair_id = names.pair_id(intent.pair)
+        except ValueError as error:
+            return Rejected(kind=Class.PAIR, message=f"not sent: {error}")
+        except TraderError as error:
+            return Rejected(kind=Class.LATER, message=f"not sent: the venue's names could not be read: {error}")
+        assert rules is not None
+        refusal = _refusal(intent, rules)
+        if refusal is not None:
+            return refusal
+        result = await self._rest.order(
+            "AddOrder", lambda: add_order(intent, pair_id, self._deadline(intent.deadline_us)), kind=Kind.ADD, pair=intent.pair,
+            reducing=reducing, patience_s=self._left_s(intent.deadline_us),
+        )  # fmt: skip
+        answer = _read_answer(result, lambda found: str(_only_id(found)))
+        if isinstance(answer, Acked):
+            self._rest.limiter.saw_order(answer.txid, intent.pair, self._rest.clock.now_us())
+        return answer
+
+    async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
+        """AmendOrder in place: same ids; values are absolute, so repeating it is harmless."""
+        rules = self._rest.instruments.get(pair)
+        if rules is not None and (refusal := _amend_refusal(rules, quantity, trigger_price)) is not None:
+            return not_on_rules(refusal)
+        if quantity is None and trigger_price is None:
+            return Rejected(kind=Class.BUG, message="not sent: an amend changes the quantity, the trigger or both")
+
+        def build() -> dict[str, str]:
+            fields = {"txid": txid, "deadline": self._deadline(deadline_us)}
+            if quantity is not None:
+                fields["order_qty"] = plain(quantity)
+            if trigger_price is not None:
+                fields["trigger_price"] = plain(trigger_price)
+            return fields
+
+        result = await self._rest.order(
+            "AmendOrder", build, kind=Kind.AMEND, pair=pair, txid=txid, reducing=True, patience_s=self._left_s(deadline_us)
+        )
+        return _read_answer(result, lambda found: txid if translate.text(found.get("amend_id"), "amend_id") else "")
+
+    async def cancel(self, txid: str) -> Answer:
+        """CancelOrder. `gone`: look in closed orders and trades before concluding anything."""
+        result = await self._rest.order(
+            "CancelOrder", lambda: {"txid": txid}, kind=Kind.CANCEL, pair=None, txid=txid, reducing=True, patience_s=CANCEL_PATIENCE_S
+        )
+        return _read_answer(result, lambda found: txid if int(found["count"]) >= 1 else "")
+
+    # --- reads ----------------------------------------------------------------------------------------------------------
+    async def open_orders(self) -> Sequence[RemoteOrder]:
+        names = await self._rest.named()
+        orders = await self._rest.private("OpenOrders", read=lambda result: _orders(result["open"], names.pair))
+        for order in orders:
+            self._rest.limiter.saw_order(order.txid, order.pair, order.opened_us)
+        return orders
+
+    async def closed_orders(self, since_us: int) -> Sequence[RemoteOrder]:
+        names = await self._rest.named()
+        rows = await self._pages("ClosedOrders", "closed", since_us, Kind.READ, lambda txid, row: translate.order(txid, row, names.pair))
+        return sorted(rows, key=lambda order: (order.closed_us or order.opened_us, order.txid))
+
+    async def orders(self, txids: Sequence[str]) -> Sequence[RemoteOrder]:
+        """Orders by id; ids Kraken does not know are absent from the answer."""
+        found: list[RemoteOrder] = []
+        for start in range(0, len(txids), IDS_PER_CALL):
+            found += await self._query(txids[start : start + IDS_PER_CALL])
+        return found
+
+    async def fills(self, since_us: int) -> Sequence[Fill]:
+        names = await self._rest.named()
+        rows = await self._pages("TradesHistory", "trades", since_us, Kind.HISTORY, lambda key, row: translate.fill(key, row, names.pair))
+        return sorted(rows, key=lambda fill: (fill.time_us, fill.trade_id))
+
+    async def balances(self) -> Mapping[str, Balance]:
+        """By our asset names; `.F`, `.M` and other suffixes are assets of their own."""
+        names = await self._rest.named()
+
+        def read(result: Any) -> dict[str, Balance]:
+            rows = translate.mapping(result, "BalanceEx")
+            return {names.asset(key): translate.balance(names.asset(key), row) for key, row in rows.items()}
+
+        return await self._rest.private("BalanceEx", read=read)
+
+    async def close(self) -> None:
+        await self._rest.transport.close()
+
+    # --- helpers --------------------------------------------------------------------------------------------------------
+    async def _query(self, txids: Sequence[str]) -> Sequence[RemoteOrder]:
+        names = await self._rest.named()
+        try:
+            return await self._rest.private("QueryOrders", {"txid": ",".join(txids)}, read=lambda result: _orders(result, names.pair))
+        except RejectedError:
+            if len(txids) == 1:
+                return []
+        # One unknown id refuses the whole call: ask one by one.
+        return [order for txid in txids for order in await self._query([txid])]
+
+    async def _pages(self, path: str, part: str, since_us: int, kind: Kind, read: Callable[[str, Any], T]) -> list[T]:
+        """All pages, each row once: rows that appear while we page push others to the next page, never off it."""
+        rows: dict[str, T] = {}
+        start, offset = plain(Decimal(max(0, since_us)).scaleb(-6)), 0
+        for _ in range(MOST_PAGES):
+            page, count = await self._rest.private(
+                path, {"start": start, "ofs": str(offset)}, kind=kind,
+                read=lambda result: ({key: read(key, row) for key, row in translate.mapping(result[part], part).items()}, int(result["count"])),
+            )  # fmt: skip
+            rows |= page
+            offset += len(page)
+            if not page or offset >= count:
+                return list(rows.values())
+        raise RetryableError(f"{path}: still more rows after {MOST_PAGES} pages")
+
+    def _left_s(self, deadline_us: int) -> float:
+        return max(0.0, (deadline_us - HURRY_US - self._rest.clock.now_us()) / SECOND)
+
+    def _deadline(self, deadline_us: int) -> str:
+        """RFC 3339, inside the range REST accepts. Raises NotSent for a deadline that has as good as passed."""
+        now = self._rest.clock.now_us()
+        if deadline_us - now < HURRY_US:
+            raise NotSent(f"the deadline {translate.rfc3339(deadline_us)} has passed or is too near at {translate.rfc3339(now)}")
+        return translate.rfc3339(min(max(deadline_us, now + NEAREST_US), now + FARTHEST_US))
+
+
+def add_order(intent: Intent, pair_id: str, deadline: str) -> dict[str, Any]:
+    """The fields of AddOrder; every number as a plain decimal string."""
+    price = intent.trigger_price if intent.order_type is OrderType.STOP_LOSS else intent.limit_price
+    fields: dict[str, Any] = {
+        "pair": pair_id, "type": intent.side.value, "ordertype": intent.order_type.value, "volume": plain(intent.quantity),
+        "cl_ord_id": intent.cl_ord_id, "oflags": "fciq", "deadline": deadline,
+    }  # fmt: skip
+    if intent.order_type is not OrderType.MARKET and price is not None:
+        fields["price"] = plain(price)
+    if intent.immediate:
+        fields["timeinforce"] = "IOC"
+    if intent.close_trigger is not None:
+        fields["close"] = {"ordertype": OrderType.STOP_LOSS.value, "price": plain(intent.close_trigger)}
+    return fields
+
+
+def _refusal(intent: Intent, rules: Instrument) -> Rejected | None:
+    """Our own last check of shape, lot, tick and minimums."""
+    price = {OrderType.LIMIT: intent.limit_price, OrderType.STOP_LOSS: intent.trigger_price, OrderType.MARKET: None}[intent.order_type]
+    if price is None and intent.order_type is not OrderType.MARKET:
+        return Rejected(kind=Class.BUG, message=f"not sent: a {intent.order_type} order needs its price")
+    if intent.immediate and intent.order_type is not OrderType.LIMIT:
+        return Rejected(kind=Class.BUG, message=f"not sent: immediate is for limit orders, not for {intent.order_type}")
+    message = refusal_of(rules, intent.quantity, price)
+    if message is None and intent.close_trigger is not None and (intent.close_trigger <= 0 or intent.close_trigger % rules.tick != 0):
+        message = f"{rules.pair}: close trigger {intent.close_trigger} is not a positive multiple of the tick {rules.tick}"
+    return None if message is None else not_on_rules(message)
+
+
+def _amend_refusal(rules: Instrument, quantity: Decimal | None, trigger: Decimal | None) -> str | None:
+    if trigger is not None and (trigger <= 0 or trigger % rules.tick != 0):
+        return f"{rules.pair}: trigger {trigger} is not a positive multiple of the tick {rules.tick}"
+    return None if quantity is None else refusal_of(rules, quantity, None)
+
+
+def _read_answer(result: Any | Rejected | Ambiguous, read: Callable[[Any], str]) -> Answer:
+    """Acked only with a well-formed result; whatever else came is kept as it is or becomes Ambiguous."""
+    if isinstance(result, Rejected | Ambiguous):
+        return result
+    try:
+        txid = read(result)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        return Ambiguous(message=f"malformed result: {type(error).__name__}: {error}")
+    return Acked(txid=txid) if txid else Ambiguous(message=f"the result proves nothing: {result!r:.120}")
+
+
+def _only_id(result: Any) -> str:
+    txids = result["txid"]
+    if not isinstance(txids, list) or len(txids) != 1:
+        raise ValueError(f"txid: {txids!r:.80} is not one id")
+    return translate.text(txids[0], "txid")
+
+
+def _orders(raw: Any, name: translate.PairName) -> list[RemoteOrder]:
+    rows = [translate.order(txid, row, name) for txid, row in translate.mapping(raw, "orders").items()]
+    return sorted(rows, key=lambda order: (order.opened_us, order.txid))

@@ -1,0 +1,147 @@
+"""Kraken's REST API behind limiter, classifier and retries: reads raise trader.errors, order calls return values."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from trader.domain.market import Instrument
+from trader.domain.money import PHI
+from trader.domain.orders import Ambiguous, Rejected
+from trader.errors import FatalError, RetryableError
+from trader.kraken import instruments, outcomes
+from trader.kraken.limits import Kind, Limiter
+from trader.kraken.outcomes import Class
+from trader.kraken.transport import NotSent, Refused, Transport, Unanswered
+from trader.ports import Clock, Rng
+
+T = TypeVar("T")
+TRIES = 5
+LONGEST_PAUSE_S = 60.0  # a longer one is the caller's business
+NONCE_STRIKES = 3  # refused nonces in a row that mean another user of the key
+log = logging.getLogger(__name__)
+
+
+async def retrying(call: Callable[[], Awaitable[T]], rng: Rng, *, tries: int = TRIES) -> T:
+    """Repeat a read after RetryableError: `tries` times in all, pauses phi^n s with +-50 % jitter (or what the venue asked for)."""
+    for attempt in range(tries):
+        try:
+            return await call()
+        except RetryableError as error:
+            pause = PHI**attempt * (0.5 + rng.random())
+            if error.retry_after_s is not None:
+                pause = max(pause, error.retry_after_s)
+            if attempt == tries - 1 or pause > LONGEST_PAUSE_S:
+                raise
+            log.info("read again in %.1f s: %s", pause, error)
+            await asyncio.sleep(pause)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+class Rest:
+    """One key's REST calls, and the names of the venue once they are loaded."""
+
+    def __init__(self, transport: Transport, clock: Clock, *, rng: Rng, limiter: Limiter) -> None:
+        self.transport, self.clock, self.rng, self.limiter = transport, clock, rng, limiter
+        self.names = instruments.Names()
+        self.instruments: Mapping[str, Instrument] = {}
+        self._loading = asyncio.Lock()
+        self._nonce_strikes = 0
+
+    # --- names ----------------------------------------------------------------------------------------------------------
+    async def load(self) -> Mapping[str, Instrument]:
+        """Read Assets, then AssetPairs, and replace names and rules."""
+        assets = await self.public("Assets", read=instruments.read_assets)
+        self.names, self.instruments = await self.public("AssetPairs", read=lambda result: instruments.read_pairs(result, assets))
+        if not self.instruments:
+            raise RetryableError("AssetPairs lists no pair")
+        return self.instruments
+
+    async def named(self) -> instruments.Names:
+        """Names, loaded at the first call."""
+        async with self._loading:
+            if not self.instruments:
+                await self.load()
+        return self.names
+
+    # --- reads ----------------------------------------------------------------------------------------------------------
+    async def public(self, path: str, params: Mapping[str, str] | None = None, *, read: Callable[[Any], T]) -> T:
+        """A public GET; `read` turns the result into a value and may raise ValueError (KeyError, ...) for a malformed one."""
+
+        async def once() -> T:
+            await self.limiter.wait(Kind.PUBLIC)
+            return self._read(path, read, await self._errors(self.transport.public(path, params or {})))
+
+        return await retrying(once, self.rng)
+
+    async def private(self, path: str, params: Mapping[str, str] | None = None, *, read: Callable[[Any], T], kind: Kind = Kind.READ) -> T:
+        """A private read. Reads serve exits as well as entries, so they may use the whole counter."""
+
+        async def once() -> T:
+            await self.limiter.wait(kind, reducing=True)
+            return self._read(path, read, await self._errors(self.transport.private(path, lambda: params or {}, urgent=False)))
+
+        return await retrying(once, self.rng)
+
+    async def _errors(self, call: Awaitable[Any]) -> Any:
+        try:
+            result = await call
+        except Refused as refused:
+            self.observe(refused.strings, None)
+            if self._nonce_strikes >= NONCE_STRIKES:
+                raise FatalError("Kraken refuses our nonces again and again: another program uses this API key") from None
+            raise outcomes.error_for(refused.strings, now_us=self.clock.now_us()) from None
+        except (Unanswered, NotSent) as error:
+            raise RetryableError(str(error)) from error
+        self._nonce_strikes = 0
+        return result
+
+    @staticmethod
+    def _read(path: str, read: Callable[[Any], T], result: Any) -> T:
+        try:
+            return read(result)
+        except (ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
+            raise RetryableError(f"{path}: malformed answer: {type(error).__name__}: {error}") from error
+
+    # --- orders ---------------------------------------------------------------------------------------------------------
+    async def order(
+        self, path: str, build: Callable[[], Mapping[str, Any]], *, kind: Kind, pair: str | None, txid: str | None = None, reducing: bool, patience_s: float,
+    ) -> Any | Rejected | Ambiguous:  # fmt: skip
+        """Send an order call once. The raw result, or why there is none; never raises but for cancellation."""
+        delay = self.limiter.delay_s(kind, pair=pair, txid=txid, reducing=reducing)
+        if delay > patience_s:
+            return Rejected(kind=Class.LATER, message=f"not sent: our own limit asks for {delay:.1f} s", retry_after_s=delay)
+        try:
+            await self.limiter.wait(kind, pair=pair, txid=txid, reducing=reducing)
+            result = await self.transport.private(path, build, urgent=True)
+        except (NotSent, RetryableError) as error:
+            return Rejected(kind=Class.LATER, message=f"not sent: {error}")
+        except FatalError as error:
+            return Rejected(kind=Class.AUTH, message=f"not sent: {error}")
+        except Unanswered as error:
+            return Ambiguous(message=str(error))
+        except Refused as refused:
+            self.observe(refused.strings, pair)
+            return outcomes.answer_for(refused.strings, placing=kind is Kind.ADD, now_us=self.clock.now_us(), has_txid=refused.has_txid)
+        self._nonce_strikes = 0
+        return result
+
+    def observe(self, strings: tuple[str, ...], pair: str | None) -> None:
+        """Let refusals correct our model: counters that were full, nonces that were too low."""
+        kind = outcomes.classify(strings, write=False)
+        if kind is Class.NONCE:
+            self._nonce_strikes += 1
+            self.transport.raise_nonce()
+            log.warning("Kraken refused our nonce; going a minute ahead")
+        elif kind is Class.LATER:
+            wait = outcomes.retry_after(strings, self.clock.now_us())
+            self.limiter.refused(pair, wait, engine=any(text.startswith("EOrder:") for text in strings))
+        elif kind is Class.AMBIGUOUS and not all(outcomes.known(text) for text in strings):
+            log.error("Kraken said something unknown: %s", "; ".join(strings))
+
+
+def not_on_rules(message: str) -> Rejected:
+    """An order our own check refused; nothing was sent."""
+    return Rejected(kind=Class.SIZE, message=f"not sent: {message}")

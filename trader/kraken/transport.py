@@ -1,0 +1,47 @@
+"""What the adapter needs of a transport, and the three ways a call can fail; free of ccxt, so that importing it is cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+
+class NotSent(Exception):
+    """No byte left: the call was given up before it was signed."""
+
+
+class Unanswered(Exception):
+    """Bytes may have left and no readable answer of Kraken came back."""
+
+
+class Refused(Exception):
+    """Kraken answered with error strings; `has_txid` where an order id stood beside them."""
+
+    def __init__(self, strings: tuple[str, ...], *, has_txid: bool = False) -> None:
+        super().__init__("; ".join(strings))
+        self.strings = strings
+        self.has_txid = has_txid
+
+
+class SocketEvents(Protocol):
+    """Told by a socket, in the loop's thread."""
+
+    def frame(self, text: str) -> None: ...
+    def lost(self, reason: str) -> None: ...
+
+
+class Socket(Protocol):
+    async def send_text(self, text: str) -> None: ...
+    async def shut(self) -> None: ...
+
+
+class Transport(Protocol):
+    """`public` and `private` return the `result` part; both raise Refused, Unanswered or FatalError (no key, bad key)."""
+
+    @property
+    def has_key(self) -> bool: ...
+    async def public(self, path: str, params: Mapping[str, str]) -> Any: ...
+    async def private(self, path: str, build: Callable[[], Mapping[str, Any]], *, urgent: bool) -> Any: ...
+    async def socket(self, *, private: bool, events: SocketEvents) -> Socket: ...
+    def raise_nonce(self) -> None: ...
+    async def close(self) -> None: ...
