@@ -1,6 +1,6 @@
 """Calibration of the synthetic market: its figures beside recorded candles, its drift over many seeds, its speed.
 
-    python -m benchmarks.market --out bench-out [--seeds 5] [--drift-seeds 200] [--file core24.parquet]
+    python -m benchmarks.market --out bench-out [--seeds 16] [--drift-seeds 200] [--file core24.parquet]
 
 Writes market.jsonl (one JSON object a figure) and market.md. Recorded candles: `--file`, else the core24 file in the folder that
 TRADER_SHARED_DATA names (else ../shared/data); without it the recorded column stays empty.
@@ -62,9 +62,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", default="bench-out")
     parser.add_argument("--file")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--drift-seeds", type=int, default=200)
-    parser.add_argument("--signal-seeds", type=int, default=20)
+    parser.add_argument("--signal-seeds", type=int, default=60)
     return parser.parse_args()
 
 
@@ -197,10 +197,19 @@ def speed() -> Figures:
 
 
 def table(columns: Mapping[str, Figures], extra: Figures) -> str:
-    names = list(columns)
-    lines = ["| figure | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for key in columns[names[-1]]:
-        lines.append(f"| {key} | " + " | ".join(f"{columns[name][key]:.3g}" for name in names) + " |")
+    """Markdown: recorded, lowest, median and highest over the seeds of the same 24 pairs, median / recorded, and all 150 pairs."""
+    seeds = [column for name, column in columns.items() if name.startswith("seed") and "pairs" not in name]
+    recorded, wide = columns.get("core24", {}), columns["seed 7, 150 pairs"]
+    lines = [
+        f"| figure | core24 | seed 7 | lowest of {len(seeds)} seeds | median | highest | median / core24 | seed 7, 150 pairs |",
+        "|---" * 8 + "|",
+    ]
+    for key, first in seeds[0].items():
+        values = [column[key] for column in seeds]
+        middle, known = float(np.median(values)), recorded.get(key, float("nan"))
+        ratio = middle / known if known and not key.startswith("acf of returns") else float("nan")
+        cells = [known, first, min(values), middle, max(values), ratio, wide[key]]
+        lines.append(f"| {key} | " + " | ".join("-" if np.isnan(cell) else f"{cell:.3g}" for cell in cells) + " |")
     lines += ["", "| over seeds | value |", "|---|---|"]
     lines += [f"| {key} | {value:.3g} |" for key, value in extra.items()]
     return "\n".join(lines) + "\n"

@@ -81,7 +81,9 @@ def buy(ledger: Ledger, lease: Lease, pair: str = "BTC/EUR", close_us: int = T0,
     return intent
 
 
-def sell(ledger: Ledger, lease: Lease, parent: Intent, quantity: str, *, price: str = "101", attempt: int = 0, reason: str = "STAGNATION") -> Intent:
+def sell(
+    ledger: Ledger, lease: Lease, parent: Intent, quantity: str, *, price: str = "101", attempt: int = 0, reason: str = "STAGNATION"
+) -> Intent:
     """Begin, acknowledge and fill an exit."""
     intent = reducing(parent, quantity, attempt=attempt, reason=reason)
     ledger.begin(intent, lease, intent.created_us)

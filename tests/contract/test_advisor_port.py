@@ -296,7 +296,7 @@ def test_a_silent_worker_is_no_worker_after_its_time() -> None:
 # --- the worker process ------------------------------------------------------------------------------------------------
 def start_worker(state: Path, url: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "TRADER_GEMINI_API_KEY": "canary-key-4711", "NO_PROXY": "127.0.0.1,localhost"}
-    command = [sys.executable, "-m", "trader.gemini.worker", "--state", os.fspath(state), "--base-url", url]
+    command = [sys.executable, "-m", "trader.gemini.worker", "--state", os.fspath(state), "--base-url", url, "--deadline-s", "20"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -396,7 +396,7 @@ def test_the_advisor_answers_each_question_in_order_and_writes_every_call_down(t
     stored = {one.verdict_id: one for one in store.verdicts(limit=100)}
     assert {(one.pair, one.p_loss) for one in stored.values()} == {(v.key.pair, v.p_loss) for v in verdicts if v.p_loss is not None}
     request, response = store.bodies(verdicts[0].verdict_id.split("-")[0]) or (b"", b"")
-    assert b'"rsi":20' in request
+    assert rb"\"rsi\":20" in request
     assert b'"noul"' in response
     store.close()
 

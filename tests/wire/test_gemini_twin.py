@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,8 +15,10 @@ import pytest
 from trader.domain.orders import Side
 from trader.domain.verdicts import AskOutcome, Question, Verdict, VerdictKey
 from trader.errors import ConfigError
+from trader.execution.confirmation import Desk, Snapshot, VerdictBook
 from trader.gemini.client import make_client
 from trader.gemini.decisions import GeminiDecisions
+from trader.gemini.link import DirectLink
 from trader.simulation import gemini_server as server
 from trader.simulation.clock import LoopClock
 from trader.simulation.gemini_faults import MODES, gemini_plan, load_gemini_plan
@@ -231,3 +234,41 @@ def test_a_fault_plan_names_what_is_wrong_with_it(tmp_path: Path) -> None:
         load_gemini_plan(path)
     path.write_text(fault("429", p=0.5, arg=3))
     assert load_gemini_plan(path).watches("decisions")
+
+
+def test_desk_link_provider_and_twin_repeat_to_the_byte_on_the_stepped_loop() -> None:
+    """A quarter of an hour of prescans over 40 pairs, faults included, twice."""
+    plan = fault("503", p=0.1) + fault("truncated", nth=[4])
+
+    async def use(_: GeminiTwin, advisor: GeminiDecisions) -> str:
+        book = VerdictBook()
+        desk, link, clock, lines = Desk(book), DirectLink(advisor), LoopClock(EPOCH), []
+        for scan in range(30):
+            desk.take(link.take(), clock.now_us())
+            book.link_state = link.state()
+            shots = [
+                Snapshot(
+                    key=VerdictKey(pair=f"P{i}/EUR", side=Side.BUY, strategy="viable/mitraillette/AGGRESSIVE"),
+                    price=100.0 + (i * scan % 7) / 10,
+                    atr_fraction=0.006,
+                    stop=0.03,
+                    target=0.05,
+                    costs=0.009,
+                    features={"rsi": 25.0 + (i + scan) % 15, "score": 55.0 + i},
+                )
+                for i in range(40)
+                if (i + scan) % 11
+            ]
+            lines += [str(book.look_up(shot.key, shot.price, clock.now_us())) for shot in shots]
+            link.want(desk.near(shots, clock.now_us()))
+            await clock.sleep(30.0)
+        await link.close()
+        return "\n".join(lines)
+
+    one, two = with_twin(use, plan), with_twin(use, plan)
+    rulings = Counter(line.split("Ruling.")[1].split(":")[0] for line in one.split("\n"))
+    assert one == two
+    assert rulings["ALLOW"] > 100
+    assert rulings["SHRINK"] > 10
+    assert rulings["VETO"] > 10
+    assert rulings["DEFER"] > 10

@@ -6,26 +6,26 @@ import asyncio
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trader.bootstrap import wire
-from trader.bootstrap.ingestion import bootstrap_history
+from trader.bootstrap.ingestion import bootstrap_history, judge_tails, lookbacks, universe_of
 from trader.bootstrap.outcome import Outcome, describe
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import HOST, World, gemini_twin, kraken_twin, world_of
+from trader.bootstrap.world import HOST, Plans, World, gemini_twin, kraken_twin, read_plans, world_of
 from trader.config import Settings
-from trader.domain.market import MINUTE, SECOND
+from trader.data.history import HistoryStore
+from trader.domain.market import MINUTE, SECOND, Timeframe
 from trader.errors import ConfigError
 from trader.execution.session import Session
 from trader.execution.wiring import Timing
 from trader.ports import KillPoints
 from trader.simulation.clock import LoopClock
-from trader.simulation.faults import FaultPlan
-from trader.simulation.loops import StepLoop, run_stepped
+from trader.simulation.loops import run_stepped
 
 STEPPED = Timing(lease_ttl_s=450.0, lease_renew_s=97.0, control_poll_s=15.0)
 """Simulated seconds: nobody else can want the lease of a loop that owns time, so it is renewed once a beat."""
@@ -55,9 +55,9 @@ def run_demo(settings: Settings, options: DemoOptions, progress: Progress | None
         paths = Paths(root).make()
         world = world_of(settings, replay=options.replay, start=options.start)
         world.save(paths.world)
-        plan = FaultPlan.read(options.plan) if options.plan else FaultPlan.none()
+        plans = read_plans(options.plan, world.seed)
         started = time.perf_counter()
-        main = lambda: play(settings, world, paths, plan, minutes=options.minutes, speed=speed, progress=progress)  # noqa: E731
+        main = lambda: play(settings, world, paths, plans, minutes=options.minutes, speed=speed, progress=progress)  # noqa: E731
         outcome = run_stepped(main) if speed is None else asyncio.run(main())
         return describe(settings, world, paths, outcome, wall_s=round(time.perf_counter() - started, 1))
 
@@ -78,7 +78,7 @@ async def play(
     settings: Settings,
     world: World,
     paths: Paths,
-    plan: FaultPlan,
+    plans: Plans,
     *,
     minutes: int,
     speed: float | None = None,
@@ -90,22 +90,25 @@ async def play(
     clock = LoopClock(world.epoch_us if speed is None else world.epoch_us - int(loop.time() * speed * SECOND), speed or 1.0)
     async with AsyncExitStack() as stack:
         market_source = world.market()
-        twin = kraken_twin(world, market_source, clock, paths=paths, plan=plan)
+        twin = kraken_twin(world, market_source, clock, paths=paths, plan=plans.kraken)
         await twin.start(HOST, settings.ports.kraken_twin)
         stack.push_async_callback(twin.close)
-        oracle = gemini_twin(world, clock, plan)
+        oracle = gemini_twin(world, clock, plans.gemini)
         await oracle.start(HOST, settings.ports.gemini_twin)
         stack.push_async_callback(oracle.close)
         trading = asyncio.create_task(twin.run_market(None), name="market")
         stack.callback(trading.cancel)
 
         endpoints = wire.Endpoints.loopback(settings)
-        exchange, market = wire.adapters(endpoints, clock, reads_per_s=None, stack=stack)
+        exchange, market = wire.adapters(endpoints, clock, stack=stack, seed=world.seed)
         instruments = await exchange.instruments()
         store, history = wire.direct_history(paths, clock)
-        ingest = await bootstrap_history(
-            store, market, instruments, clock, quote=market_source.quote, universe=settings.universe, progress=progress
-        )
+        stack.callback(store.close)
+        pairs = await universe_of(market, instruments, quote=market_source.quote, universe=settings.universe)
+        needs = lookbacks(settings)
+        ingest = await bootstrap_history(store, market, clock, pairs, needs, progress=progress)
+        hourly = asyncio.create_task(_hourly(store, clock, pairs, needs), name="hourly tails")
+        stack.callback(hourly.cancel)
         ledger = wire.open_ledger(paths, kill)
         stack.callback(ledger.close)
         taker, _maker = await exchange.fee_rates()
@@ -125,9 +128,16 @@ async def play(
         session.stop("minutes over")
         summary = await running
         return Outcome(
-            summary=summary, ingest=ingest, twin=twin.protection_report(), requests=0, ended_us=clock.now_us(), first_ready_us=first,
-            journal=ledger.journal_hash(), loop="stepped" if isinstance(loop, StepLoop) else "paced",
-        )  # fmt: skip
+            summary=summary, ingest=ingest, twin=twin.protection_report(), ended_us=clock.now_us(), first_ready_us=first,
+            journal=ledger.journal_hash(),
+        )
+
+
+async def _hourly(store: HistoryStore, clock: LoopClock, pairs: Sequence[str], needs: Mapping[Timeframe, int]) -> None:
+    """The gate's word lasts two hours; the flow renews it every hour, and so does this."""
+    while True:
+        await clock.sleep(3600)
+        judge_tails(store, pairs, needs, clock.now_us())
 
 
 async def _until_ready(session: Session, running: asyncio.Task[Any]) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from trader.data import ingest
+from trader.config import Settings
+from trader.data import ingest, quality
 from trader.data.history import HistoryStore
 from trader.data.ingest import IngestReport
+from trader.data.quality import GateResult
 from trader.domain.market import Instrument, Timeframe
 from trader.errors import FatalError
 from trader.ports import Clock, MarketData
+from trader.strategy.modes import lookback_4h, lookback_15m, parameters
 
 FIRST = (Timeframe.M15, Timeframe.H4)
 """The timeframes the strategies decide on."""
@@ -28,37 +30,55 @@ async def universe_of(market: MarketData, instruments: Mapping[str, Instrument],
     return ([reference] if reference in instruments else []) + [p for p in ranked if p != reference]
 
 
+def lookbacks(settings: Settings) -> dict[Timeframe, int]:
+    """Candles a pair needs before the chosen strategy may judge it."""
+    chosen = parameters(settings.profile, settings.mode, settings.variation)
+    return {Timeframe.M15: lookback_15m(chosen), Timeframe.H4: lookback_4h(chosen)}
+
+
 async def bootstrap_history(
     store: HistoryStore,
     market: MarketData,
-    instruments: Mapping[str, Instrument],
     clock: Clock,
+    pairs: Sequence[str],
+    needs: Mapping[Timeframe, int],
     *,
-    quote: str,
-    universe: int,
     progress: Callable[[str], None] | None = None,
 ) -> IngestReport:
-    """Everything the strategies need that the store lacks, gated and committed."""
-    pairs = await universe_of(market, instruments, quote=quote, universe=universe)
+    """Everything the strategies need that the store lacks, fetched, gated and committed; then each pair's tail is judged."""
+
+    def tell(done: int, total: int, what: str) -> None:
+        if progress is not None and (done % 50 == 0 or done == total):
+            progress(f"history: {done} of {total} calls ({what})")
+
     plan = ingest.plan(store, pairs, FIRST, clock.now_us())
-    tell = (lambda done, total, what: progress(f"history: {done} of {total} ({what})") if done % 50 == 0 else None) if progress else None
-    batch = await ingest.fetch(plan, market, progress=tell, concurrency=8)
-    staged = store.directory / "staging" / "batch.parquet"
-    ingest.stage(batch, staged)
-    verdicts = gate(staged)
-    report = ingest.commit(store, batch, verdicts, clock.now_us())
-    staged.unlink(missing_ok=True)
+    batch = await ingest.fetch(plan, market, progress=tell, concurrency=8, clock=clock)
+    report = ingest.commit(store, batch, gate(store.directory, lambda path: ingest.stage(batch, path)), clock.now_us())
+    judge_tails(store, pairs, needs, clock.now_us())
     return report
 
 
-def gate(staged: Path) -> dict[str, object]:
-    """The Great Expectations verdict on a staged batch, from a process of its own (its import costs seconds)."""
-    out = staged.with_suffix(".verdict.json")
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", "tasks.quality_gate", "--batch", str(staged), "--out", str(out)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0 or not out.exists():
-        raise FatalError(f"the quality gate failed: {done.stderr.strip()[-400:] or 'no output'}")
-    verdict: dict[str, object] = json.loads(out.read_text())
-    out.unlink()
-    return verdict
+def judge_tails(store: HistoryStore, pairs: Sequence[str], needs: Mapping[Timeframe, int], now_us: int) -> None:
+    """Each pair's newest candles against the tail rules, by their Polars form; the gate's word for the next two hours."""
+    store.flush(now_us)
+    frame = ingest.tails_of(store, pairs, needs, now_us)
+    store.put_tails(quality.check_tails(frame), now_us)
+
+
+def gate(directory: Path, write: Callable[[Path], object]) -> GateResult:
+    """The Great Expectations verdict on what `write` stages, from a process of its own: its import costs seconds.
+
+    Raises FatalError with the process's words when it fails.
+    """
+    staged = directory / "staged.parquet"
+    out = staged.with_suffix(".json")
+    write(staged)
+    command = [sys.executable, "-m", "tasks.quality_gate", "--batch", str(staged), "--out", str(out)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
+        if done.returncode != 0:
+            raise FatalError(f"the quality gate failed: {done.stderr.strip()[-400:] or 'without a word'}")
+        return GateResult.from_json(out.read_text())
+    finally:
+        staged.unlink(missing_ok=True)
+        out.unlink(missing_ok=True)

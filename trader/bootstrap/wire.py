@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+import numpy as np
+
 from trader.bootstrap.paths import API_KEY, API_SECRET, Paths, tag_of
 from trader.config import Settings
 from trader.data.history import HistoryStore
@@ -25,6 +27,7 @@ from trader.gemini.link import DirectLink, SocketLink
 from trader.kraken.client import make_client
 from trader.kraken.exchange import KrakenExchange
 from trader.kraken.feed import KrakenMarketData
+from trader.kraken.limits import TIERS, Limiter
 from trader.ports import Clock, Exchange, HistoryLink, KillPoints, Ledger, MarketData, Stage, VerdictLink
 from trader.strategy.modes import parameters
 
@@ -80,14 +83,15 @@ async def worker_verdicts(paths: Paths, stack: AsyncExitStack) -> VerdictLink:
 
 
 def adapters(
-    endpoints: Endpoints, clock: Clock, *, reads_per_s: float | None, stack: AsyncExitStack, keys: tuple[str, str] = (API_KEY, API_SECRET)
+    endpoints: Endpoints, clock: Clock, *, stack: AsyncExitStack, seed: int = 0, keys: tuple[str, str] = (API_KEY, API_SECRET)
 ) -> tuple[Exchange, MarketData]:
-    """Kraken's order side and market data over one client."""
+    """Kraken's order side and market data over one client; a loopback exchange has no limit on public calls."""
     client = make_client(url=endpoints.kraken, ws_url=endpoints.kraken_ws, api_key=keys[0], api_secret=keys[1], clock=clock)
-    exchange = KrakenExchange(client, clock)
-    market = KrakenMarketData(client, clock)
+    limiter = Limiter(clock, tier=TIERS["pro"], public_per_s=None if endpoints.kraken else 1.0)
+    rng = np.random.default_rng(seed)
+    exchange = KrakenExchange(client, clock, rng=rng, limiter=limiter)
     stack.push_async_callback(exchange.close)
-    return exchange, market
+    return exchange, KrakenMarketData(client, clock, rng=rng, limiter=limiter)
 
 
 def wiring(
@@ -132,12 +136,12 @@ def open_ledger(paths: Paths, kill: KillPoints | None = None) -> SqlLedger:
     return SqlLedger(paths.ledger, account=ACCOUNT, kill=kill)
 
 
-def direct_history(paths: Paths, clock: Clock) -> tuple[HistoryStore, HistoryLink]:
+def direct_history(paths: Paths, clock: Clock) -> tuple[HistoryStore, DirectHistoryLink]:
     """The store in the session's own process (stepped clock)."""
     store = HistoryStore(paths.history)
     return store, DirectHistoryLink(store, clock)
 
 
-def process_history(paths: Paths) -> HistoryLink:
+def process_history(paths: Paths, clock: Clock) -> ProcessHistoryLink:
     """The store in a child process, so that the session's loop never reads a file."""
-    return ProcessHistoryLink(paths.history)
+    return ProcessHistoryLink(paths.history, clock)

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from trader.bootstrap.paths import API_KEY, API_SECRET, Paths, tag_of
 from trader.config import Settings
+from trader.domain.market import Timeframe
 from trader.errors import ConfigError, CorruptError
 from trader.ports import Clock
-from trader.simulation.faults import FaultPlan
+from trader.simulation.faults import FaultPlan, parse_fault
+from trader.simulation.gemini_faults import GEMINI_ACTIONS
 from trader.simulation.gemini_server import GeminiTwin
 from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.market import Market, SyntheticMarket
 from trader.simulation.replay import ReplayMarket
 
 HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a session must know of a market: its finest candles and its quote currency."""
+
+    base: Timeframe
+    quote: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +43,15 @@ class World:
 
     def market(self) -> Market:
         if self.replay is not None:
-            return ReplayMarket(Path(self.replay), start_us=self.epoch_us)
-        return SyntheticMarket(seed=self.seed, pairs=self.pairs)
+            return ReplayMarket(Path(self.replay), start_us=self.epoch_us, seed=self.seed)
+        return SyntheticMarket(self.seed, count=self.pairs)
+
+    def shape(self) -> Shape:
+        """Base timeframe and quote, without building the market."""
+        if self.replay is None:
+            return Shape(base=Timeframe.M1, quote="EUR")
+        market = self.market()
+        return Shape(base=market.base, quote=market.quote)
 
     def save(self, path: Path) -> None:
         if not path.exists():
@@ -67,6 +85,39 @@ def world_of(settings: Settings, *, replay: Path | None = None, start: str | Non
         seed=settings.market.seed, pairs=settings.market.pairs, epoch_us=moment(start or settings.market.epoch),
         cash=f"{settings.market.starting_cash_quote:.2f}", replay=str(replay.resolve()) if replay else None,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plans:
+    """One fault plan file, split by the twin it is for."""
+
+    kraken: FaultPlan
+    gemini: FaultPlan
+
+
+def read_plans(file: Path | None, seed: int) -> Plans:
+    """The faults of a plan; those at `where = "decisions"` are Gemini's. Raises ConfigError naming file and fault."""
+    rows: list[object] = []
+    if file is not None:
+        try:
+            tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"fault plan {file}: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"fault plan {file}: not valid TOML ({error})") from error
+        found = tables.get("fault")
+        if set(tables) != {"fault"} or not isinstance(found, list):
+            raise ConfigError(f"fault plan {file}: only [[fault]] tables are allowed")
+        rows = found
+    kraken, gemini = [], []
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise ConfigError(f"fault plan {file}: fault {number} is not a table")
+        if row.get("where") == "decisions":
+            gemini.append(parse_fault(row, number, GEMINI_ACTIONS))
+        else:
+            kraken.append(parse_fault(row, number))
+    return Plans(kraken=FaultPlan(kraken, seed=seed), gemini=FaultPlan(gemini, seed=seed))
 
 
 def kraken_twin(

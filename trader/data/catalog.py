@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from trader.data.coverage import Coverage, lay_over
 from trader.data.parts import VALUES
 from trader.errors import CorruptError, RetryableError
 
@@ -69,18 +70,6 @@ class Part:
     rows: int
     sha256: str
     status: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
-    """What is known of one pair's candles in [start_us, end_us)."""
-
-    pair: str
-    start_us: int
-    end_us: int
-    state: str
-    source: str
-    batch_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,13 +172,16 @@ class Catalog:
             self._db.execute("INSERT INTO trash (path, at_us) VALUES (?, ?)", (part.path, at_us))
         if new is not None:
             values = [getattr(new, name) for name in PART_COLUMNS.split(", ")]
-            self._db.execute(f"INSERT INTO part ({PART_COLUMNS}, schema_version, created_us) VALUES ({_marks(12)})", [*values, schema_version, at_us])
+            self._db.execute(
+                f"INSERT INTO part ({PART_COLUMNS}, schema_version, created_us) VALUES ({_marks(12)})", [*values, schema_version, at_us]
+            )
 
     # --- coverage, provenance, cursor ----------------------------------------------------------------------------------
     def coverage(self, market: str, tf: str, pairs: Sequence[str] | None = None) -> dict[str, list[Coverage]]:
         """Disjoint intervals per pair, ascending."""
         found = self.rows(
-            "SELECT pair, start_us, end_us, state, source, batch_id FROM coverage WHERE market = ? AND tf = ? ORDER BY pair, start_us", (market, tf)
+            "SELECT pair, start_us, end_us, state, source, batch_id FROM coverage WHERE market = ? AND tf = ? ORDER BY pair, start_us",
+            (market, tf),
         )
         wanted = None if pairs is None else frozenset(pairs)
         out: dict[str, list[Coverage]] = {}
@@ -250,7 +242,8 @@ class Catalog:
 
     def set_cursors(self, market: str, tf: str, source: str, positions: Iterable[tuple[str, str]], at_us: int) -> None:
         self._db.executemany(
-            "INSERT INTO cursor VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position, updated_us = excluded.updated_us",
+            "INSERT INTO cursor VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET position = excluded.position, updated_us = excluded.updated_us",
             [(market, tf, pair, source, position, at_us) for pair, position in positions],
         )
 
@@ -259,14 +252,17 @@ class Catalog:
         names = ("source", *VALUES)
         columns = ["pair", pl.col("time").to_physical(), *(f"{n}_kept" for n in names), *(f"{n}_other" for n in names)]
         self._db.executemany(
-            f"INSERT INTO revision VALUES (?, ?, {_marks(20)}, ?, ?)", [(market, tf, *row, batch_id, at_us) for row in lost.select(columns).iter_rows()]
+            f"INSERT INTO revision VALUES (?, ?, {_marks(20)}, ?, ?)",
+            [(market, tf, *row, batch_id, at_us) for row in lost.select(columns).iter_rows()],
         )
 
     # --- the gate ------------------------------------------------------------------------------------------------------
     def blocks(self, market: str) -> list[Block]:
         """Open blocks, oldest first."""
         found = self.rows(
-            "SELECT tf, pair, since_us, expectation, detail FROM pair_block WHERE market = ? AND cleared_us IS NULL ORDER BY since_us, pair, tf", (market,)
+            "SELECT tf, pair, since_us, expectation, detail FROM pair_block WHERE market = ? AND cleared_us IS NULL"
+            " ORDER BY since_us, pair, tf",
+            (market,),
         )
         return [Block(tf=r[0], pair=r[1], since_us=r[2], expectation=r[3], detail=r[4]) for r in found]
 
@@ -287,7 +283,8 @@ class Catalog:
     def put_tails(self, market: str, tails: Iterable[tuple[str, str, str]], checked_us: int) -> None:
         """`tails`: (timeframe, pair, verdict)."""
         self._db.executemany(
-            "INSERT INTO gate_tail VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET verdict = excluded.verdict, checked_us = excluded.checked_us",
+            "INSERT INTO gate_tail VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET verdict = excluded.verdict, checked_us = excluded.checked_us",
             [(market, tf, pair, verdict, checked_us) for tf, pair, verdict in tails],
         )
 
@@ -310,33 +307,6 @@ class Catalog:
 
     def forget(self, paths: Iterable[str]) -> None:
         self._db.executemany("DELETE FROM trash WHERE path = ?", [(path,) for path in paths])
-
-
-def lay_over(known: Sequence[Coverage], item: Coverage) -> list[Coverage]:
-    """Disjoint ascending intervals of one pair after `item` has been put on top, neighbours of equal state and batch merged."""
-    out: list[Coverage] = []
-    for old in known:
-        if old.end_us <= item.start_us or old.start_us >= item.end_us:
-            out.append(old)
-            continue
-        if old.start_us < item.start_us:
-            out.append(_cut(old, old.start_us, item.start_us))
-        if old.end_us > item.end_us:
-            out.append(_cut(old, item.end_us, old.end_us))
-    out.append(item)
-    out.sort(key=lambda c: c.start_us)
-    merged = out[:1]
-    for piece in out[1:]:
-        last = merged[-1]
-        if last.end_us == piece.start_us and (last.state, last.source, last.batch_id) == (piece.state, piece.source, piece.batch_id):
-            merged[-1] = _cut(last, last.start_us, piece.end_us)
-        else:
-            merged.append(piece)
-    return merged
-
-
-def _cut(item: Coverage, start_us: int, end_us: int) -> Coverage:
-    return Coverage(pair=item.pair, start_us=start_us, end_us=end_us, state=item.state, source=item.source, batch_id=item.batch_id)
 
 
 def _marks(count: int) -> str:

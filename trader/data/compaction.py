@@ -34,7 +34,16 @@ def compact(store: HistoryStore, timeframe: Timeframe, until_us: int, now_us: in
             if not hours:
                 continue  # another writer was here
             frames = [parts.read(store.folder / part.path) for part in hours]
-            new = store.put(pl.concat(frames).sort(*parts.KEY), timeframe, market=market, rung="day", start_us=day, end_us=day + DAY, old=hours, now_us=now_us)
+            new = store.put(
+                pl.concat(frames).sort(*parts.KEY),
+                timeframe,
+                market=market,
+                rung="day",
+                start_us=day,
+                end_us=day + DAY,
+                old=hours,
+                now_us=now_us,
+            )
             _prove(parts.read(store.folder / new.path), hours, frames)
     return len(days)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,14 +18,15 @@ import numpy as np
 import polars as pl
 
 from trader.data import parts
-from trader.data.catalog import Batch, Block, Catalog, Coverage, Part
+from trader.data.catalog import Batch, Block, Catalog, Part
 from trader.data.compaction import compact, sweep
+from trader.data.coverage import Coverage, covered, uncovered
 from trader.data.ladder import home_of
 from trader.data.parts import COLUMNS, Source
 from trader.data.quality import GateResult, Tail, Verdict, suite_version
 from trader.data.resample import SHORTER, cut, overlay, resample, resample_frame, segments
 from trader.data.snapshot import Snapshot, digest
-from trader.domain.market import DAY, MINUTE, Timeframe
+from trader.domain.market import DAY, MINUTE, Candle, Timeframe
 from trader.errors import RejectedError
 from trader.ports import Columns, KillPoints
 
@@ -61,7 +62,7 @@ class HistoryStore:
         self._kill = kill_points
         self._every = commit_every_us
         self._due: int | None = None
-        self._buffer: dict[Timeframe, list[pl.DataFrame]] = {}
+        self._buffer: dict[Timeframe, list[Candle]] = {}
         self._cache: dict[str, pl.DataFrame] = {}
         self._folded_to: int | None = None
         self._swept_at: int | None = None
@@ -128,13 +129,13 @@ class HistoryStore:
     def pairs(self, market: str = "spot") -> list[str]:
         """Every pair the store knows of, by name."""
         stored = [row[0] for row in self.catalog.rows("SELECT DISTINCT pair FROM coverage WHERE market = ?", (market,))]
-        held = [pair for frames in self._buffer.values() for frame in frames for pair in frame["pair"].to_list()]
+        held = [candle.pair for candles in self._buffer.values() for candle in candles]
         return sorted({*stored, *held})
 
     def _all(self, pairs: Sequence[str], timeframe: Timeframe, periods: int) -> dict[str, Columns]:
         """Native candles with those built from shorter ones on top, holes included."""
         out: dict[str, Columns] = {}
-        newest = self.catalog.rows("SELECT max(end_us) FROM part WHERE market = 'spot'")[0][0] or 0
+        newest = max((part.end_us for source in (timeframe, *SHORTER[timeframe]) for part in self.catalog.parts("spot", source)), default=0)
         since = newest - 2 * periods * timeframe.us - DAY  # twice the need: some pairs lag, none of it is lost when they do not
         for source in (timeframe, *SHORTER[timeframe]):
             for (pair,), rows in self._rows(pairs, source, since).group_by("pair", maintain_order=True):
@@ -149,7 +150,7 @@ class HistoryStore:
         found = [self._read(part).filter(chosen) for part in self.catalog.parts("spot", timeframe, since_us)]
         rows = pl.concat([parts.empty(), *found])
         if held := self._buffer.get(timeframe):
-            return parts.merge(rows, pl.concat(held).filter(chosen)).frame
+            return parts.merge(rows, _stream_rows(held).filter(chosen)).frame
         return rows.sort(*parts.KEY) if len(found) > 1 else rows
 
     def _read(self, part: Part) -> pl.DataFrame:
@@ -164,10 +165,10 @@ class HistoryStore:
             del self._cache[next(iter(self._cache))]
 
     # --- writing -------------------------------------------------------------------------------------------------------
-    def append(self, candles: pl.DataFrame, timeframe: Timeframe, now_us: int) -> int:
+    def append(self, candles: Sequence[Candle], timeframe: Timeframe, now_us: int) -> int:
         """Take the session's closed candles (judged, source STREAM); returns how many rows still wait in memory."""
-        if len(candles):
-            self._buffer.setdefault(timeframe, []).append(candles)
+        if candles:
+            self._buffer.setdefault(timeframe, []).extend(candles)
         if self._every == 0 or (self._due is not None and now_us >= self._due):
             self.flush(now_us)
         elif self._due is None:
@@ -177,7 +178,7 @@ class HistoryStore:
     @property
     def waiting(self) -> int:
         """Appended rows that are not on disk yet."""
-        return sum(len(frame) for frames in self._buffer.values() for frame in frames)
+        return sum(map(len, self._buffer.values()))
 
     def flush(self, now_us: int) -> Upserted:
         """Put everything appended on disk; also folds finished days and sweeps replaced files when their time has come."""
@@ -186,8 +187,7 @@ class HistoryStore:
             held = self._buffer.get(timeframe)
             if not held:
                 continue
-            frame = pl.concat(held)
-            for day, rows in _by_day(frame):
+            for day, rows in _by_day(_stream_rows(held)):
                 done = self._append_day(rows, timeframe, day, now_us)
                 totals = [a + b for a, b in zip(totals, (done.rows, done.added, done.revisions, done.parts), strict=True)]
             del self._buffer[timeframe]
@@ -201,7 +201,7 @@ class HistoryStore:
             received=_span(rows, timeframe), rows=len(rows), sha256=fingerprint(rows), fetched_us=now_us,
             suite_version=suite_version(), gate_json="{}",
         )  # fmt: skip
-        return self.upsert(rows, timeframe, batch=batch, now_us=now_us, cover=covered(rows, timeframe, batch))
+        return self.upsert(rows, timeframe, batch=batch, now_us=now_us, cover=covered(rows, timeframe, batch.source, batch.batch_id))
 
     def upsert(
         self,
@@ -247,7 +247,16 @@ class HistoryStore:
         return Upserted(rows=len(frame), added=added, revisions=revisions, parts=written)
 
     def put(
-        self, frame: pl.DataFrame, timeframe: Timeframe, *, market: str, rung: str, start_us: int, end_us: int, old: Sequence[Part], now_us: int
+        self,
+        frame: pl.DataFrame,
+        timeframe: Timeframe,
+        *,
+        market: str,
+        rung: str,
+        start_us: int,
+        end_us: int,
+        old: Sequence[Part],
+        now_us: int,
     ) -> Part:
         """Inside a `catalog.write()`: a new, synced file in place of old parts."""
         new = parts.write(
@@ -279,7 +288,9 @@ class HistoryStore:
             if len(rows):
                 start, end = _span(rows, tf)
                 ranges.append(
-                    Coverage(pair=verdict.pair, start_us=start, end_us=end, state="quarantined", source=batch.source, batch_id=batch.batch_id)
+                    Coverage(
+                        pair=verdict.pair, start_us=start, end_us=end, state="quarantined", source=batch.source, batch_id=batch.batch_id
+                    )
                 )
         if not blocks:
             return
@@ -290,11 +301,13 @@ class HistoryStore:
                     self.directory / "quarantine", frame.select(COLUMNS), market=market, timeframe=tf, start_us=now_us,
                     sequence=self.catalog.next_sequence(),
                 ).name  # fmt: skip
-                batch_json = json.dumps({"quarantine": name, "failures": {b.pair: [b.expectation, b.detail] for b in blocks}}, sort_keys=True)
+                batch_json = json.dumps(
+                    {"quarantine": name, "failures": {b.pair: [b.expectation, b.detail] for b in blocks}}, sort_keys=True
+                )
             else:
                 batch_json = "{}"
             self.catalog.record_batch(_with_gate(batch, batch_json))
-            self.catalog.cover(market, tf, _uncovered(ranges, self.catalog.coverage(market, tf, [r.pair for r in ranges])))
+            self.catalog.cover(market, tf, uncovered(ranges, self.catalog.coverage(market, tf, [r.pair for r in ranges])))
             self.catalog.block(market, blocks)
 
     def put_tails(self, result: GateResult, now_us: int, market: str = "spot") -> None:
@@ -302,7 +315,9 @@ class HistoryStore:
         rows = []
         for verdict in result.verdicts:
             worst = verdict.critical
-            text = json.dumps({"reason": worst.expectation, "detail": f"{verdict.timeframe} {worst.detail}"} if worst else {"reason": ""}, sort_keys=True)
+            text = json.dumps(
+                {"reason": worst.expectation, "detail": f"{verdict.timeframe} {worst.detail}"} if worst else {"reason": ""}, sort_keys=True
+            )
             rows.append((str(verdict.timeframe), verdict.pair, text))
         with self.catalog.write():
             self.catalog.put_tails(market, rows, now_us)
@@ -336,19 +351,6 @@ class HistoryStore:
         self.catalog.close()
 
 
-def covered(frame: pl.DataFrame, timeframe: Timeframe, batch: Batch) -> list[Coverage]:
-    """The ranges rows cover, per pair: unbroken runs of what was received, whatever their order."""
-    if frame.is_empty():
-        return []
-    rows = frame.select("pair", time=pl.col("time").to_physical()).unique().sort("pair", "time")
-    fresh = (pl.col("pair") != pl.col("pair").shift(1)) | (pl.col("time") != pl.col("time").shift(1) + timeframe.us)
-    runs = rows.with_columns(run=fresh.fill_null(True).cum_sum()).group_by("run", maintain_order=True)
-    return [
-        Coverage(pair=pair, start_us=low, end_us=high + timeframe.us, state="fetched", source=batch.source, batch_id=batch.batch_id)
-        for _, pair, low, high in runs.agg(pl.col("pair").first(), low=pl.col("time").min(), high=pl.col("time").max()).iter_rows()
-    ]
-
-
 def fingerprint(frame: pl.DataFrame) -> str:
     """SHA-256 of the rows as they came."""
     hasher = hashlib.sha256("\n".join(frame["pair"].fill_null("").to_list()).encode())
@@ -362,6 +364,10 @@ def _span(frame: pl.DataFrame, timeframe: Timeframe) -> tuple[int, int]:
     return int(time.min()), int(time.max()) + timeframe.us  # type: ignore[arg-type]
 
 
+def _stream_rows(candles: Sequence[Candle]) -> pl.DataFrame:
+    return parts.mark_filled(parts.frame_of(candles, Source.STREAM))
+
+
 def _by_day(frame: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
     """Rows per UTC day, oldest first; the day's first microsecond names it."""
     days = frame["time"].to_physical() // DAY * DAY
@@ -371,24 +377,6 @@ def _by_day(frame: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
 def _with_gate(batch: Batch, gate_json: str) -> Batch:
     return Batch(
         batch_id=f"{batch.batch_id}-quarantine", source=batch.source, client=batch.client, requested=batch.requested,
-        received=batch.received, rows=0, sha256=batch.sha256, fetched_us=batch.fetched_us, suite_version=batch.suite_version, gate_json=gate_json,
+        received=batch.received, rows=0, sha256=batch.sha256, fetched_us=batch.fetched_us, suite_version=batch.suite_version,
+        gate_json=gate_json,
     )  # fmt: skip
-
-
-def _uncovered(ranges: Sequence[Coverage], known: Mapping[str, Sequence[Coverage]]) -> list[Coverage]:
-    """Ranges without what was fetched before: refused rows do not undo good ones."""
-    out: list[Coverage] = []
-    for item in ranges:
-        at = item.start_us
-        for old in (c for c in known.get(item.pair, ()) if c.state == "fetched" and c.end_us > item.start_us and c.start_us < item.end_us):
-            if old.start_us > at:
-                out.append(_part(item, at, old.start_us))
-            at = max(at, old.end_us)
-        if at < item.end_us:
-            out.append(_part(item, at, item.end_us))
-    return out
-
-
-def _part(item: Coverage, start_us: int, end_us: int) -> Coverage:
-    return Coverage(pair=item.pair, start_us=start_us, end_us=end_us, state=item.state, source=item.source, batch_id=item.batch_id)
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,8 @@ class PairStates:
 
     @classmethod
     def load(cls, connection: Connection) -> PairStates:
-        return cls(known={row.pair: (row.code, row.score, row.detail) for row in connection.execute(select(pair_state))})
+        rows = connection.execute(select(pair_state))
+        return cls(known={row.pair: (row.code, math.nan if row.score is None else row.score, row.detail) for row in rows})
 
     def changed(self, pair: str, state: State) -> bool:
         """Whether `state` differs by more than a point of score from what is stored."""

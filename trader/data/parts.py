@@ -126,12 +126,13 @@ def merge(old: pl.DataFrame, new: pl.DataFrame) -> Merge:
     """Rows of both, one per (pair, time): the higher-ranked source, at equal rank the newer batch (`new`)."""
     both = pl.concat([old.with_columns(batch=pl.lit(0, pl.UInt8)), new.with_columns(batch=pl.lit(1, pl.UInt8))])
     both = both.sort(*KEY, "source", "batch", maintain_order=True)
+    repeated = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in KEY).any()
+    if not both.select(repeated).item():
+        return Merge(frame=both.drop("batch"), lost=empty().select(KEY))
     kept = both.unique(KEY, keep="last", maintain_order=True).drop("batch")
-    if len(kept) == len(both):
-        return Merge(frame=kept, lost=empty().select(KEY))
-    differ = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c}_other")) for c in VALUES)
+    differ = pl.any_horizontal(pl.col(f"{c}_kept").ne_missing(pl.col(f"{c}_other")) for c in VALUES)
     losers = both.join(kept, on=[*KEY], how="inner", suffix="_kept", maintain_order="left")
-    losers = losers.rename({c: f"{c}_other" for c in (*VALUES, "source")}).rename({f"{c}_kept": c for c in (*VALUES, "source")})
+    losers = losers.rename({c: f"{c}_other" for c in (*VALUES, "source")})
     return Merge(frame=refill(kept), lost=losers.filter(differ))
 
 

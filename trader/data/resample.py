@@ -8,6 +8,7 @@ filled = all. Source: DATA.md section 4.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,7 +121,7 @@ def segments(columns: Columns, timeframe: Timeframe) -> list[Columns]:
         return []
     breaks = np.flatnonzero(np.diff(columns.time) != timeframe.us) + 1
     edges = [0, *breaks.tolist(), len(columns)]
-    return [cut(columns, first, last) for first, last in zip(edges[:-1], edges[1:], strict=True)]
+    return [cut(columns, first, last) for first, last in pairwise(edges)]
 
 
 def _parts(from_tf: Timeframe, to_tf: Timeframe) -> int:

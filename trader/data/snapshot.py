@@ -74,7 +74,7 @@ class Snapshot:
                 break
         if not pieces:
             return parts.empty()
-        return pl.concat(pieces).group_by("pair", maintain_order=True).tail(n).select(SCHEMA)
+        return pl.concat(pieces).group_by("pair", maintain_order=True).tail(n).select(list(SCHEMA))
 
     def segments(self, pair: str) -> list[Columns]:
         """Every unbroken run of a pair, oldest first; an unfetched hole is never bridged."""
@@ -96,7 +96,8 @@ class Snapshot:
         cursor = _duckdb().cursor()
         try:
             cursor.execute(f"CREATE OR REPLACE TEMP VIEW candles AS {self._view()}")
-            return cursor.sql(query, params=list(parameters)).pl()
+            answer: pl.DataFrame = cursor.sql(query, params=list(parameters)).pl()
+            return answer
         except (duckdb.InvalidInputException, duckdb.IOException) as error:
             raise self._named(error) from error
         except duckdb.Error as error:

@@ -50,7 +50,7 @@ lease = _table(
 
 journal = _table(
     "journal", _sequence(), _must("time_us", Micros), _must("kind"), _must("type"), _may("key"), _must("payload"), _must("hash"),
-    UniqueConstraint("key"), CheckConstraint("kind IN ('event', 'command')", name="kind"),
+    UniqueConstraint("key"), CheckConstraint("kind IN ('event', 'command')", name="kind"), Index("ix_journal_type", "type"),
 )  # fmt: skip
 
 intent = _table(
@@ -84,11 +84,12 @@ position = _table(
     CheckConstraint("state IN ('OPENING', 'OPEN', 'CLOSED', 'DUST')", name="state"), Index("ix_position_state", "state"),
 )  # fmt: skip
 
+# analysis values are NULL where they were NaN
 decision = _table(
     "decision", _key("decision_id"), _must("seq", Integer), _must("time_us", Micros),
     _must("close_us", Micros), _must("pair"), _must("side"), _must("strategy"), _must("action"), _must("final"), _must("detail"),
-    _must("score", REAL), _must("close", REAL), _must("atr_fraction", REAL), _must("unit", REAL), _must("stop", REAL),
-    _must("tp1", REAL), _must("tp2", REAL), _may("stake", Money), _must("points_json"), _must("evidence_json"), _must("ai_mode"),
+    _may("score", REAL), _may("close", REAL), _may("atr_fraction", REAL), _may("unit", REAL), _may("stop", REAL),
+    _may("tp1", REAL), _may("tp2", REAL), _may("stake", Money), _must("points_json"), _must("evidence_json"), _must("ai_mode"),
     _may("lookup"), _may("ruling"), _may("p_loss", REAL), _may("age_ms", REAL), _may("verdict_id"), _may("is_twin", Flag),
     Index("ix_decision_close_us", "close_us"),
 )  # fmt: skip
@@ -99,7 +100,7 @@ decision_bar = _table(
 )  # fmt: skip
 
 pair_state = _table(
-    "pair_state", _key("pair"), _must("close_us", Micros), _must("code"), _must("score", REAL),
+    "pair_state", _key("pair"), _must("close_us", Micros), _must("code"), _may("score", REAL),
     _must("detail"),
 )  # fmt: skip
 

@@ -53,5 +53,6 @@ def bought(price: Any, units: int) -> Any:
 
 
 def floor_like(value: float, like: Any) -> Any:
-    """`value` rounded down to a whole tick where `like` counts ticks, else unchanged."""
-    return value if isinstance(like, float) else floor(value)
+    """`value` rounded down to a whole tick where `like` counts ticks, else unchanged. A value within 1e-12 of itself below
+    a tick counts as that tick: it is the rounding of 1 + c, not a price."""
+    return value if isinstance(like, float) else floor(value + abs(value) * 1e-12)

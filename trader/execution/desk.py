@@ -75,6 +75,7 @@ class OrderDesk:
         self.account, self.tag, self.speed = account, tag, speed
         self.on_fills = on_fills
         self.lease: Lease | None = None
+        self._final: dict[str, RemoteOrder] = {}
         self.sent = 0
 
     def intent(self, order: Order) -> Intent:
@@ -168,6 +169,8 @@ class OrderDesk:
         while loop.time() < give_up:
             await asyncio.sleep(SETTLE_S[min(index, len(SETTLE_S) - 1)])
             index += 1
+            if (told := self._told(txid)) is not None:
+                return told
             try:
                 order = next(iter(await self.exchange.orders([txid])), None)
                 if order is None or order.status.live:
@@ -180,6 +183,20 @@ class OrderDesk:
             self.ledger.set_status(txid, order.status, self.clock.now_us())
             return order
         return None
+
+    def heard(self, order: RemoteOrder) -> None:
+        """The stream reports an order of ours; a final state saves asking for it."""
+        if not order.status.live:
+            self._final[order.txid] = order
+
+    def _told(self, txid: str) -> RemoteOrder | None:
+        """The final state the stream told, once the ledger has all its fills; costs no request."""
+        order = self._final.get(txid)
+        intent = self.ledger.intent_by_txid(txid)
+        if order is None or intent is None or intent.filled != order.filled:
+            return None
+        self.ledger.set_status(txid, order.status, self.clock.now_us())
+        return self._final.pop(txid)
 
     async def amend(
         self, intent: Intent, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None

@@ -171,7 +171,7 @@ def start(
         plan.stagnation_low, plan.stagnation_high, plan.max_hold_bars, sign * slip_units(slippage), int(gap_at_open), float(cost_min),
         float(order_min),
     )  # fmt: skip
-    first = sign * entry if isinstance(stop, float) else int(sign * entry // 1)
+    first = float(sign * entry) if isinstance(stop, float) else int(sign * entry // 1)
     return ExitState(terms._replace(entry=sign * float(entry)), sign * stop, first, 0, lots, 0, 0, NONE)
 
 

@@ -146,9 +146,9 @@ class Keeper:
             return None
         since = entry.created_us - 60_000_000
         try:
-            for order in (*await self.exchange.open_orders(), *await self.exchange.closed_orders(since)):
-                if order.refid == entry.txid:
-                    self.adopt(order, entry)
+            found = [order for order in await self.exchange.open_orders() if order.refid == entry.txid]
+            for order in found or [o for o in await self.exchange.closed_orders(since) if o.refid == entry.txid]:
+                self.adopt(order, entry)
         except RetryableError:
             return None  # no answer within the adapter's patience: place our own rather than stay bare
         return self.stop_of(held.position.position_id)

@@ -160,8 +160,8 @@ class Session:
                 self._bars(event)
             elif isinstance(event, FeedReset):
                 self.spawn(self._reconcile(event.reason), "reconcile")
-            elif isinstance(event, OrderChanged) and self.w.ledger.intent_by_txid(event.order.txid) is not None:
-                self.w.ledger.set_status(event.order.txid, event.order.status, self.w.clock.now_us())
+            elif isinstance(event, OrderChanged):
+                self.desk.heard(event.order)
 
     async def _stream_fill(self, fill: Fill) -> None:
         """A fill of an order the ledger does not know yet may be a conditional close or an ack still under way."""

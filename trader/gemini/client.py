@@ -20,11 +20,14 @@ _UNAVAILABLE = frozenset({408, 409})
 
 
 def make_client(api_key: str, base_url: str | None = None) -> Any:
-    """A `google.genai.Client` without retries of its own; `base_url` None = Google. Close with `client.aio.aclose()`."""
+    """A `google.genai.Client` without retries of its own; `base_url` None = Google. Close with `client.aio.aclose()`.
+
+    Everything the first call would import is imported here: it takes seconds, and must not count against a deadline.
+    """
     from google import genai
     from google.genai import types
 
-    return genai.Client(
+    client = genai.Client(
         api_key=api_key,
         http_options=types.HttpOptions(
             base_url=base_url,
@@ -33,6 +36,9 @@ def make_client(api_key: str, base_url: str | None = None) -> Any:
             retry_options=types.HttpRetryOptions(attempts=1),  # unset, Decisions sends up to 5 requests for one call
         ),
     )
+    noul_questions({"warm": "up"}, "true", "false")
+    _ = client.aio.decisions.with_raw_response
+    return client
 
 
 def noul_questions(instructions: Mapping[str, str], true_text: str, false_text: str) -> dict[str, Any]:

@@ -93,18 +93,22 @@ class GeminiDecisions:
         """Verdicts of at most 32 questions: those that may be asked are, the others are told why not."""
         async with self._slots:
             sendable, told = self._admit(questions)
-            if sendable:
+            chosen = [questions[i] for i in sendable]
+            if prompt := self._book(chosen):
                 try:
-                    told |= await self._send([questions[i] for i in sendable], sendable, queued)
+                    told |= await self._send(prompt, chosen, sendable, queued)
                 except TraderError as error:  # the store failed: a verdict that is not written down is not used
                     told |= {i: self._verdict(questions[i], AskOutcome.UNAVAILABLE, str(error)) for i in sendable}
+            elif sendable:
+                self.breaker.abandon()
+                told |= {i: self._verdict(questions[i], AskOutcome.BUDGET, "spent") for i in sendable}
         return [told[i] for i in range(len(questions))]
 
     def _admit(self, questions: list[Question]) -> tuple[list[int], dict[int, Verdict]]:
         """Indices that may be asked now, and the verdicts of the rest."""
         now_us = self._clock.now_us()
         told: dict[int, Verdict] = {}
-        usable = [i for i, question in enumerate(questions) if prompts.record(question)]
+        usable = [i for i, question in enumerate(questions) if prompts.usable(question)]
         for i in sorted(set(range(len(questions))) - set(usable)):
             told[i] = self._verdict(questions[i], AskOutcome.INVALID, "features: no number of the legend")
         if self.budget.used(now_us) >= gate.PRIORITY_ONLY:
@@ -114,23 +118,21 @@ class GeminiDecisions:
             return [], told
         allowed = self.breaker.admit(now_us)
         told |= {i: self._verdict(questions[i], AskOutcome.BREAKER, self.breaker.reason) for i in usable[allowed:]}
-        sendable = usable[:allowed]
-        if sendable and not self._book(questions, sendable, now_us):
-            self.breaker.abandon()
-            told |= {i: self._verdict(questions[i], AskOutcome.BUDGET, "spent") for i in sendable}
-            sendable = []
-        return sendable, told
+        return usable[:allowed], told
 
-    def _book(self, questions: list[Question], sendable: list[int], now_us: int) -> bool:
-        chosen = [questions[i] for i in sendable]
-        tokens = prompts.build(chosen, self._model, self._seed).tokens
-        if not self.budget.admits(now_us, questions=len(chosen), tokens=tokens, priority=any(q.priority for q in chosen)):
-            return False
-        self.budget.spend(now_us, questions=len(chosen), tokens=tokens)
-        return True
-
-    async def _send(self, questions: list[Question], places: list[int], queued: float) -> dict[int, Verdict]:
+    def _book(self, questions: list[Question]) -> prompts.Prompt | None:
+        """The prompt, its cost booked; None where there is nothing to ask or no budget for it."""
+        if not questions:
+            return None
+        now_us, priority = self._clock.now_us(), any(question.priority for question in questions)
         prompt = prompts.build(questions, self._model, self._seed)
+        if not self.budget.admits(now_us, questions=len(questions), tokens=prompt.tokens, priority=priority):
+            return None
+        self.budget.spend(now_us, questions=len(questions), tokens=prompt.tokens)
+        return prompt
+
+    async def _send(self, prompt: prompts.Prompt, questions: list[Question], places: list[int], queued: float) -> dict[int, Verdict]:
+        """One call, judged, counted and written down; verdicts by place in the batch."""
         started = asyncio.get_running_loop().time()
         try:
             sent = await self._request(prompt)

@@ -93,7 +93,7 @@ class DirectLink:
         self._wait_s = batch_wait_s
         self._pending = Pending(limit)
         self._verdicts: list[Verdict] = []
-        self._rounds: set[asyncio.Task[None]] = set()
+        self._rounds: dict[asyncio.Task[None], None] = {}  # in order, unlike a set
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.arrived = asyncio.Event()
@@ -135,8 +135,8 @@ class DirectLink:
     def _start_round(self) -> None:
         self._timer = None
         task = asyncio.get_running_loop().create_task(self._round(self._pending.pop(PER_ROUND)))
-        self._rounds.add(task)
-        task.add_done_callback(self._rounds.discard)
+        self._rounds[task] = None
+        task.add_done_callback(self._rounds.pop)
         if len(self._pending):
             self._timer = asyncio.get_running_loop().call_later(0, self._start_round)
 
@@ -299,7 +299,7 @@ class SocketLink:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sender = asyncio.get_running_loop().create_task(self._write(writer))
         try:
-            while line := await asyncio.wait_for(reader.readline(), self._silence_s):
+            while line := await self._line(reader):
                 self._hear(decode(line))
             self._lose("worker closed the connection")
         except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError) as error:
@@ -308,6 +308,10 @@ class SocketLink:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             writer.close()
+
+    async def _line(self, reader: asyncio.StreamReader) -> bytes:
+        async with asyncio.timeout(self._silence_s):  # wait_for() of Python 3.11 swallows a cancellation that races with data
+            return await reader.readline()
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
         while True:

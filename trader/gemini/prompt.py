@@ -89,14 +89,18 @@ def _select(
     features: Mapping[str, float | str], numbers: Mapping[str, str], words: Mapping[str, tuple[str, ...]]
 ) -> dict[str, float | str]:
     chosen: dict[str, float | str] = {}
-    for name in numbers:
-        if (number := _number(features.get(name))) is not None:
-            chosen[name] = number
-    for name, allowed in words.items():
-        word = features.get(name)
-        if isinstance(word, str) and word in allowed:
-            chosen[name] = str(allowed[allowed.index(word)])
+    for name, value in features.items():
+        if name in numbers:
+            if (number := _number(value)) is not None:
+                chosen[name] = number
+        elif isinstance(value, str) and value in words.get(name, ()):
+            chosen[name] = str(value)
     return chosen
+
+
+def usable(question: Question) -> bool:
+    """Whether a question has a number to be judged by."""
+    return any(_number(value) is not None for name, value in question.features.items() if name in NUMBERS)
 
 
 def record(question: Question) -> dict[str, float | str]:

@@ -85,8 +85,9 @@ class WorkerServer:
 
     async def _send_for_ever(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._link.arrived.wait(), self._heartbeat_s)
+            with contextlib.suppress(TimeoutError):  # timeout(), not wait_for(): Python 3.11's swallows cancellation in a race
+                async with asyncio.timeout(self._heartbeat_s):
+                    await self._link.arrived.wait()
             lines = [encode({"type": "state", "state": self._link.state()})]
             if verdicts := self._link.take():
                 lines.insert(0, encode({"type": "verdicts", "verdicts": [verdict_out(verdict) for verdict in verdicts]}))
@@ -99,7 +100,8 @@ class WorkerServer:
             return
         try:
             writer.write(data)
-            await asyncio.wait_for(writer.drain(), _WRITE_LIMIT_S)
+            async with asyncio.timeout(_WRITE_LIMIT_S):
+                await writer.drain()
         except (OSError, TimeoutError):
             writer.close()
             if self._writer is writer:

@@ -83,7 +83,7 @@ def compiled(function: F) -> F:
 @overload(costs.floor_like, strict=False)  # type: ignore[untyped-decorator, unused-ignore]
 def _floor_like(value: Any, like: Any) -> Any:
     if isinstance(like, types.Integer):
-        return lambda value, like: np.int64(math.floor(value))
+        return lambda value, like: np.int64(math.floor(value + abs(value) * 1e-12))
     return lambda value, like: value
 
 

@@ -12,11 +12,11 @@ from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent
 from trader.errors import RejectedError, RetryableError, TraderError
 from trader.kraken import translate
 from trader.kraken.instruments import refusal_of
-from trader.kraken.limits import Kind
+from trader.kraken.limits import Kind, Limiter
 from trader.kraken.outcomes import Class
 from trader.kraken.rest import Rest, not_on_rules
-from trader.kraken.transport import NotSent
-from trader.ports import ApiKeyInfo
+from trader.kraken.transport import NotSent, Transport
+from trader.ports import ApiKeyInfo, Clock, Rng
 
 T = TypeVar("T")
 NEAREST_US, FARTHEST_US = 2 * SECOND, 60 * SECOND  # deadlines REST accepts, from now
@@ -27,10 +27,15 @@ MOST_PAGES = 400  # 20,000 rows: more means the paging does not end
 
 
 class KrakenExchange:
-    """The order side of one account. `fee_pair` names the pair whose fee tier is asked; None: the first one listed."""
+    """The order side of one account. Give market data the same `limiter`: the venue counts both together.
 
-    def __init__(self, rest: Rest, *, fee_pair: str | None = None) -> None:
-        self._rest = rest
+    `rng` jitters the pauses of repeated reads; `fee_pair` names the pair whose fee tier is asked, None: the first one listed.
+    """
+
+    def __init__(
+        self, client: Transport, clock: Clock, *, rng: Rng | None = None, limiter: Limiter | None = None, fee_pair: str | None = None
+    ) -> None:
+        self._rest = Rest(client, clock, rng=rng, limiter=limiter)
         self._fee_pair = fee_pair
 
     # --- the venue ------------------------------------------------------------------------------------------------------
@@ -65,15 +70,12 @@ class KrakenExchange:
         """AddOrder, once. Rules are checked before a byte leaves; anything not proved is Ambiguous."""
         reducing = intent.leg is not Leg.ENTRY
         try:
-            names = await self._rest.named()
-            rules = self._rest.instruments.get(intent.pair)
-            pair_id = names.pair_id(intent.pair)
-        except ValueError as error:
+            pair_id = await self._rest.pair_id(intent.pair)
+        except RejectedError as error:
             return Rejected(kind=Class.PAIR, message=f"not sent: {error}")
         except TraderError as error:
             return Rejected(kind=Class.LATER, message=f"not sent: the venue's names could not be read: {error}")
-        assert rules is not None
-        refusal = _refusal(intent, rules)
+        refusal = _refusal(intent, self._rest.instruments[intent.pair])
         if refusal is not None:
             return refusal
         result = await self._rest.order(
@@ -167,10 +169,10 @@ class KrakenExchange:
         rows: dict[str, T] = {}
         start, offset = plain(Decimal(max(0, since_us)).scaleb(-6)), 0
         for _ in range(MOST_PAGES):
-            page, count = await self._rest.private(
-                path, {"start": start, "ofs": str(offset)}, kind=kind,
-                read=lambda result: ({key: read(key, row) for key, row in translate.mapping(result[part], part).items()}, int(result["count"])),
-            )  # fmt: skip
+            result = await self._rest.private(
+                path, {"start": start, "ofs": str(offset)}, kind=kind, read=lambda raw: _page(raw, part, read)
+            )
+            page, count = result
             rows |= page
             offset += len(page)
             if not page or offset >= count:
@@ -244,3 +246,8 @@ def _only_id(result: Any) -> str:
 def _orders(raw: Any, name: translate.PairName) -> list[RemoteOrder]:
     rows = [translate.order(txid, row, name) for txid, row in translate.mapping(raw, "orders").items()]
     return sorted(rows, key=lambda order: (order.opened_us, order.txid))
+
+
+def _page(raw: Any, part: str, read: Callable[[str, Any], T]) -> tuple[dict[str, T], int]:
+    """Rows of one page by id, and how many there are in all."""
+    return {key: read(key, row) for key, row in translate.mapping(raw[part], part).items()}, int(raw["count"])

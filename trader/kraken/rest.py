@@ -7,10 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
+
 from trader.domain.market import Instrument
 from trader.domain.money import PHI
 from trader.domain.orders import Ambiguous, Rejected
-from trader.errors import FatalError, RetryableError
+from trader.errors import FatalError, RejectedError, RetryableError
 from trader.kraken import instruments, outcomes
 from trader.kraken.limits import Kind, Limiter
 from trader.kraken.outcomes import Class
@@ -43,8 +45,10 @@ async def retrying(call: Callable[[], Awaitable[T]], rng: Rng, *, tries: int = T
 class Rest:
     """One key's REST calls, and the names of the venue once they are loaded."""
 
-    def __init__(self, transport: Transport, clock: Clock, *, rng: Rng, limiter: Limiter) -> None:
-        self.transport, self.clock, self.rng, self.limiter = transport, clock, rng, limiter
+    def __init__(self, transport: Transport, clock: Clock, *, rng: Rng | None = None, limiter: Limiter | None = None) -> None:
+        self.transport, self.clock = transport, clock
+        self.rng: Rng = rng if rng is not None else np.random.default_rng(0)
+        self.limiter = limiter if limiter is not None else Limiter(clock)
         self.names = instruments.Names()
         self.instruments: Mapping[str, Instrument] = {}
         self._loading = asyncio.Lock()
@@ -65,6 +69,16 @@ class Rest:
             if not self.instruments:
                 await self.load()
         return self.names
+
+    async def pair_id(self, pair: str) -> str:
+        """The id of a pair; an unknown one is looked for once more, as it may be newly listed. Raises RejectedError."""
+        if pair not in (await self.named()).ids:
+            async with self._loading:
+                await self.load()
+        try:
+            return self.names.pair_id(pair)
+        except ValueError as error:
+            raise RejectedError(str(error)) from None
 
     # --- reads ----------------------------------------------------------------------------------------------------------
     async def public(self, path: str, params: Mapping[str, str] | None = None, *, read: Callable[[Any], T]) -> T:
@@ -107,7 +121,8 @@ class Rest:
 
     # --- orders ---------------------------------------------------------------------------------------------------------
     async def order(
-        self, path: str, build: Callable[[], Mapping[str, Any]], *, kind: Kind, pair: str | None, txid: str | None = None, reducing: bool, patience_s: float,
+        self, path: str, build: Callable[[], Mapping[str, Any]], *, kind: Kind, pair: str | None,
+        txid: str | None = None, reducing: bool, patience_s: float,
     ) -> Any | Rejected | Ambiguous:  # fmt: skip
         """Send an order call once. The raw result, or why there is none; never raises but for cancellation."""
         delay = self.limiter.delay_s(kind, pair=pair, txid=txid, reducing=reducing)

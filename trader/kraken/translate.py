@@ -33,11 +33,6 @@ def decimal(value: Any, field: str) -> Decimal:
     return number
 
 
-def real(value: Any, field: str) -> float:
-    """A finite float64 for analysis."""
-    return float(decimal(value, field))
-
-
 def text(value: Any, field: str) -> str:
     """A non-empty string."""
     if not isinstance(value, str) or not value:
@@ -86,7 +81,8 @@ def order(txid: str, raw: Any, name: PairName) -> RemoteOrder:
     limit = (price if kind in ("limit", "iceberg") else second) if kind in _LIMITED else None
     return RemoteOrder(
         txid=txid, cl_ord_id=row.get("cl_ord_id") or None, refid=row.get("refid") or None, pair=name(text(descr.get("pair"), "descr.pair")),
-        side=Side(descr.get("type")), order_type=kind, status=ExchangeStatus(row.get("status")), quantity=decimal(row.get("vol"), "vol"),
+        side=Side(text(descr.get("type"), "descr.type")), order_type=kind, status=ExchangeStatus(text(row.get("status"), "status")),
+        quantity=decimal(row.get("vol"), "vol"),
         filled=decimal(row.get("vol_exec"), "vol_exec"), limit_price=limit or None, trigger_price=trigger or None,
         opened_us=seconds_us(row.get("opentm"), "opentm"), closed_us=seconds_us(closed, "closetm") if closed else None,
         reason=row.get("reason") or None,
@@ -97,7 +93,8 @@ def fill(trade_id: str, raw: Any, name: PairName) -> Fill:
     """A trade of TradesHistory or QueryTrades; its pair may be an id or an altname."""
     row = mapping(raw, f"trade {trade_id}")
     return Fill(
-        trade_id=trade_id, txid=text(row.get("ordertxid"), "ordertxid"), pair=name(text(row.get("pair"), "pair")), side=Side(row.get("type")),
+        trade_id=trade_id, txid=text(row.get("ordertxid"), "ordertxid"), pair=name(text(row.get("pair"), "pair")),
+        side=Side(text(row.get("type"), "type")),
         price=decimal(row.get("price"), "price"), quantity=decimal(row.get("vol"), "vol"), cost=decimal(row.get("cost"), "cost"),
         fee=decimal(row.get("fee"), "fee"), time_us=seconds_us(row.get("time"), "time"), maker=row.get("maker") is True,
     )  # fmt: skip
@@ -120,7 +117,7 @@ def candle(row: Any, pair: str, timeframe: Timeframe) -> Candle:
     """A row of OHLC: `[time, open, high, low, close, vwap, volume, count]`."""
     if not isinstance(row, Sequence) or len(row) < 8:
         raise ValueError(f"OHLC row of {pair}: {row!r:.120} has not eight columns")
-    opened, high, low, close, vwap, volume = (real(value, f"OHLC of {pair}") for value in row[1:7])
+    opened, high, low, close, vwap, volume = map(float, row[1:7])  # NaN passes: what is served is judged by the data gate
     count = int(decimal(row[7], "count"))
     return Candle(
         pair=pair, timeframe=timeframe, time_us=seconds_us(row[0], "time"), open=opened, high=high, low=low, close=close,

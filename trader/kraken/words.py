@@ -62,7 +62,9 @@ EXACT_WORDS: dict[str, tuple[str, ...]] = {
 PREFIX_WORDS: dict[str, tuple[str, ...]] = {
     "size": ("EOrder:Invalid price:", "EGeneral:Invalid arguments:volume", "EGeneral:Invalid arguments:price"),
     "style": ("EOrder:Reduce only:",),
-    "bug": ("EGeneral:Invalid arguments:", "EAPI:Invalid arguments:", "EFunding:", "EEarnings:", "EGeneral:Unknown method:", "invalidArgument"),
+    "bug": (
+        "EGeneral:Invalid arguments:", "EAPI:Invalid arguments:", "EFunding:", "EEarnings:", "EGeneral:Unknown method:", "invalidArgument",
+    ),
     "later": ("EService:Throttled:", "EGeneral:Temporary lockout"),
     "pair": ("EService:Market in ", "EAccount:Invalid permissions", "Currency pair not supported"),
     "ambiguous": ("EGeneral:Internal error",),

@@ -37,7 +37,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 VOLUME_UNIT = 2.0**-8  # base; a power of two with eight decimals, so that sums of volumes are exact and print exactly
 _BTC_SD, _ALT_SD = 0.0029, 1.0  # 15m standard deviations; the alt factor's is a pair's `gamma`
-_MARKET_JUMPS, _OWN_JUMPS, _JUMP_SIZE = 0.05, 0.10, 8.0  # a day; size in 15m standard deviations
+_MARKET_JUMPS, _OWN_JUMPS, _JUMP_SIZE = 0.05, 0.08, 8.0  # a day; size in 15m standard deviations
 _GAP_SHARE = 0.002  # share of a bar's variance that falls between a close and the next open
 TRADE_QUOTE = 120.0  # mean trade in quote currency: how often nothing trades
 _COMMON_ALT, _COMMON_OWN = 0.8, 0.6  # share of volatility's variance taken over from the market

@@ -97,5 +97,5 @@ def candidates(columns: Features, parameters: Parameters, costs: Costs) -> Candi
     if not parameters.seed:
         least = 3 * costs.round_trip / parameters.k1
         unit = np.fmax(columns.atr_fraction, least)
-        enter &= ~(least > 2 * columns.atr_fraction) & ~(parameters.k1 * unit < 3 * costs.round_trip * _GUARD)
+        enter &= (least <= 2 * columns.atr_fraction) & ~(parameters.k1 * unit < 3 * costs.round_trip * _GUARD)
     return Candidates(enter, score, trigger, unit)

@@ -203,7 +203,7 @@ def levels_of(parameters: Parameters, atr_fraction: float, costs: Costs) -> Leve
     least = 3 * costs.round_trip / parameters.k1
     unit = max(atr_fraction, least)
     tp1 = parameters.k1 * unit
-    return Levels(unit, parameters.k1 / PHI * unit, tp1, PHI * tp1, least > 2 * atr_fraction)
+    return Levels(unit, parameters.k1 / PHI * unit, tp1, PHI * tp1, not least <= 2 * atr_fraction)
 
 
 def mirrored(row: Row) -> Row:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 import time
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -36,11 +37,16 @@ def test_ten_days_are_not_cut_at_asyncios_longest_select() -> None:
     assert run_stepped(main) == 864_000.0
 
 
+def slow_five() -> int:
+    time.sleep(0.1)
+    return 5
+
+
 @both
 def test_time_stands_still_under_a_job_in_a_thread(memory: bool) -> None:
     async def main() -> tuple[int, float]:
         asyncio.get_running_loop().call_later(3600, lambda: None)
-        answer = await asyncio.to_thread(lambda: time.sleep(0.1) or 5)
+        answer = await asyncio.to_thread(slow_five)
         return answer, asyncio.get_running_loop().time()
 
     assert run_stepped(main, memory=memory) == (5, 0.0)
@@ -108,7 +114,7 @@ def test_a_task_that_spins_without_time_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(loops, "SPIN_LIMIT", 5_000)
 
     async def spinner() -> None:
-        while True:
+        while True:  # noqa: ASYNC110 - what a bug would do
             await asyncio.sleep(0)
 
     async def main() -> None:
@@ -129,7 +135,7 @@ def test_leftover_tasks_are_cancelled_and_generators_closed() -> None:
             await asyncio.sleep(1)
             ended.append("task")
 
-    async def numbers():  # type: ignore[no-untyped-def]
+    async def numbers() -> AsyncGenerator[int, None]:
         try:
             yield 1
         finally:

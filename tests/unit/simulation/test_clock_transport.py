@@ -185,13 +185,13 @@ def test_a_protocol_that_fails_loses_its_connection_and_the_loop_is_told(memory:
         loop = asyncio.get_running_loop()
         told: list[str] = []
         loop.set_exception_handler(lambda _, context: told.append(str(context["exception"])))
-        made: list[Broken] = []
-        server = await loop.create_server(lambda: made.append(Broken()) or made[-1], "127.0.0.1", 0)
+        broken = Broken()
+        server = await loop.create_server(lambda: broken, "127.0.0.1", 0)
         _, client = await loop.create_connection(Recorder, "127.0.0.1", port_of(server))
         client.transport.write(b"!")
         await client.lost
         server.close()
-        return told, made[0].events[-1], client.events[-1]
+        return told, broken.events[-1], client.events[-1]
 
     told, server_end, client_end = run_stepped(main, memory=memory)
     assert (told, server_end) == (["broken protocol"], "ValueError")
@@ -231,13 +231,13 @@ def test_buffered_protocols_are_served_in_pieces() -> None:
             self.seen += bytes(self.buffer[:nbytes])
 
     async def main() -> bytes:
-        made: list[Pieces] = []
+        pieces = Pieces()
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: made.append(Pieces()) or made[-1], "127.0.0.1", 0)
+        server = await loop.create_server(lambda: pieces, "127.0.0.1", 0)
         transport, _ = await loop.create_connection(Recorder, "127.0.0.1", port_of(server))
         transport.write(b"abcdefgh")
         await asyncio.sleep(1)
-        return made[0].seen
+        return pieces.seen
 
     assert run_stepped(main) == b"abcdefgh"
 

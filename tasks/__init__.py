@@ -1,0 +1,1 @@
+"""Prefect policy around single calls into `trader`; nothing here decides."""

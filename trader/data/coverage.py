@@ -1,0 +1,76 @@
+"""What is known of each pair's candles, as intervals: fetched, quarantined or unavailable; the rest was never asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from trader.domain.market import Timeframe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What is known of one pair's candles in [start_us, end_us)."""
+
+    pair: str
+    start_us: int
+    end_us: int
+    state: str
+    source: str
+    batch_id: str
+
+
+def lay_over(known: Sequence[Coverage], item: Coverage) -> list[Coverage]:
+    """Disjoint ascending intervals of one pair after `item` has been put on top, neighbours of equal state and batch merged."""
+    out: list[Coverage] = []
+    for old in known:
+        if old.end_us <= item.start_us or old.start_us >= item.end_us:
+            out.append(old)
+            continue
+        if old.start_us < item.start_us:
+            out.append(_cut(old, old.start_us, item.start_us))
+        if old.end_us > item.end_us:
+            out.append(_cut(old, item.end_us, old.end_us))
+    out.append(item)
+    out.sort(key=lambda c: c.start_us)
+    merged = out[:1]
+    for piece in out[1:]:
+        last = merged[-1]
+        if last.end_us == piece.start_us and (last.state, last.source, last.batch_id) == (piece.state, piece.source, piece.batch_id):
+            merged[-1] = _cut(last, last.start_us, piece.end_us)
+        else:
+            merged.append(piece)
+    return merged
+
+
+def covered(frame: pl.DataFrame, timeframe: Timeframe, source: str, batch_id: str) -> list[Coverage]:
+    """The ranges rows cover, per pair: unbroken runs of what was received, whatever their order."""
+    if frame.is_empty():
+        return []
+    rows = frame.select("pair", time=pl.col("time").to_physical()).unique().sort("pair", "time")
+    fresh = (pl.col("pair") != pl.col("pair").shift(1)) | (pl.col("time") != pl.col("time").shift(1) + timeframe.us)
+    runs = rows.with_columns(run=fresh.fill_null(True).cum_sum()).group_by("run", maintain_order=True)
+    return [
+        Coverage(pair=pair, start_us=low, end_us=high + timeframe.us, state="fetched", source=source, batch_id=batch_id)
+        for _, pair, low, high in runs.agg(pl.col("pair").first(), low=pl.col("time").min(), high=pl.col("time").max()).iter_rows()
+    ]
+
+
+def uncovered(ranges: Sequence[Coverage], known: Mapping[str, Sequence[Coverage]]) -> list[Coverage]:
+    """Ranges without what was fetched before: refused rows do not undo good ones."""
+    out: list[Coverage] = []
+    for item in ranges:
+        at = item.start_us
+        for old in (c for c in known.get(item.pair, ()) if c.state == "fetched" and c.end_us > item.start_us and c.start_us < item.end_us):
+            if old.start_us > at:
+                out.append(_cut(item, at, old.start_us))
+            at = max(at, old.end_us)
+        if at < item.end_us:
+            out.append(_cut(item, at, item.end_us))
+    return out
+
+
+def _cut(item: Coverage, start_us: int, end_us: int) -> Coverage:
+    return Coverage(pair=item.pair, start_us=start_us, end_us=end_us, state=item.state, source=item.source, batch_id=item.batch_id)

@@ -1,0 +1,94 @@
+"""The session's side of the gate inside the store's process: judging appended candles, and the gate's word per pair."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from trader.data import parts, quality
+from trader.data.catalog import Batch
+from trader.data.history import CLIENT, HistoryStore, fingerprint
+from trader.data.parts import Source
+from trader.data.quality import Verdict
+from trader.domain.market import Candle, Timeframe
+from trader.ports import PairGate
+
+REMEMBERED: Final = 64  # calls; a feed that reconnects repeats no more than that
+
+
+class Intake:
+    """Takes closed candles in and refuses what breaks a critical rule; remembers what it took last."""
+
+    def __init__(self, store: HistoryStore) -> None:
+        self._store = store
+        self._last: dict[Timeframe, dict[str, Candle]] = {}
+        self._recent: deque[Sequence[Candle]] = deque(maxlen=REMEMBERED)
+
+    def take(self, candles: Sequence[Candle], now_us: int) -> list[PairGate]:
+        """Store the good ones (source stream, provisional), quarantine the others; returns the pairs blocked by this call."""
+        by_timeframe: dict[Timeframe, list[Candle]] = {}
+        for candle in candles:
+            by_timeframe.setdefault(candle.timeframe, []).append(candle)
+        blocked: list[PairGate] = []
+        for timeframe, rows in by_timeframe.items():
+            blocked.extend(self._take(timeframe, rows, now_us))
+        return blocked
+
+    def _take(self, timeframe: Timeframe, candles: list[Candle], now_us: int) -> list[PairGate]:
+        last = self._last.setdefault(timeframe, {})
+        refused: list[Verdict] = []
+        if not (self._in_order(candles, last) and quality.plainly_good(candles, timeframe, now_us)):
+            candles, refused = self._sift(timeframe, candles, now_us)
+        last.update((c.pair, c) for c in candles)
+        self._recent.append(candles)
+        self._store.append(candles, timeframe, now_us)
+        return [
+            PairGate(pair=v.pair, reason=worst.expectation, detail=f"{timeframe} {worst.detail}") for v in refused if (worst := v.critical)
+        ]
+
+    def _in_order(self, candles: Sequence[Candle], last: dict[str, Candle]) -> bool:
+        return all((known := last.get(c.pair)) is None or c.time_us > known.time_us for c in candles)
+
+    def _sift(self, timeframe: Timeframe, candles: Sequence[Candle], now_us: int) -> tuple[list[Candle], list[Verdict]]:
+        """Candles to store, and the verdicts on pairs refused: the whole rule table, over repeats taken away.
+
+        Each pair's newest accepted candle goes in front, so that order over calls is judged, too.
+        """
+        taken = {(c.pair, c.time_us): c for batch in self._recent for c in batch if c.timeframe is timeframe}
+        fresh = [c for c in dict.fromkeys(candles) if taken.get((c.pair, c.time_us)) != c]
+        last = self._last[timeframe]
+        before = [last[pair] for pair in dict.fromkeys(c.pair for c in fresh) if pair in last]
+        judged = parts.frame_of([*before, *fresh], Source.STREAM)
+        refused = [v for v in quality.check(judged, timeframe, now_us).verdicts if v.critical is not None] if fresh else []
+        bad = [v.pair for v in refused]
+        if refused:
+            self._refuse([c for c in fresh if c.pair in bad], refused, timeframe, now_us)
+        return [c for c in fresh if c.pair not in bad], refused
+
+    def _refuse(self, candles: Sequence[Candle], verdicts: Sequence[Verdict], timeframe: Timeframe, now_us: int) -> None:
+        rows = parts.frame_of(candles, Source.STREAM)
+        digest = fingerprint(rows)
+        batch = Batch(
+            batch_id=f"stream-{timeframe}-{digest[:16]}", source=Source.STREAM.label, client=CLIENT, requested=(now_us, now_us),
+            received=None, rows=len(rows), sha256=digest, fetched_us=now_us, suite_version=quality.suite_version(), gate_json="{}",
+        )  # fmt: skip
+        self._store.quarantine(rows, verdicts, batch=batch, now_us=now_us)
+
+
+def gates(store: HistoryStore, timeframes: Sequence[Timeframe], now_us: int) -> dict[str, PairGate]:
+    """The gate's word per pair: an open block, else its tail verdicts when every timeframe has a fresh one (< 2 h).
+
+    A pair with neither is absent, which means not ready.
+    """
+    out = {b.pair: PairGate(pair=b.pair, reason=b.expectation, detail=b.detail) for b in reversed(store.catalog.blocks("spot"))}
+    fresh: dict[str, dict[str, PairGate]] = {}
+    for tf, pair, text, checked_us in store.catalog.tails("spot"):
+        if now_us - checked_us < quality.TAIL_FRESH_US:
+            word = json.loads(text)
+            fresh.setdefault(pair, {})[tf] = PairGate(pair=pair, reason=word["reason"], detail=word.get("detail", ""))
+    for pair, words in fresh.items():
+        if pair not in out and all(t in words for t in timeframes):
+            out[pair] = next((words[t] for t in timeframes if words[t].reason), PairGate(pair=pair))
+    return out

@@ -1,0 +1,107 @@
+"""Candles from the ohlc channel, closed by the clock: the newest frame of a pair and interval wins.
+
+The channel says nothing about the end of a candle, and nothing at all while nobody trades; its frames are cumulative, so the
+newest one of a connection is the whole candle. What may have been missed is named, never guessed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from trader.domain.market import Candle, Timeframe
+from trader.kraken import translate
+
+NEVER = 1 << 62
+log = logging.getLogger(__name__)
+
+
+class CandleBoard:
+    """Forming candles of all subscribed pairs, and the close of each pair's last candle."""
+
+    def __init__(self, timeframe: Timeframe, now_us: int) -> None:
+        self.timeframe = timeframe
+        self.closed_us = timeframe.floor(now_us)  # everything before is closed
+        self.since: dict[str, int] = {}  # pair -> open of its first wanted candle
+        self._certain: dict[str, int] = {}  # pair -> from this candle on no frame was missed
+        self._last: dict[str, float] = {}
+        self._begins: dict[str, int] = {}  # stamp as sent -> open time
+        self._frames: dict[int, dict[str, Mapping[str, Any]]] = {}
+
+    def want(self, pairs: Iterable[str], now_us: int) -> list[str]:
+        """Add pairs from the running candle on; those that are new."""
+        fresh = [pair for pair in dict.fromkeys(pairs) if pair not in self.since]
+        self.since.update(dict.fromkeys(fresh, max(self.timeframe.floor(now_us), self.closed_us)))
+        return fresh
+
+    def take(self, items: Iterable[Mapping[str, Any]], now_us: int) -> None:
+        """Keep the items of one frame. Raises KeyError, TypeError or ValueError for a frame without symbol or stamp."""
+        for item in items:
+            stamp, pair = item["interval_begin"], item["symbol"]
+            begin = self._begins.get(stamp)
+            if begin is None:
+                begin = self._begins[stamp] = translate.stamp_us(stamp, "interval_begin")
+            if pair not in self._certain:
+                self._certain[pair] = self.timeframe.floor(now_us)
+            if begin >= self.closed_us:
+                frames = self._frames.get(begin)
+                if frames is None:
+                    frames = self._frames[begin] = {}
+                frames[pair] = item
+
+    def acknowledged(self, pair: str, now_us: int) -> None:
+        """The subscription stands; without a snapshot it is complete from the next candle on."""
+        self._certain.setdefault(pair, self.timeframe.floor(now_us) + self.timeframe.us)
+
+    def interrupted(self, now_us: int) -> None:
+        """The connection is gone: frames of running candles may be stale and nothing is certain until frames come again."""
+        self._certain.clear()
+        self._frames = {begin: frames for begin, frames in self._frames.items() if begin + self.timeframe.us <= now_us}
+
+    def close(self, begin: int, *, alive: bool) -> tuple[list[Candle], list[str]]:
+        """Candles of the interval that opened at `begin`, and the pairs whose candle must be asked for elsewhere."""
+        frames = self._frames.get(begin, {})
+        candles: list[Candle] = []
+        missing: list[str] = []
+        for pair, since in self.since.items():
+            if since > begin:
+                continue
+            candle = self._candle(frames.get(pair), pair, begin, alive=alive)
+            if candle is None:
+                missing.append(pair)
+            else:
+                candles.append(candle)
+                self._last[pair] = candle.close
+        self.closed_us = begin + self.timeframe.us
+        self._frames = {key: kept for key, kept in self._frames.items() if key >= self.closed_us}
+        self._begins = {stamp: key for stamp, key in self._begins.items() if key >= begin}
+        return candles, missing
+
+    def known(self, candles: Sequence[Candle]) -> None:
+        """Candles that were fetched elsewhere carry the last close of their pairs."""
+        self._last.update((candle.pair, candle.close) for candle in candles)
+
+    def forming(self, pair: str) -> Candle | None:
+        """The newest running candle of a pair, or None before its first frame."""
+        for begin in sorted(self._frames, reverse=True):
+            if pair in self._frames[begin]:
+                return self._read(self._frames[begin][pair], pair, begin)
+        return None
+
+    def _candle(self, item: Mapping[str, Any] | None, pair: str, begin: int, *, alive: bool) -> Candle | None:
+        if item is not None:
+            return self._read(item, pair, begin)
+        last = self._last.get(pair)
+        if last is None or not alive or self._certain.get(pair, NEVER) > begin:
+            return None
+        return Candle(
+            pair=pair, timeframe=self.timeframe, time_us=begin, open=last, high=last, low=last, close=last, volume=0.0, filled=True
+        )
+
+    def _read(self, item: Mapping[str, Any], pair: str, begin: int) -> Candle | None:
+        try:
+            return translate.stream_candle(item, pair, self.timeframe, begin)
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("ohlc frame of %s is malformed: %s: %s", pair, type(error).__name__, error)
+            return None

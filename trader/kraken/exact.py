@@ -1,0 +1,16 @@
+"""JSON without floats."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def exact_json(body: str) -> Any:
+    """JSON with a Decimal for every number that has a point or an exponent; NaN and infinities are refused (ValueError)."""
+    return json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)

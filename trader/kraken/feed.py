@@ -1,0 +1,224 @@
+"""Kraken spot as `ports.MarketData`: history, tickers and book by REST, candles, ticks and own orders by WebSocket v2."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from trader.domain.market import MINUTE, SECOND, Book, Candle, Ticker, Timeframe
+from trader.domain.messages import BarsClosed, FeedEvent, FeedReset
+from trader.errors import RejectedError, RetryableError
+from trader.kraken import translate
+from trader.kraken.board import CandleBoard
+from trader.kraken.channels import Channels, Events
+from trader.kraken.limits import Limiter
+from trader.kraken.rest import Rest
+from trader.kraken.transport import Transport
+from trader.ports import Clock, Rng
+
+CLOSE_AFTER_US = 2 * SECOND  # a candle is closed by exchange time, this long after its end
+FETCH_S = 10.0  # I/O time to get candles by REST that the stream may have missed
+FETCHERS = 8
+LONGEST_SKIP = 16  # candles a pair is left alone after its REST candle could not be had
+SNAPSHOT_TRADES_US = 10 * MINUTE  # fills older than this at the first connect are reconciliation's, not the stream's
+log = logging.getLogger(__name__)
+
+
+class KrakenMarketData:
+    """Public data of all pairs, and the account's own stream where the client has a key. One `stream` at a time.
+
+    Give it the `limiter` of the exchange of the same client: the venue counts both together.
+    """
+
+    def __init__(self, client: Transport, clock: Clock, *, rng: Rng | None = None, limiter: Limiter | None = None) -> None:
+        self._rest, self._clock = Rest(client, clock, rng=rng, limiter=limiter), clock
+        self._board: CandleBoard | None = None
+        self._channels: Channels | None = None
+        self._pairs: dict[str, None] = {}
+        self._ticking: tuple[str, ...] = ()
+        self._skips: dict[str, tuple[int, int]] = {}  # pair -> (candles still to skip, length of the last skip)
+
+    # --- REST -----------------------------------------------------------------------------------------------------------
+    async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:
+        """Closed candles, ascending, none before `since_us`; Kraken keeps about 720, so the first may be later than asked.
+
+        Raises RejectedError for a pair Kraken does not list.
+        """
+        pair_id = await self._rest.pair_id(pair)
+        fields = {"pair": pair_id, "interval": str(timeframe.minutes)}
+        if since_us is not None:
+            fields["since"] = str(max(0, (since_us - timeframe.us) // SECOND))
+
+        def read(result: Any) -> list[Candle]:
+            return _closed(result[pair_id], pair, timeframe, since_us, self._clock.now_us())
+
+        return await self._rest.public("OHLC", fields, read=read)
+
+    async def tickers(self) -> Mapping[str, Ticker]:
+        """All pairs in one call."""
+        names = await self._rest.named()
+
+        def read(result: Any) -> dict[str, Ticker]:
+            found = {}
+            for key, row in translate.mapping(result, "Ticker").items():
+                if (pair := names.pairs.get(key)) is not None:
+                    found[pair] = _ticker(pair, row)
+            return found
+
+        return await self._rest.public("Ticker", read=read)
+
+    async def book(self, pair: str, depth: int = 10) -> Book:
+        """The best `depth` levels a side; `time_us` is when the request left."""
+        pair_id = await self._rest.pair_id(pair)
+        asked_us = self._clock.now_us()
+
+        def read(result: Any) -> Book:
+            sides = result[pair_id]
+            bids, asks = (translate.levels(sides[side], side)[:depth] for side in ("bids", "asks"))
+            return Book(pair=pair, bids=bids, asks=asks, time_us=asked_us)
+
+        return await self._rest.public("Depth", {"pair": pair_id, "count": str(depth)}, read=read)
+
+    # --- stream ---------------------------------------------------------------------------------------------------------
+    async def stream(self, pairs: Sequence[str], timeframe: Timeframe) -> AsyncIterator[FeedEvent]:
+        """Candles of all pairs, closed by the clock; own fills and orders; ticks of the watched pairs.
+
+        Runs until it is closed. Raises FatalError when Kraken refuses the key, RuntimeError where one is running already.
+        """
+        if self._channels is not None:
+            raise RuntimeError("a stream is running already; close it before starting another")
+        now = self._clock.now_us()
+        queue: Events = asyncio.Queue()
+        self._board = board = CandleBoard(timeframe, now)
+        self._channels = channels = Channels(self._rest, self._clock, board, queue, since_us=now - SNAPSHOT_TRADES_US)
+        self._pairs.update(dict.fromkeys(pairs))
+        tasks = [
+            asyncio.create_task(_guarded(coroutine, queue), name=name)
+            for coroutine, name in (*channels.loops(), (self._close_candles(board, channels, queue), "candle closer"))
+        ]
+        try:
+            await channels.want(list(self._pairs))
+            await channels.watch_ticks(self._ticking)
+            while True:
+                event = await queue.get()
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+        finally:
+            self._channels = self._board = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def watch_ticks(self, pairs: Iterable[str]) -> None:
+        self._ticking = tuple(dict.fromkeys(pairs))
+        if self._channels is not None:
+            await self._channels.watch_ticks(self._ticking)
+
+    async def add_pairs(self, pairs: Iterable[str]) -> None:
+        self._pairs.update(dict.fromkeys(pairs))
+        if self._channels is not None:
+            await self._channels.want(list(self._pairs))
+
+    def forming(self, pair: str) -> Candle | None:
+        """The running base candle of a pair as of its newest frame; None without a stream or a frame."""
+        return None if self._board is None else self._board.forming(pair)
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Pairs whose subscription Kraken refused, with its words."""
+        return {} if self._channels is None else dict(self._channels.refused)
+
+    # --- closing --------------------------------------------------------------------------------------------------------
+    async def _close_candles(self, board: CandleBoard, channels: Channels, queue: Events) -> None:
+        length = board.timeframe.us
+        end = board.closed_us + length
+        while True:
+            await self._clock.sleep_until(end + CLOSE_AFTER_US)
+            behind = (self._clock.now_us() - CLOSE_AFTER_US - end) // length
+            if behind >= 2:  # a suspended machine: these candles are history's business
+                queue.put_nowait(FeedReset(reason=f"{behind} candles were missed while this process stood still"))
+                end += behind * length
+            candles, missing = board.close(end - length, alive=channels.public_alive)
+            if missing:
+                fetched = await self._fetch(missing, end - length, board.timeframe)
+                board.known(fetched)
+                candles += fetched
+            if board.since:
+                queue.put_nowait(BarsClosed(close_us=end, candles=tuple(candles)))
+            end += length
+
+    async def _fetch(self, pairs: Sequence[str], begin: int, timeframe: Timeframe) -> list[Candle]:
+        """The candle at `begin` of each pair by REST, as far as it can be had in time; what failed is left alone for a while."""
+        found: dict[str, Candle] = {}
+        turns = asyncio.Semaphore(FETCHERS)
+
+        async def one(pair: str) -> None:
+            async with turns:
+                try:
+                    rows = await self.history(pair, timeframe, begin)
+                except (RetryableError, RejectedError) as error:
+                    log.warning("no candle of %s by REST: %s", pair, error)
+                    return
+                found.update((pair, row) for row in rows if row.time_us == begin and _sane(row))
+
+        wanted = [pair for pair in pairs if not self._skipped(pair)]
+        tasks = [asyncio.create_task(one(pair), name=f"candle of {pair}") for pair in wanted]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=FETCH_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for pair in wanted:
+            if pair in found:
+                self._skips.pop(pair, None)
+            else:
+                length = min(LONGEST_SKIP, 2 * self._skips.get(pair, (0, 0))[1] or 1)
+                self._skips[pair] = (length, length)
+        return [found[pair] for pair in wanted if pair in found]
+
+    def _skipped(self, pair: str) -> bool:
+        left, length = self._skips.get(pair, (0, 0))
+        if left > 0:
+            self._skips[pair] = (left - 1, length)
+        return left > 0
+
+
+async def _guarded(coroutine: Any, queue: Events) -> None:
+    """A failed helper task ends the stream with its error instead of ending silently."""
+    try:
+        await coroutine
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001 - handed to the consumer, who raises it
+        queue.put_nowait(error)
+
+
+def _closed(rows: Any, pair: str, timeframe: Timeframe, since_us: int | None, now_us: int) -> list[Candle]:
+    """Candles whose end has passed (by time, never by position), ascending. Values pass as they came: the data gate judges them."""
+    candles = [translate.candle(row, pair, timeframe) for row in rows]
+    if any(a.time_us >= b.time_us for a, b in pairwise(candles)):
+        log.warning("OHLC of %s came out of order; sorted by time", pair)
+        candles.sort(key=lambda candle: candle.time_us)
+    return [candle for candle in candles if candle.close_us <= now_us and (since_us is None or candle.time_us >= since_us)]
+
+
+def _sane(candle: Candle) -> bool:
+    """Whether a candle may stand in for one of the stream."""
+    prices = (candle.open, candle.high, candle.low, candle.close)
+    return all(map(math.isfinite, (*prices, candle.volume))) and 0 < candle.low <= min(prices) and max(prices) == candle.high
+
+
+def _ticker(pair: str, row: Any) -> Ticker:
+    volume, vwap = translate.decimal(row["v"][1], "v"), translate.decimal(row["p"][1], "p")
+    bid, ask, last = (_first(row, field) for field in ("b", "a", "c"))
+    return Ticker(pair=pair, bid=bid, ask=ask, last=last, quote_volume=float(volume * vwap))
+
+
+def _first(row: Any, field: str) -> Decimal:
+    return translate.decimal(row[field][0], field)
