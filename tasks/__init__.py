@@ -1,1 +1,1 @@
-"""Prefect policy around single calls into `trader`; nothing here decides."""
+"""Prefect policy (retries, time-outs, tags, artifacts) around one call each into trader."""

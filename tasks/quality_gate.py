@@ -31,10 +31,10 @@ def judge(batch: Path) -> GateResult:
 
     Raises CorruptError where the file cannot be read as either.
     """
+    frame = _read(batch)
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read while it is imported; the gate never calls out
     import great_expectations as gx
 
-    frame = _read(batch)
     tails = tuple(frame.columns) == quality.TAIL_COLUMNS
     engine, version = f"great_expectations {gx.__version__}", quality.suite_version()
     verdicts: list[Verdict] = []

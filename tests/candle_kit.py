@@ -50,7 +50,9 @@ def series(pair: str, count: int, *, tf: Timeframe = Timeframe.M1, start: int = 
     ]  # fmt: skip
 
 
-def frame(names: list[str], count: int, *, source: Source = Source.REST, tf: Timeframe = Timeframe.M1, start: int = EPOCH, seed: int = 1) -> pl.DataFrame:
+def frame(
+    names: list[str], count: int, *, source: Source = Source.REST, tf: Timeframe = Timeframe.M1, start: int = EPOCH, seed: int = 1
+) -> pl.DataFrame:
     return parts.frame_of([c for name in names for c in series(name, count, tf=tf, start=start, seed=seed)], source)
 
 

@@ -57,12 +57,12 @@ def reducing(parent: Intent, quantity: str, *, leg: Leg = Leg.EXIT, attempt: int
     )  # fmt: skip
 
 
-def fill_of(intent: Intent, trade_id: str, quantity: str, price: str = "100", fee: str = "0.2", after_us: int = 0, txid: str = "") -> Fill:
+def fill_of(intent: Intent, trade_id: str, quantity: str, price: str = "100", *, fee: str = "0.2", txid: str = "") -> Fill:
     """A fill of `intent`'s order, whose txid is `T-` and its id unless named."""
     cost = Decimal(quantity) * Decimal(price)
     return Fill(
         trade_id=trade_id, txid=txid or "T-" + intent.cl_ord_id, pair=intent.pair, side=intent.side, price=Decimal(price),
-        quantity=Decimal(quantity), cost=cost, fee=Decimal(fee), time_us=intent.created_us + 1_000_000 + after_us,
+        quantity=Decimal(quantity), cost=cost, fee=Decimal(fee), time_us=intent.created_us + 1_000_000,
     )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def ack(ledger: Ledger, intent: Intent, now_us: int = T0) -> str:
     return txid
 
 
-def buy(ledger: Ledger, lease: Lease, pair: str = "BTC/EUR", close_us: int = T0, quantity: str = "0.5", trade_id: str = "") -> Intent:
+def buy(ledger: Ledger, lease: Lease, pair: str = "BTC/EUR", *, close_us: int = T0, quantity: str = "0.5", trade_id: str = "") -> Intent:
     """Begin, acknowledge and fill an entry; returns its intent."""
     intent, position = entry(pair, close_us, quantity)
     ledger.begin(intent, lease, close_us, position=position)

@@ -38,6 +38,11 @@ def cut(columns: Columns, start: int, stop: int) -> Columns:
     return Columns(**{f.name: getattr(columns, f.name)[start:stop].copy() for f in fields(columns)})
 
 
+def pick(columns: Columns, rows: np.ndarray) -> Columns:
+    """The candles at these positions: a series with gaps."""
+    return Columns(**{f.name: np.ascontiguousarray(getattr(columns, f.name)[rows]) for f in fields(columns)})
+
+
 def candle(columns: Columns, i: int, timeframe: Timeframe = Timeframe.M15) -> Candle:
     values = {name: getattr(columns, name)[i].item() for name in ("open", "high", "low", "close", "volume", "filled")}
     return Candle(pair="A/EUR", timeframe=timeframe, time_us=int(columns.time[i]), **values)

@@ -134,7 +134,7 @@ def test_partly_filled_sells_promise_only_their_rest(ledger: Ledger) -> None:
     txid = ack(ledger, stop)
     ledger.apply_fills([fill_of(stop, "part", "0.2")], T0, source="stream")
     ledger.set_status(txid, ExchangeStatus.CANCELED, T0)
-    with pytest.raises(BeginRefused, match="exceed the 0.3 held"):
+    with pytest.raises(BeginRefused, match=r"exceed the 0\.3 held"):
         ledger.begin(reducing(held, "0.4"), lease, T0)
     ledger.begin(reducing(held, "0.3"), lease, T0)
     assert [i.quantity for i in ledger.intents(live_only=True) if i.leg.reducing] == [Decimal("0.3")]
@@ -227,7 +227,7 @@ def test_a_conditional_close_is_adopted_once_and_counts_as_a_live_sell(ledger: L
     ledger.adopt(replace(stop, cl_ord_id="another", attempt=1), T0)
     assert ledger.journal_hash() == before
     assert ledger.intent_by_txid("TSTOP") == stop
-    with pytest.raises(BeginRefused, match="OVERSELL|exceed"):
+    with pytest.raises(BeginRefused, match="would exceed"):
         ledger.begin(reducing(held, "0.1"), lease, T0)
 
 

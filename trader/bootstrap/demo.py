@@ -27,8 +27,8 @@ from trader.ports import KillPoints
 from trader.simulation.clock import LoopClock
 from trader.simulation.loops import run_stepped
 
-STEPPED = Timing(lease_ttl_s=450.0, lease_renew_s=97.0, control_poll_s=15.0)
-"""Simulated seconds: nobody else can want the lease of a loop that owns time, so it is renewed once a beat."""
+STEPPED = Timing(lease_ttl_s=3600.0, lease_renew_s=600.0, control_poll_s=15.0)
+"""Simulated seconds: nobody else can want the lease of a loop that owns time, so it is renewed rarely."""
 
 Progress = Callable[[str], None]
 
@@ -134,9 +134,9 @@ async def play(
 
 
 async def _hourly(store: HistoryStore, clock: LoopClock, pairs: Sequence[str], needs: Mapping[Timeframe, int]) -> None:
-    """The gate's word lasts two hours; the flow renews it every hour, and so does this."""
+    """The gate's word lasts two hours; the flow renews it every hour, this a little before it ends."""
     while True:
-        await clock.sleep(3600)
+        await clock.sleep(110 * 60)
         judge_tails(store, pairs, needs, clock.now_us())
 
 

@@ -51,7 +51,7 @@ class Paths:
 
     @property
     def socket(self) -> Path:
-        return self.root / "ai.socket"
+        return self.root / "ai.sock"
 
     @property
     def world(self) -> Path:

@@ -21,6 +21,7 @@ from trader.simulation.market import Market, SyntheticMarket
 from trader.simulation.replay import ReplayMarket
 
 HOST = "127.0.0.1"
+HEARTBEAT_S = 2.0  # of a quiet connection; Kraken says about one second, our watchdog allows five
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,7 @@ def kraken_twin(
 
     return KrakenTwin(
         market, clock, state_dir=paths.twin if paths else None, plan=plan, api_key=key, api_secret=secret, seed=world.seed,
-        tag=tag_of(world.seed), starting_cash=Decimal(world.cash),
+        tag=tag_of(world.seed), starting_cash=Decimal(world.cash), heartbeat_s=HEARTBEAT_S,
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ class JournalRow:
 
 @dataclass(slots=True, kw_only=True)
 class Replay:
-    """Tables by key, as far as the journal determines them. `digests`: hash of each stored decision."""
+    """Tables by key, as far as the journal determines them. `digests`: journal row and hash of each stored decision."""
 
     intent: Rows = field(default_factory=dict)
     fill: Rows = field(default_factory=dict)
@@ -67,12 +67,12 @@ def replay(rows: Sequence[JournalRow]) -> Replay:
 
 
 def decision_digest(stored: Mapping[str, Any]) -> str:
-    """Hash of a `decision` row the way the journal keeps it."""
-    values = {name: value for name, value in stored.items() if name != "seq"}
+    """Number and hash of a `decision` row the way the journal keeps them."""
+    values: RowValues = {name: value for name, value in stored.items() if name != "seq"}
     for name in ANALYSIS:
         values[name] = "nan" if values[name] is None else values[name]
-    values["is_twin"] = None if values["is_twin"] is None else bool(values["is_twin"])
-    return hashlib.blake2b(compact(values).encode(), digest_size=8).hexdigest()
+    values["is_twin"] = {0: False, 1: True}.get(values["is_twin"], values["is_twin"])
+    return f"{stored['seq']} {hashlib.blake2b(compact(values).encode(), digest_size=8).hexdigest()}"
 
 
 def _flag(value: Any) -> Any:
@@ -174,7 +174,7 @@ def _decisions(state: Replay, row: JournalRow) -> None:
     told = {name: row.body[name] for name in ("close_us", "rows", "digest")}
     state.decision_bar[str(row.seq)] = {**told, "seq": row.seq, "time_us": row.time_us, "counts_json": compact(row.body["counts"])}
     for decision_id, _final, digest in row.body["kept"]:
-        state.digests[decision_id] = digest
+        state.digests[decision_id] = f"{row.seq} {digest}"
 
 
 _APPLY: dict[str, Callable[[Replay, JournalRow], None]] = {

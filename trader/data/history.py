@@ -84,6 +84,7 @@ class HistoryStore:
             market=market,
             timeframe=timeframe,
             files=tuple(self.folder / part.path for part in found),
+            hashes=tuple(part.sha256 for part in found),
             digest=digest([(part.path, part.sha256) for part in found]),
             since_us=since,
             until_us=until,
@@ -135,7 +136,8 @@ class HistoryStore:
     def _all(self, pairs: Sequence[str], timeframe: Timeframe, periods: int) -> dict[str, Columns]:
         """Native candles with those built from shorter ones on top, holes included."""
         out: dict[str, Columns] = {}
-        newest = max((part.end_us for source in (timeframe, *SHORTER[timeframe]) for part in self.catalog.parts("spot", source)), default=0)
+        stored = "SELECT max(end_us) FROM coverage WHERE market = 'spot' AND state = 'fetched'"  # a part's end may lie in the future
+        newest = self.catalog.rows(stored)[0][0] or 0
         since = newest - 2 * periods * timeframe.us - DAY  # twice the need: some pairs lag, none of it is lost when they do not
         for source in (timeframe, *SHORTER[timeframe]):
             for (pair,), rows in self._rows(pairs, source, since).group_by("pair", maintain_order=True):
@@ -154,9 +156,12 @@ class HistoryStore:
         return rows.sort(*parts.KEY) if len(found) > 1 else rows
 
     def _read(self, part: Part) -> pl.DataFrame:
-        """A part's rows; parts never change, so the last ones read stay in memory."""
+        """A part's rows, its bytes verified; parts never change, so the last ones read stay in memory."""
         frame = self._cache.pop(part.path, None)
-        self._remember(part.path, frame := parts.read(self.folder / part.path) if frame is None else frame)
+        if frame is None:
+            parts.verify(self.folder / part.path, part.sha256)
+            frame = parts.read(self.folder / part.path)
+        self._remember(part.path, frame)
         return frame
 
     def _remember(self, name: str, frame: pl.DataFrame) -> None:

@@ -33,7 +33,7 @@ SHORTER: Final = {
 def resample(columns: Columns, from_tf: Timeframe, to_tf: Timeframe) -> Columns:
     """Candles of `to_tf` from those of `from_tf` of one pair, ascending; shape (n,) to (m,), only full buckets.
 
-    Volumes are added one candle after the other, as the session's bar builder does, so both agree bit for bit.
+    Volumes are added one candle after the other, as in the session's bar builder.
     Raises ValueError where `to_tf` is not a multiple of `from_tf`.
     """
     parts = _parts(from_tf, to_tf)

@@ -43,6 +43,7 @@ class Snapshot:
     market: str
     timeframe: Timeframe
     files: tuple[Path, ...]
+    hashes: tuple[str, ...]  # SHA-256 of each file
     digest: str
     since_us: int | None
     until_us: int | None
@@ -104,6 +105,13 @@ class Snapshot:
             raise ValueError(f"query failed: {error}") from error
         finally:
             cursor.close()
+
+    def verify(self) -> int:
+        """Compare every file's bytes with what was written; returns the files checked. Raises CorruptError naming the first
+        that differs: Parquet itself notices damage in a column only when it can no longer be decoded."""
+        for path, sha256 in zip(self.files, self.hashes, strict=True):
+            parts.verify(path, sha256)
+        return len(self.files)
 
     # --- internals -----------------------------------------------------------------------------------------------------
     def _condition(self) -> pl.Expr | None:

@@ -60,10 +60,10 @@ intent = _table(
     _must("immediate", Flag), _must("deadline_us", Micros), _must("created_us", Micros), _must("reason"), _must("outcome"), _may("txid"),
     _may("refid"), _must("answer"), _may("proof_json"), _may("resolved_us", Micros), _may("status"), _may("status_us", Micros),
     _must("filled", Money), _must("origin"), UniqueConstraint("account", "key", "leg", "attempt"), UniqueConstraint("txid"),
-    CheckConstraint("leg IN ('entry', 'stop', 'target', 'exit')", name="leg"),
     CheckConstraint("leg <> 'entry' OR attempt = 0", name="one_entry"),
-    CheckConstraint("outcome IN ('SENT', 'ACKED', 'REJECTED', 'ABSENT')", name="outcome"),
+    CheckConstraint("leg IN ('entry', 'stop', 'target', 'exit')", name="leg"),
     CheckConstraint("outcome <> 'ACKED' OR txid IS NOT NULL", name="acked_has_txid"),
+    CheckConstraint("outcome IN ('SENT', 'ACKED', 'REJECTED', 'ABSENT')", name="outcome"),
     Index("ix_intent_position_id", "position_id"),
     Index("ix_intent_live", "outcome", "status", sqlite_where=text(
         "outcome = 'SENT' OR (outcome = 'ACKED' AND (status IS NULL OR status IN ('pending', 'open')))")),

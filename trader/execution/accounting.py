@@ -22,6 +22,8 @@ class Accounting:
         self.w = wiring
         rows = wiring.ledger.equity()
         self.peak = max((row.equity for row in rows), default=ZERO)
+        self._known: tuple[Decimal, Decimal] | None = None
+        self._stops = 0
         self._day = -1
         self._day_open = ZERO
         self._last = rows[-1].equity if rows else ZERO
@@ -33,24 +35,31 @@ class Accounting:
         cash = ledger.cash().get(self.w.quote)
         if cash is None:
             return None
-        marked, fees = ZERO, ZERO
+        marked = ZERO
         for position in ledger.positions():
             if position.state is PositionState.OPENING:
                 continue
             if position.pair not in marks:
                 return None
             marked = add(marked, position.marked(from_float(marks[position.pair])))
-        realised = ZERO
-        for leg in self._legs():
-            realised, fees = add(realised, leg[0]), add(fees, leg[1])
+        realised, fees = self._results()
         equity = add(cash, marked)
         self.peak = max(self.peak, equity)
         drawdown = float(1 - equity / self.peak) if self.peak > ZERO else 0.0
         self._roll(equity, now_us)
         return EquityRow(time_us=now_us, cash=cash, marked=marked, equity=equity, realised=realised, fees=fees, drawdown=drawdown)
 
-    def _legs(self) -> list[tuple[Decimal, Decimal]]:
-        return [(leg.net, leg.fee) for leg in self.w.ledger.trade_legs()]
+    def changed(self) -> None:
+        """Fills were booked: results must be read again."""
+        self._known = None
+
+    def _results(self) -> tuple[Decimal, Decimal]:
+        """Net result and fees of all closed legs."""
+        if self._known is None:
+            legs = self.w.ledger.trade_legs()
+            self._known = (add(ZERO, *(leg.net for leg in legs)), add(ZERO, *(leg.fee for leg in legs)))
+            self._stops = halts.stops_in_a_row([(leg.reason, leg.net) for leg in legs])
+        return self._known
 
     def _roll(self, equity: Decimal, now_us: int) -> None:
         """Day-open is the last equity at or before 00:00 UTC, else the session's first."""
@@ -63,11 +72,8 @@ class Accounting:
     def judge(self, row: EquityRow) -> None:
         """Set the halts this equity calls for; they stay until a person clears them."""
         w = self.w
-        outcomes = [(leg.reason, leg.net) for leg in w.ledger.trade_legs()]
         held = {halt.cause for halt in w.ledger.halts()}
-        for breach in halts.evaluate(
-            equity=row.equity, day_open=self._day_open, peak=self.peak, stops=halts.stops_in_a_row(outcomes), limits=w.limits
-        ):
+        for breach in halts.evaluate(equity=row.equity, day_open=self._day_open, peak=self.peak, stops=self._stops, limits=w.limits):
             if breach.cause not in held:
                 w.ledger.set_halt(Halt(cause=breach.cause, level="REDUCING", since_us=row.time_us, reason=breach.text))
 

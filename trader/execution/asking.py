@@ -5,17 +5,13 @@ from __future__ import annotations
 from trader.domain.messages import Decision
 from trader.domain.orders import Side
 from trader.domain.verdicts import AiMode, Ruling, RulingResult, VerdictKey
-from trader.execution.confirmation import Ruled, Snapshot, rule, snapshot_of, tau_veto
+from trader.execution.confirmation import Ruled, Snapshot, rule, snapshot, snapshot_of, tau_veto
 from trader.execution.engine import Engine
 from trader.execution.wiring import Wiring
 from trader.indicators.series import Row
 from trader.strategy.brain import near_zone
+from trader.strategy.context import VALUES
 from trader.strategy.scoring import levels_of
-
-FEATURES = (
-    "rsi", "rsi_previous", "bb_position", "macd_hist", "volume_ratio", "atr_fraction", "fib_zone", "bullish_divergence",
-    "bearish_divergence", "h4_bearish", "filled_share",
-)  # fmt: skip
 
 
 class Asking:
@@ -38,10 +34,11 @@ class Asking:
         if self.mode is AiMode.OFF:
             return 0
         snapshots = []
+        limit = max(self.w.parameters.rsi_oversold, self.w.parameters.composite_limit) + self.w.near_zone
         for pair in self.engine.pairs:
             if pair in held or pair in blocked:
                 continue
-            row = self.engine.peek(pair, self.w.market.forming(pair))
+            row = self.engine.peek(pair, self.w.market.forming(pair), rsi_below=limit)
             if row is not None and near_zone(row, self.w.parameters, self.w.near_zone):
                 snapshots.append(self._snapshot(pair, row))
         questions = self.w.desk.near(snapshots, self.w.clock.now_us(), self.regime)
@@ -50,15 +47,15 @@ class Asking:
 
     def _snapshot(self, pair: str, row: Row) -> Snapshot:
         levels = levels_of(self.w.parameters, row.atr_fraction, self.w.costs)
-        features: dict[str, float | str] = {name: float(getattr(row, name)) for name in FEATURES}
-        c = self.w.costs.round_trip
-        features |= {
-            "score": 0.0, "atr_bp": row.atr_fraction * 1e4, "stop_bp": levels.stop * 1e4, "target_bp": levels.tp1 * 1e4, "cost_bp": c * 1e4,
-        }  # fmt: skip
-        return Snapshot(
-            key=VerdictKey(pair=pair, side=Side.BUY, strategy=self.w.strategy), price=row.close, atr_fraction=row.atr_fraction,
-            stop=levels.stop, target=levels.tp1, costs=c, features=features,
-        )  # fmt: skip
+        return snapshot(
+            VerdictKey(pair=pair, side=Side.BUY, strategy=self.w.strategy),
+            {name: getattr(row, name) for name in VALUES},
+            price=row.close,
+            stop=levels.stop,
+            target=levels.tp1,
+            costs=self.w.costs.round_trip,
+            horizon_bars=self.w.parameters.max_hold_bars,
+        )
 
     def ruling(self, decision: Decision, price: float) -> Ruled:
         """The book's word on this very plan, now."""
@@ -68,7 +65,9 @@ class Asking:
 
     def ask_again(self, decision: Decision) -> None:
         """A deferred entry's question, ahead of all others."""
-        question = self.w.desk.priority(snapshot_of(decision, self.w.costs.round_trip), self.w.clock.now_us())
+        question = self.w.desk.priority(
+            snapshot_of(decision, self.w.costs.round_trip, self.w.parameters.max_hold_bars), self.w.clock.now_us()
+        )
         if question is not None:
             self.w.verdicts.want([question])
 

@@ -106,10 +106,10 @@ class Engine:
             strategy=self.parameters.strategy,
         )
 
-    def peek(self, pair: str, running: Candle | None) -> Row | None:
-        """The row as if the forming 15m candle closed now; for the AI near-zone scan only."""
+    def peek(self, pair: str, running: Candle | None, *, rsi_below: float = 100.0) -> Row | None:
+        """The row as if the forming 15m candle closed now, unless its RSI is above `rsi_below`; for the near-zone scan only."""
         state = self.pairs.get(pair)
-        if state is None or not state.streams.ready:
+        if state is None or running is None or not state.streams.ready or state.streams.peek_rsi(running.close) > rsi_below:
             return None
         forming = state.fifteen.forming(running)
         return state.streams.peek(forming) if forming is not None and forming.time_us == state.last_us else None

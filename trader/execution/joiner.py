@@ -14,6 +14,7 @@ from trader.ports import Columns, SessionSummary
 from trader.strategy.modes import lookback_4h, lookback_15m
 
 BATCH = 16
+IDLE_S = 15.0  # how often to look for pairs that missed a candle
 
 
 class Joiner:
@@ -26,17 +27,12 @@ class Joiner:
         self.pause_s = 1.0
         self._waiting: list[str] = []
         self._tries: dict[str, int] = {}
+        self._ranked_us = 0
 
     async def refresh(self) -> None:
         """Ask the gate again and rank by quote volume; on the beat, so that a repaired or new pair joins within one."""
-        try:
-            tickers = await self.w.market.tickers()
-        except RetryableError as error:
-            self.w.ledger.note("scanner.stale", {"error": str(error)}, self.w.clock.now_us())
-            tickers = {}
-        if tickers:
-            names = [p for p in tickers if p in self.w.instruments and self.w.instruments[p].quote == self.w.quote and p not in self.w.deny]
-            self.ranked = sorted(names, key=lambda p: (-tickers[p].quote_volume, p))[: self.w.universe]
+        if not self.ranked or self.w.clock.now_us() - self._ranked_us >= Timeframe.H1.us:
+            await self._rank()
         gates = await self.w.history.gates()
         for pair, gate in gates.items():
             if gate.reason and self.blocked.get(pair) != gate.reason:
@@ -45,6 +41,18 @@ class Joiner:
                 del self.blocked[pair]
                 self.w.ledger.note("data.repaired", {"pair": pair}, self.w.clock.now_us())
         self._waiting = [p for p in self._order() if p in gates and not gates[p].reason and p not in self.engine.pairs]
+
+    async def _rank(self) -> None:
+        """Order the universe by 24 h quote volume; a failing call keeps the last list."""
+        try:
+            tickers = await self.w.market.tickers()
+        except RetryableError as error:
+            self.w.ledger.note("scanner.stale", {"error": str(error)}, self.w.clock.now_us())
+            return
+        if tickers:
+            self._ranked_us = self.w.clock.now_us()
+            names = [p for p in tickers if p in self.w.instruments and self.w.instruments[p].quote == self.w.quote and p not in self.w.deny]
+            self.ranked = sorted(names, key=lambda p: (-tickers[p].quote_volume, p))[: self.w.universe]
 
     def _order(self) -> list[str]:
         reference = [self.engine.reference] if self.engine.reference in self.w.instruments else []
@@ -69,7 +77,7 @@ class Joiner:
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
         if batch:
             await self._join(batch)
-        self.pause_s = 0.05 if self._waiting else 1.0
+        self.pause_s = 0.05 if self._waiting else IDLE_S
         self.summary.ready_pairs = len(self.engine.pairs)
         return bool(self.engine.pairs)
 

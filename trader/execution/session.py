@@ -135,6 +135,7 @@ class Session:
         """Book fills exactly once and let the keeper react; the one door for stream and REST."""
         changes = self.w.ledger.apply_fills(fills, self.w.clock.now_us(), source=source)
         self.summary.fills += len(changes)
+        self.closing.accounting.changed()
         for fill, intent in changes:
             if intent is None:
                 self.w.ledger.set_halt(

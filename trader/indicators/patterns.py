@@ -6,7 +6,7 @@ bit for bit and no value depends on where a window begins. Bars after i are neve
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,15 +22,6 @@ NEAR = 13  # i - j2 at most
 GAP_MIN, GAP_MAX = 5, 34  # j2 - j1
 
 
-class Patterns(NamedTuple):
-    """Columns of shape (n,). `volume_ratio` is NaN for the first 20 bars."""
-
-    fib_zone: Flags
-    bullish_divergence: Flags
-    bearish_divergence: Flags
-    volume_ratio: Column
-
-
 @compiled
 def _fib_zone(high: float, low: float, close: float) -> bool:
     """Whether close lies in the 0.382-0.618 retracement of the swing [low, high]; False for a swing of zero."""
@@ -44,62 +35,66 @@ def _volume_ratio(volume: Column, i: int) -> float:
     old large volumes, and a thin pair's zero mean would come out as a tiny number."""
     if i < VOLUME_BARS:
         return np.nan
-    total = 0.0
-    for k in range(i - VOLUME_BARS, i):
-        total += volume[k]
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0  # four chains: the additions need not wait for each other
+    for k in range(i - VOLUME_BARS, i, 4):
+        a, b, c, d = a + volume[k], b + volume[k + 1], c + volume[k + 2], d + volume[k + 3]
+    total = (a + b) + (c + d)
     return volume[i] / (total / VOLUME_BARS) if total != 0 else 1.0
 
 
 @compiled
-def _is_pivot_low(low: Column, j: int, first: int, last: int) -> bool:
-    """Whether low[j] is strictly below its 3 neighbours on both sides, all inside [first, last]."""
-    if j - PIVOT_SIDE < first or j + PIVOT_SIDE > last:
-        return False
-    for k in range(1, PIVOT_SIDE + 1):  # noqa: SIM110 - compiled: no generators
-        if not (low[j] < low[j - k] and low[j] < low[j + k]):
-            return False
-    return True
+def _is_pivot_low(low: Column, j: int) -> bool:
+    """Whether low[j] is strictly below its 3 neighbours on both sides. No short cuts: a branch per neighbour costs more."""
+    x = low[j]
+    return bool((x < low[j - 1]) & (x < low[j + 1]) & (x < low[j - 2]) & (x < low[j + 2]) & (x < low[j - 3]) & (x < low[j + 3]))
 
 
 @compiled
-def _is_pivot_high(high: Column, j: int, first: int, last: int) -> bool:
-    if j - PIVOT_SIDE < first or j + PIVOT_SIDE > last:
-        return False
-    for k in range(1, PIVOT_SIDE + 1):  # noqa: SIM110 - compiled: no generators
-        if not (high[j] > high[j - k] and high[j] > high[j + k]):
-            return False
-    return True
+def _is_pivot_high(high: Column, j: int) -> bool:
+    x = high[j]
+    return bool((x > high[j - 1]) & (x > high[j + 1]) & (x > high[j - 2]) & (x > high[j + 2]) & (x > high[j - 3]) & (x > high[j + 3]))
 
 
 @compiled
-def _near(i: int, j1: int, j2: int) -> bool:
-    return j1 >= 0 and i - j2 <= NEAR and GAP_MIN <= j2 - j1 <= GAP_MAX
+def _diverges(later: float, earlier: float, rsi_later: float, rsi_earlier: float, bars: int) -> bool:
+    """A lower low with a higher RSI, 5 to 34 bars apart; for highs the caller negates."""
+    return GAP_MIN <= bars <= GAP_MAX and later < earlier and rsi_later > rsi_earlier
 
 
 @compiled
-def scan(  # noqa: PLR0917 - compiled functions take positions
-    high: Column, low: Column, close: Column, volume: Column, rsi: Column, top: Column, bottom: Column
-) -> Patterns:
-    """All patterns of whole columns. `top`, `bottom`: highest high and lowest low of the last 55 bars (TA-Lib MAX, MIN).
+def divergences(high: Column, low: Column, rsi: Column) -> tuple[Flags, Flags]:
+    """(bullish, bearish) per bar, shape (n,).
 
-    Divergence (SPEC section 4), of the two latest confirmed pivots j1 < j2 with i - j2 <= 13 and 5 <= j2 - j1 <= 34:
-    bullish if low[j2] < low[j1] and RSI[j2] > RSI[j1]; bearish mirrored on pivot highs.
+    Regular divergence on confirmed pivots (SPEC section 4): of the two latest pivots j1 < j2 with i - j2 <= 13 and
+    5 <= j2 - j1 <= 34, bullish if low[j2] < low[j1] and RSI[j2] > RSI[j1]; bearish mirrored on pivot highs.
     """
-    n = len(close)
-    zone, bull, bear = np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    ratio = np.full(n, np.nan)
-    low1, low2, high1, high2 = -1, -1, -1, -1
-    for i in range(n):
+    n = len(rsi)
+    bull, bear = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+    last_low, last_high = -n, -n
+    low_diverges, high_diverges = False, False
+    for i in range(2 * PIVOT_SIDE, n):
         j = i - PIVOT_SIDE
-        if _is_pivot_low(low, j, 0, i):
-            low1, low2 = low2, j
-        if _is_pivot_high(high, j, 0, i):
-            high1, high2 = high2, j
-        bull[i] = _near(i, low1, low2) and low[low2] < low[low1] and rsi[low2] > rsi[low1]
-        bear[i] = _near(i, high1, high2) and high[high2] > high[high1] and rsi[high2] < rsi[high1]
+        if _is_pivot_low(low, j):
+            low_diverges = last_low >= 0 and _diverges(low[j], low[last_low], rsi[j], rsi[last_low], j - last_low)
+            last_low = j
+        if _is_pivot_high(high, j):
+            high_diverges = last_high >= 0 and _diverges(-high[j], -high[last_high], -rsi[j], -rsi[last_high], j - last_high)
+            last_high = j
+        bull[i] = low_diverges & (i - last_low <= NEAR)
+        bear[i] = high_diverges & (i - last_high <= NEAR)
+    return bull, bear
+
+
+@compiled
+def zones_and_ratios(close: Column, volume: Column, top: Column, bottom: Column) -> tuple[Flags, Column]:
+    """(Fibonacci zone, volume ratio) per bar, shape (n,). `top`, `bottom`: highest high and lowest low of the last 55 bars
+    (TA-Lib MAX, MIN). The ratio is NaN for the first 20 bars."""
+    n = len(close)
+    zone, ratio = np.zeros(n, np.bool_), np.full(n, np.nan)
+    for i in range(n):
         zone[i] = _fib_zone(top[i], bottom[i], close[i])
         ratio[i] = _volume_ratio(volume, i)
-    return Patterns(zone, bull, bear, ratio)
+    return zone, ratio
 
 
 @compiled
@@ -113,11 +108,11 @@ def newest(  # noqa: PLR0917 - compiled functions take positions
         bottom = low[k] if low[k] < bottom else bottom
     zone = i >= SWING - 1 and _fib_zone(top, bottom, close[i])
     low1, low2, high1, high2 = -1, -1, -1, -1
-    for j in range(i - PIVOT_SIDE, max(-1, i - NEAR - GAP_MAX - 1), -1):
-        if low1 < 0 and _is_pivot_low(low, j, 0, i):
+    for j in range(i - PIVOT_SIDE, max(PIVOT_SIDE - 1, i - NEAR - GAP_MAX - 1), -1):
+        if low1 < 0 and _is_pivot_low(low, j):
             low1, low2 = (j, low2) if low2 >= 0 else (-1, j)
-        if high1 < 0 and _is_pivot_high(high, j, 0, i):
+        if high1 < 0 and _is_pivot_high(high, j):
             high1, high2 = (j, high2) if high2 >= 0 else (-1, j)
-    bull = low2 >= 0 and _near(i, low1, low2) and low[low2] < low[low1] and rsi[low2] > rsi[low1]
-    bear = high2 >= 0 and _near(i, high1, high2) and high[high2] > high[high1] and rsi[high2] < rsi[high1]
+    bull = low1 >= 0 and i - low2 <= NEAR and _diverges(low[low2], low[low1], rsi[low2], rsi[low1], low2 - low1)
+    bear = high1 >= 0 and i - high2 <= NEAR and _diverges(-high[high2], -high[high1], -rsi[high2], -rsi[high1], high2 - high1)
     return zone, bull, bear, _volume_ratio(volume, i)

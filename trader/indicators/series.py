@@ -13,6 +13,7 @@ import numpy as np
 
 from trader.domain.market import Timeframe
 from trader.indicators import patterns, technical
+from trader.indicators.compiled import compiled
 from trader.indicators.technical import Column
 from trader.ports import Columns
 
@@ -101,11 +102,14 @@ def previous(values: Column) -> Column:
     return np.concatenate((np.array([np.nan]), values[:-1]))
 
 
+@compiled
 def unbroken(time: Times, step: int) -> Times:
     """How many candles, this one included, follow each other without a gap up to each position."""
-    index = np.arange(len(time))
-    breaks = np.concatenate((np.array([True]), np.diff(time) != step))
-    return index - np.maximum.accumulate(np.where(breaks, index, 0)) + 1
+    run = np.ones(len(time), np.int64)
+    for i in range(1, len(time)):
+        if time[i] - time[i - 1] == step:
+            run[i] = run[i - 1] + 1
+    return run
 
 
 def true_volume(columns: Columns) -> Column:
@@ -115,15 +119,23 @@ def true_volume(columns: Columns) -> Column:
 
 def filled_share(filled: Flags) -> Column:
     """Share of filled bars among the last 96; NaN before there are as many."""
-    total = np.concatenate((np.array([0]), np.cumsum(filled)))
     share = np.full(len(filled), np.nan)
+    if len(filled) < FILLED_BARS:
+        return share
+    total = np.concatenate((np.array([0]), np.cumsum(filled)))
     share[FILLED_BARS - 1 :] = (total[FILLED_BARS:] - total[:-FILLED_BARS]) / FILLED_BARS
     return share
 
 
+@compiled
 def as_of_4h(time_15m: Times, time_4h: Times) -> Times:
     """Index of the newest 4h candle closed at or before each 15m close; -1 where there is none."""
-    found: Times = np.searchsorted(time_4h + H4, time_15m + M15, side="right") - 1
+    found = np.empty(len(time_15m), np.int64)
+    j = -1
+    for i in range(len(time_15m)):
+        while j + 1 < len(time_4h) and time_4h[j + 1] + H4 <= time_15m[i] + M15:
+            j += 1
+        found[i] = j
     return found
 
 
@@ -135,44 +147,79 @@ def median_quote_volume(close: Column, volume: Column, i: int) -> float:
     return float(np.median(volume[part] * close[part]))
 
 
-def features(columns_15m: Columns, columns_4h: Columns, needs: Needs) -> Features:
-    """All columns of a series, each indicator computed once. Candles may have gaps: a pair is ready again LOOKBACK bars after."""
+def features(columns_15m: Columns, columns_4h: Columns, needs: Needs, *, shared: Features | None = None) -> Features:
+    """All columns of a series, each indicator computed once. Candles may have gaps: a pair is ready again LOOKBACK bars after.
+
+    `shared`: features of the same candles for a strategy with equal `trend_ema` and `h4_ema`; what does not depend on
+    the RSI period is taken from it.
+    """
+    rsi = technical.rsi(columns_15m.close, needs.rsi_period)
+    bullish, bearish = patterns.divergences(columns_15m.high, columns_15m.low, rsi)
+    base = shared if shared is not None else _without_rsi(columns_15m, columns_4h, needs)
+    made = base._replace(rsi=rsi, rsi_previous=previous(rsi), bullish_divergence=bullish, bearish_divergence=bearish)
+    return made._replace(ready=_ready(made, columns_15m, columns_4h, needs))
+
+
+def _without_rsi(columns_15m: Columns, columns_4h: Columns, needs: Needs) -> Features:
+    """The columns that do not depend on the RSI; those that do are placeholders for `features` to replace."""
     n, close = len(columns_15m), columns_15m.close
-    volume = true_volume(columns_15m)
-    rsi = technical.rsi(close, needs.rsi_period)
     hist = technical.macd(close)[2]
     upper, _, lower = technical.bollinger(close)
     atr = technical.atr(columns_15m.high, columns_15m.low, close)
     top, bottom = technical.highest(columns_15m.high, patterns.SWING), technical.lowest(columns_15m.low, patterns.SWING)
-    found = patterns.scan(columns_15m.high, columns_15m.low, close, volume, rsi, top, bottom)
+    zone, ratio = patterns.zones_and_ratios(close, true_volume(columns_15m), top, bottom)
     h4 = as_of_4h(columns_15m.time, columns_4h.time)
-    known = h4 >= 0
-    h4_close, h4_ema, h4_hist = (
-        np.where(known, values[h4], np.nan) if len(columns_4h) else np.full(n, np.nan)
-        for values in (columns_4h.close, technical.ema(columns_4h.close, needs.h4_ema), technical.macd(columns_4h.close)[2])
-    )
-    share = filled_share(columns_15m.filled) if n >= FILLED_BARS else np.full(n, np.nan)
-    made = Features(
-        time_us=columns_15m.time, close=close, rsi=rsi, rsi_previous=previous(rsi), macd_hist=hist, macd_hist_previous=previous(hist),
+    series_4h = (columns_4h.close, technical.ema(columns_4h.close, needs.h4_ema), technical.macd(columns_4h.close)[2])
+    h4_close, h4_ema, h4_hist = (np.append(values, np.nan)[h4] for values in series_4h)  # -1, none yet, reads the NaN
+    unset = np.zeros(n, np.bool_)
+    return Features(
+        time_us=columns_15m.time, close=close, rsi=close, rsi_previous=close, macd_hist=hist, macd_hist_previous=previous(hist),
         bb_lower=lower, bb_upper=upper, bb_position=technical.bb_position(close, upper, lower), atr=atr, atr_fraction=atr / close,
         ema_trend=technical.ema(close, needs.trend_ema) if needs.trend_ema else np.full(n, np.nan),
-        fib_zone=found.fib_zone, volume_ratio=found.volume_ratio, bullish_divergence=found.bullish_divergence,
-        bearish_divergence=found.bearish_divergence, h4_close=h4_close, h4_ema=h4_ema, h4_hist=h4_hist, filled_share=share,
-        ready=np.zeros(n, np.bool_),
+        fib_zone=zone, volume_ratio=ratio, bullish_divergence=unset, bearish_divergence=unset, h4_close=h4_close, h4_ema=h4_ema,
+        h4_hist=h4_hist, filled_share=filled_share(columns_15m.filled), ready=unset,
     )  # fmt: skip
-    return made._replace(ready=_ready(made, columns_15m, columns_4h, h4, needs))
 
 
-def _ready(made: Features, columns_15m: Columns, columns_4h: Columns, h4: Times, needs: Needs) -> Flags:
-    ready: Flags = unbroken(columns_15m.time, M15) >= technical.lookback_15m(needs.rsi_period, needs.trend_ema)
-    if not len(columns_4h):
-        return np.zeros(len(columns_15m), np.bool_)
-    close_us = columns_15m.time + M15
-    ready &= (h4 >= 0) & (columns_4h.time[h4] + H4 == close_us - close_us % H4)
-    ready &= unbroken(columns_4h.time, H4)[h4] >= technical.lookback_4h(needs.h4_ema)
-    ready &= (made.filled_share <= MAX_FILLED) & (made.atr > 0)
-    for name in required(needs):
-        ready &= np.isfinite(getattr(made, name))
+def _ready(made: Features, columns_15m: Columns, columns_4h: Columns, needs: Needs) -> Flags:
+    """NOT_READY of SPEC section 4, as its opposite, for every bar."""
+    run, run_4h = unbroken(columns_15m.time, M15), unbroken(columns_4h.time, H4)
+    h4 = as_of_4h(columns_15m.time, columns_4h.time)
+    wanted = technical.lookback_15m(needs.rsi_period, needs.trend_ema), technical.lookback_4h(needs.h4_ema)
+    sums = _sum([getattr(made, name) for name in required(needs)])
+    ready: Flags = _bars_ready(columns_15m.time, run, columns_4h.time, run_4h, h4, made.filled_share, made.atr, sums, *wanted)
+    return ready
+
+
+def _sum(columns: list[Column]) -> Column:
+    """Their sum per bar: finite only where all are (inf - inf is NaN), and one pass for the reader."""
+    total = columns[0].copy()
+    with np.errstate(invalid="ignore"):
+        for column in columns[1:]:
+            total += column
+    return total
+
+
+@compiled
+def _bars_ready(  # noqa: PLR0917 - compiled functions take positions
+    time: Times,
+    run: Times,
+    time_4h: Times,
+    run_4h: Times,
+    h4: Times,
+    share: Column,
+    atr: Column,
+    sums: Column,
+    wanted: int,
+    wanted_4h: int,
+) -> Flags:
+    """Enough unbroken candles of both series, the 4h candle of the newest common close, trades in most bars, an ATR."""
+    ready = np.zeros(len(time), np.bool_)
+    for i in range(len(time)):
+        j, close = h4[i], time[i] + M15
+        if run[i] < wanted or j < 0 or run_4h[j] < wanted_4h:
+            continue
+        ready[i] = time_4h[j] + H4 == close - close % H4 and share[i] <= MAX_FILLED and atr[i] > 0 and np.isfinite(sums[i])
     return ready
 
 
@@ -187,21 +234,33 @@ _REQUIRED = (
 )  # fmt: skip
 
 
-def why_not_ready(row: Row, bars_15m: int, bars_4h: int, h4_due: bool, needs: Needs) -> str:
+class Wanted(NamedTuple):
+    """What readiness asks of a pair, worked out once: candles, and the fields that must be finite with their places."""
+
+    bars_15m: int
+    bars_4h: int
+    finite: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def by(cls, needs: Needs) -> Wanted:
+        lookbacks = technical.lookback_15m(needs.rsi_period, needs.trend_ema), technical.lookback_4h(needs.h4_ema)
+        return cls(*lookbacks, tuple((name, Row._fields.index(name)) for name in required(needs)))
+
+
+def why_not_ready(row: Row, bars_15m: int, bars_4h: int, h4_due: bool, wanted: Wanted) -> str:
     """The first cause of NOT_READY at a bar, "" if none. `bars_*`: unbroken candles; `h4_due`: the 4h candle of the
     newest common close is missing."""
-    wanted_15m, wanted_4h = technical.lookback_15m(needs.rsi_period, needs.trend_ema), technical.lookback_4h(needs.h4_ema)
-    if bars_15m < wanted_15m:
-        return f"{bars_15m} of {wanted_15m} unbroken 15m candles"
-    if bars_4h < wanted_4h:
-        return f"{bars_4h} of {wanted_4h} unbroken 4h candles"
+    if bars_15m < wanted.bars_15m:
+        return f"{bars_15m} of {wanted.bars_15m} unbroken 15m candles"
+    if bars_4h < wanted.bars_4h:
+        return f"{bars_4h} of {wanted.bars_4h} unbroken 4h candles"
     if h4_due:
         return "the 4h candle of this close is missing"
     if not row.filled_share <= MAX_FILLED:
         return f"{row.filled_share:.0%} of the last {FILLED_BARS} bars have no trade"
     if not row.atr > 0:
         return "ATR is zero"
-    for name in required(needs):
-        if not math.isfinite(getattr(row, name)):
+    for name, at in wanted.finite:
+        if not math.isfinite(float(row[at])):
             return f"{name} is not finite"
     return ""

@@ -14,7 +14,7 @@ from talib import stream
 
 from trader.domain.market import Candle, Timeframe
 from trader.indicators import patterns, technical
-from trader.indicators.series import FILLED_BARS, H4, M15, Needs, Row, median_quote_volume, true_volume, unbroken, why_not_ready
+from trader.indicators.series import FILLED_BARS, H4, M15, Needs, Row, Wanted, median_quote_volume, true_volume, unbroken, why_not_ready
 from trader.indicators.technical import ATR_PERIOD, BAND_WIDTH, BANDS, MACD_FAST, MACD_SIGNAL, MACD_SLOW
 from trader.ports import Columns
 
@@ -81,6 +81,7 @@ class PairStreams:
 
     def __init__(self, columns_15m: Columns, columns_4h: Columns, parameters: Needs) -> None:
         self.needs = parameters
+        self._wanted = Wanted.by(parameters)
         tail = _tail(columns_15m, M15)
         least = max(parameters.rsi_period + 2, parameters.trend_ema, MACD_SLOW + MACD_SIGNAL)
         if len(tail) < least:
@@ -99,7 +100,7 @@ class PairStreams:
 
     def _fill_window(self, tail: Columns, rsi: Any) -> None:
         """The last LOOKBACK bars beside the handles, in buffers of twice that length which move down when full."""
-        self._keep = technical.lookback_15m(self.needs.rsi_period, self.needs.trend_ema)
+        self._keep = self._wanted.bars_15m
         self._n = n = min(len(tail), self._keep)
         self._time_us = int(tail.time[-1])
         self._open, self._high, self._low, self._close, self._volume, self._rsis = (np.empty(2 * self._keep) for _ in range(6))
@@ -170,6 +171,10 @@ class PairStreams:
             )  # fmt: skip
         return self._row
 
+    def peek_rsi(self, close: float) -> float:
+        """The RSI if the forming candle closed at this price: a cheap first look before `peek`. NaN for a price that is none."""
+        return float(self._rsi.peek(close)) if math.isfinite(close) else _NAN
+
     def peek(self, candle: Candle) -> Row:
         """The row as it would be if the forming 15m candle closed now; changes nothing. Raises ValueError as `update`."""
         self._check(candle, Timeframe.M15, self._time_us + M15)
@@ -199,7 +204,7 @@ class PairStreams:
             atr, atr / close if close else _NAN, ema, zone, ratio, bull, bear, h4_close, h4_ema, h4_hist, share,
         )  # fmt: skip
         close_us = time_us + M15
-        reason = why_not_ready(row, bars, self._h4.bars, self._h4.next_us != close_us - close_us % H4, self.needs)
+        reason = why_not_ready(row, bars, self._h4.bars, self._h4.next_us != close_us - close_us % H4, self._wanted)
         return row._replace(reason=reason) if reason else row
 
     @property

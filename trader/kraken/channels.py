@@ -65,6 +65,8 @@ class Channels:
         self._ticking = wanted
         if wanted:
             self._public.wanted.set()
+        elif not self._board.since:
+            self._public.wanted.clear()  # without a subscription there is no heartbeat either
         await self._trades("unsubscribe", gone)
         await self._trades("subscribe", fresh)
 

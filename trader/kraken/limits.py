@@ -33,6 +33,7 @@ TIERS = {
     "starter": Tier(rest_max=15, rest_decay=0.33, engine_max=60, engine_decay=1.0),
     "intermediate": Tier(rest_max=20, rest_decay=0.5, engine_max=125, engine_decay=2.34),
     "pro": Tier(rest_max=20, rest_decay=1.0, engine_max=180, engine_decay=3.75),
+    "unlimited": Tier(rest_max=1e9, rest_decay=1e9, engine_max=1e9, engine_decay=1e9),  # a twin that counts nothing
 }
 
 

@@ -17,6 +17,7 @@ from trader.domain.orders import Balance, ExchangeStatus, Fill, RemoteOrder, Sid
 
 PairName = Callable[[str], str]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_DIGITS = 30  # before or after the point: 1e400 is valid JSON and no amount of anything
 _LIMITED = ("limit", "stop-loss-limit", "take-profit-limit", "trailing-stop-limit", "iceberg")
 
 
@@ -28,8 +29,8 @@ def decimal(value: Any, field: str) -> Decimal:
         number = Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation as error:
         raise ValueError(f"{field}: {value!r} is not a number") from error
-    if not number.is_finite():
-        raise ValueError(f"{field}: {value!r} is not finite")
+    if not number.is_finite() or abs(number.adjusted()) > MOST_DIGITS:
+        raise ValueError(f"{field}: {value!r:.40} is not a finite number of a sane size")
     return number
 
 

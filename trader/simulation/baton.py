@@ -185,13 +185,17 @@ def run_guest(main: Callable[[], Awaitable[T]], *, control_port: int) -> T:
 
 def _dial(port: int) -> socket.socket:
     give_up = time.monotonic() + JOIN_LIMIT_S
-    while True:
+    while time.monotonic() < give_up:
         try:
-            return socket.create_connection(("127.0.0.1", port))
-        except ConnectionRefusedError as error:
-            if time.monotonic() > give_up:
-                raise RuntimeError(f"nobody listens on control port {port} after {JOIN_LIMIT_S} s") from error
+            sock = socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
             time.sleep(0.02)
+            continue
+        # A dial to a port of the kernel's own range that nobody serves may meet itself (TCP simultaneous open).
+        if sock.getsockname() != sock.getpeername():
+            return sock
+        sock.close()
+    raise RuntimeError(f"nobody listens on control port {port} after {JOIN_LIMIT_S} s")
 
 
 # --- the owner ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from trader.indicators.series import Features, Row
 from trader.indicators.technical import Column
 from trader.strategy.context import BrainContext
 from trader.strategy.modes import Parameters
-from trader.strategy.scoring import NONE, Levels, levels_of, points_of, score_features, total, trigger_of
+from trader.strategy.scoring import NONE, Levels, enter_rows, levels_of, points_of, score_features, total, trigger_of
 
 _GUARD = 1 - 1e-12  # tp1 = k1 * (3c / k1) may lose its last bit
 GOLDEN_STEPS = (0.013, 0.01618, 0.02618, 0.04236, 0.06854, 0.1109)
@@ -79,7 +79,7 @@ def near_zone(row: Row, parameters: Parameters, width: float, side: Side = Side.
 
 
 class Candidates(NamedTuple):
-    """Step A over whole columns, shape (n,): `enter`, and the score, trigger and unit of every bar."""
+    """Step A over whole columns, shape (n,): `enter`; score and trigger (0 without one); unit where it enters, else 0."""
 
     enter: np.ndarray[Any, np.dtype[np.bool_]]
     score: Column
@@ -89,13 +89,12 @@ class Candidates(NamedTuple):
 
 def candidates(columns: Features, parameters: Parameters, costs: Costs) -> Candidates:
     """`decide(...).action is ENTER` for every row at once (longs)."""
+    c = columns
     trigger, score = score_features(columns, parameters)
-    enter = columns.ready & (trigger != NONE) & (score >= parameters.min_score) & (columns.rsi > columns.rsi_previous)
-    if parameters.refuses_h4_bearish:
-        enter &= ~((columns.h4_close < columns.h4_ema) & (columns.h4_hist <= 0))
-    unit = np.zeros(len(score))
-    if not parameters.seed:
-        least = 3 * costs.round_trip / parameters.k1
-        unit = np.fmax(columns.atr_fraction, least)
-        enter &= (least <= 2 * columns.atr_fraction) & ~(parameters.k1 * unit < 3 * costs.round_trip * _GUARD)
+    least = 0.0 if parameters.seed else 3 * costs.round_trip / parameters.k1
+    guard = 0.0 if parameters.seed else 3 * costs.round_trip * _GUARD
+    enter, unit = enter_rows(
+        c.ready, trigger, score, c.rsi, c.rsi_previous, c.h4_close, c.h4_ema, c.h4_hist, c.atr_fraction, parameters.min_score,
+        parameters.refuses_h4_bearish, parameters.k1, least, guard,
+    )  # fmt: skip
     return Candidates(enter, score, trigger, unit)

@@ -89,7 +89,10 @@ def score_rows(  # noqa: PLR0917 - compiled functions take positions
     """Trigger codes (int8) and scores (float64), shape (n,) as the inputs."""
     n = len(close)
     triggers, scores = np.zeros(n, np.int8), np.zeros(n)
+    reach = max(rule.oversold, 0.0 if rule.sniper else rule.composite_limit)
     for i in range(n):
+        if not rsi[i] < reach:  # no trigger; NaN neither
+            continue
         triggers[i], scores[i] = _score(
             rule, close[i], rsi[i], rsi_previous[i], hist[i], hist_previous[i], bb_lower[i], bb_position[i], ema_trend[i],
             fib_zone[i], volume_ratio[i], bullish[i], bearish[i], h4_close[i], h4_ema[i], h4_hist[i],
@@ -104,6 +107,32 @@ def score_features(columns: Features, parameters: Parameters) -> tuple[Codes, Co
         rule_of(parameters), f.close, f.rsi, f.rsi_previous, f.macd_hist, f.macd_hist_previous, f.bb_lower, f.bb_position,
         f.ema_trend, f.fib_zone, f.volume_ratio, f.bullish_divergence, f.bearish_divergence, f.h4_close, f.h4_ema, f.h4_hist,
     )  # fmt: skip
+
+
+@compiled
+def enter_rows(  # noqa: PLR0917 - compiled functions take positions
+    ready: Any, triggers: Codes, scores: Column, rsi: Column, rsi_previous: Column, h4_close: Column, h4_ema: Column,
+    h4_hist: Column, atr_fraction: Column, min_score: float, refuses_h4_bearish: bool, k1: float, least: float, guard: float,
+) -> tuple[Any, Column]:  # fmt: skip
+    """The rest of step A, row by row: (enter, unit), shape (n,). `least` = 3c / k1 and `guard` = 3c, both 0 for the seed,
+    which has no unit."""
+    n = len(scores)
+    enter, unit = np.zeros(n, np.bool_), np.zeros(n)
+    for i in range(n):
+        if triggers[i] == NONE or not ready[i] or not scores[i] >= min_score or not rsi[i] > rsi_previous[i]:
+            continue
+        if refuses_h4_bearish and h4_close[i] < h4_ema[i] and h4_hist[i] <= 0:
+            continue
+        if least > 0:
+            wide = atr_fraction[i]
+            if not least <= 2 * wide:
+                continue
+            wide = wide if wide > least else least
+            if k1 * wide < guard:
+                continue
+            unit[i] = wide
+        enter[i] = True
+    return enter, unit
 
 
 # --- one pair, point by point ------------------------------------------------------------------------------------------

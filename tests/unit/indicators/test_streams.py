@@ -43,7 +43,7 @@ def test_peek_shows_the_row_to_come_and_changes_nothing() -> None:
     streams = made()
     before = repr(streams.row)
     ahead = streams.peek(candle(COLUMNS, 12_000))
-    assert repr(streams.row) == before
+    assert repr(streams.row) == before and streams.peek_rsi(ahead.close) == ahead.rsi and math.isnan(streams.peek_rsi(math.nan))
     streams.update(candle(COLUMNS, 12_000))
     assert repr(streams.row) == repr(ahead)
 

@@ -117,13 +117,9 @@ def test_fibonacci_zone_is_the_middle_of_the_swing_and_false_without_one() -> No
 def test_patterns_of_columns_equal_those_of_each_newest_bar() -> None:
     c = cut(COLUMNS, 0, 1200)
     rsi = technical.rsi(c.close, 13)
-    whole = patterns.scan(c.high, c.low, c.close, c.volume, rsi, technical.highest(c.high, 55), technical.lowest(c.low, 55))
+    bulls, bears = patterns.divergences(c.high, c.low, rsi)
+    zones, ratios = patterns.zones_and_ratios(c.close, c.volume, technical.highest(c.high, 55), technical.lowest(c.low, 55))
     for i in range(60, 1200):
         zone, bull, bear, ratio = patterns.newest(c.high, c.low, c.close, c.volume, rsi, i)
-        assert (zone, bull, bear, ratio) == (
-            whole.fib_zone[i],
-            whole.bullish_divergence[i],
-            whole.bearish_divergence[i],
-            whole.volume_ratio[i],
-        )
-    assert whole.bullish_divergence.sum() > 20 and whole.bearish_divergence.sum() > 20 and whole.fib_zone.sum() > 100
+        assert (zone, bull, bear, ratio) == (zones[i], bulls[i], bears[i], ratios[i])
+    assert bulls.sum() > 20 and bears.sum() > 20 and zones.sum() > 100

@@ -15,12 +15,15 @@ from trader.kraken.executions import ExecutionReader, SequenceGapError
 AT = "2026-01-05T00:00:05.709950Z"
 NEW: dict[str, Any] = {
     "order_id": "OK4GJX-KSTLS-7DZZO5", "cl_ord_id": "tabcdefghijklmnopq", "order_userref": 0, "symbol": "BTC/EUR", "side": "sell",
-    "order_type": "stop-loss", "order_qty": Decimal("0.005"), "exec_type": "pending_new", "order_status": "pending_new", "stop_price": Decimal("26500.0"),
+    "order_type": "stop-loss", "order_qty": Decimal("0.005"), "exec_type": "pending_new", "order_status": "pending_new",
+    "stop_price": Decimal("26500.0"),
     "order_ref_id": "OENTRY-AAAAA-BBBBBB", "timestamp": AT,
 }  # fmt: skip
 TRADE: dict[str, Any] = {
-    "order_id": "OK4GJX-KSTLS-7DZZO5", "exec_id": "TGBB7L-HT5LX-J3BZ4A", "exec_type": "trade", "trade_id": 62887576, "last_qty": Decimal("0.005"),
-    "last_price": Decimal("26599.9"), "cost": Decimal("132.9995"), "liquidity_ind": "t", "fees": [{"asset": "EUR", "qty": Decimal("0.3458")}],
+    "order_id": "OK4GJX-KSTLS-7DZZO5", "exec_id": "TGBB7L-HT5LX-J3BZ4A", "exec_type": "trade", "trade_id": 62887576,
+    "last_qty": Decimal("0.005"),
+    "last_price": Decimal("26599.9"), "cost": Decimal("132.9995"), "liquidity_ind": "t",
+    "fees": [{"asset": "EUR", "qty": Decimal("0.3458")}],
     "order_status": "partially_filled", "cum_qty": Decimal("0.005"), "timestamp": AT,
 }  # fmt: skip
 DONE = {"order_id": "OK4GJX-KSTLS-7DZZO5", "exec_type": "filled", "order_status": "filled", "cum_qty": Decimal("0.005"), "timestamp": AT}

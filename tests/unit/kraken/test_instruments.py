@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from tests.unit.kraken.fixtures import body
 from trader.kraken.instruments import read_assets, read_pairs, refusal_of
 
 ASSETS = {
-    "XXBT": {"altname": "XBT"}, "ZEUR": {"altname": "EUR"}, "XXDG": {"altname": "XDG"}, "XBT.M": {"altname": "XBT.M"}, "SOL": {"altname": "SOL"},
+    "XXBT": {"altname": "XBT"}, "ZEUR": {"altname": "EUR"}, "XXDG": {"altname": "XDG"}, "XBT.M": {"altname": "XBT.M"},
+    "SOL": {"altname": "SOL"},
 }  # fmt: skip
 PAIR = {
-    "altname": "XBTEUR", "wsname": "XBT/EUR", "aclass_base": "currency", "base": "XXBT", "quote": "ZEUR", "pair_decimals": 1, "lot_decimals": 8,
+    "altname": "XBTEUR", "wsname": "XBT/EUR", "aclass_base": "currency", "base": "XXBT", "quote": "ZEUR", "pair_decimals": 1,
+    "lot_decimals": 8,
     "cost_decimals": 5, "ordermin": "0.00005", "costmin": "0.5", "tick_size": "0.1", "status": "online",
 }  # fmt: skip
 
@@ -39,7 +42,7 @@ def test_synthetic_and_tokenised_pairs_are_left_out() -> None:
     assert list(instruments) == ["BTC/EUR"]
 
 
-def test_recorded_pairs_are_read() -> None:
+def test_recorded_pairs_are_read(body: Callable[[str], Any]) -> None:
     _, instruments = read_pairs(body("nautilus/http_asset_pairs.json")["result"], {})
     assert instruments["BTC/USDT"].cost_min == Decimal("0.5")
     _, tokenised = read_pairs(body("nautilus/http_asset_pairs_tokenized.json")["result"], {})

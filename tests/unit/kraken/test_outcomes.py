@@ -94,7 +94,8 @@ def test_waiting_times_are_those_the_venue_named() -> None:
     [
         ("EService:Busy", RetryableError), ("EAPI:Rate limit exceeded", RetryableError), ("EAPI:Invalid nonce", RetryableError),
         ("ESession:Invalid session", RetryableError), ("never seen", RetryableError), ("EAPI:Invalid key", FatalError),
-        ("EGeneral:Permission denied", FatalError), ("EQuery:Unknown asset pair", RejectedError), ("EGeneral:Unknown method", RejectedError),
+        ("EGeneral:Permission denied", FatalError), ("EQuery:Unknown asset pair", RejectedError),
+        ("EGeneral:Unknown method", RejectedError),
     ],
 )  # fmt: skip
 def test_reads_are_repeated_refused_or_fatal(text: str, error: type[Exception]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from tests.unit.kraken.fixtures import body
 from trader.domain.market import Timeframe
 from trader.domain.orders import ExchangeStatus, Side
 from trader.kraken import translate
@@ -17,7 +18,7 @@ def same(name: str) -> str:
     return name
 
 
-def test_recorded_open_orders_are_read_exactly() -> None:
+def test_recorded_open_orders_are_read_exactly(body: Callable[[str], Any]) -> None:
     rows = body("nautilus/http_open_orders.json")["result"]["open"]
     orders = {txid: translate.order(txid, row, same) for txid, row in rows.items()}
     limit = orders["O26VBY-ISGAE-JP5TLU"]
@@ -28,7 +29,7 @@ def test_recorded_open_orders_are_read_exactly() -> None:
     assert stop.trigger_price == Decimal("1800.0")
 
 
-def test_recorded_triggered_orders_keep_trigger_and_limit_apart() -> None:
+def test_recorded_triggered_orders_keep_trigger_and_limit_apart(body: Callable[[str], Any]) -> None:
     bodies = body("ccxt/spot_responses.json")["bodies"]
     ((txid, row),) = bodies["OpenOrders_stop_loss_limit"]["result"]["open"].items()
     order = translate.order(txid, row, same)
@@ -37,7 +38,7 @@ def test_recorded_triggered_orders_keep_trigger_and_limit_apart() -> None:
     assert translate.order(txid, row, same).trigger_price == Decimal("120.00000")
 
 
-def test_recorded_closed_orders_and_trades_are_read() -> None:
+def test_recorded_closed_orders_and_trades_are_read(body: Callable[[str], Any]) -> None:
     closed = [translate.order(txid, row, same) for txid, row in body("nautilus/http_closed_orders.json")["result"]["closed"].items()]
     assert len(closed) > 0
     assert all(not order.status.live and order.closed_us is not None for order in closed)
@@ -52,7 +53,7 @@ def test_recorded_closed_orders_and_trades_are_read() -> None:
     assert fills[0].time_us == 1_688_585_840_892_100
 
 
-def test_recorded_candles_mark_minutes_without_trades() -> None:
+def test_recorded_candles_mark_minutes_without_trades(body: Callable[[str], Any]) -> None:
     rows = body("nautilus/http_ohlc.json")["result"]["XBTUSDT"]
     candles = [translate.candle(row, "BTC/USDT", Timeframe.M1) for row in rows]
     assert len(candles) == 721
@@ -60,7 +61,7 @@ def test_recorded_candles_mark_minutes_without_trades() -> None:
     assert all(candle.open == candle.close and candle.volume == 0 for candle in candles if candle.filled)
 
 
-def test_recorded_stream_candle_is_read() -> None:
+def test_recorded_stream_candle_is_read(body: Callable[[str], Any]) -> None:
     (item,) = body("nautilus/ws_ohlc_update.json")["data"]
     begin = translate.stamp_us(item["interval_begin"], "interval_begin")
     candle = translate.stream_candle(item, "BTC/USD", Timeframe.M1, begin)

@@ -1,4 +1,4 @@
-"""The ledger as first released: 16 tables and the triggers that keep the journal, fills and moves append-only.
+"""The ledger as first released: 15 tables and the triggers that keep the journal, fills and moves append-only.
 
 Revision: 0001. Never edited once released.
 """
@@ -213,13 +213,13 @@ def upgrade() -> None:
         sa.Column("status_us", Micros(), nullable=True),
         sa.Column("filled", Money(), nullable=False),
         sa.Column("origin", sa.Text(), nullable=False),
+        sa.UniqueConstraint("account", "key", "leg", "attempt", name=op.f("uq_intent_account_key_leg_attempt")),
+        sa.UniqueConstraint("txid", name=op.f("uq_intent_txid")),
         sa.CheckConstraint("leg <> 'entry' OR attempt = 0", name=op.f("ck_intent_one_entry")),
         sa.CheckConstraint("leg IN ('entry', 'stop', 'target', 'exit')", name=op.f("ck_intent_leg")),
         sa.CheckConstraint("outcome <> 'ACKED' OR txid IS NOT NULL", name=op.f("ck_intent_acked_has_txid")),
         sa.CheckConstraint("outcome IN ('SENT', 'ACKED', 'REJECTED', 'ABSENT')", name=op.f("ck_intent_outcome")),
         sa.PrimaryKeyConstraint("cl_ord_id", name=op.f("pk_intent")),
-        sa.UniqueConstraint("account", "key", "leg", "attempt", name=op.f("uq_intent_account_key_leg_attempt")),
-        sa.UniqueConstraint("txid", name=op.f("uq_intent_txid")),
         sqlite_strict=True,
     )
     op.create_index(
@@ -239,9 +239,9 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=True),
         sa.Column("payload", sa.Text(), nullable=False),
         sa.Column("hash", sa.Text(), nullable=False),
+        sa.UniqueConstraint("key", name=op.f("uq_journal_key")),
         sa.CheckConstraint("kind IN ('event', 'command')", name=op.f("ck_journal_kind")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_journal")),
-        sa.UniqueConstraint("key", name=op.f("uq_journal_key")),
         sqlite_strict=True,
     )
     op.create_index("ix_journal_type", "journal", ["type"], unique=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from series_kit import candle, cut, four_hours, walk
+from series_kit import candle, cut, four_hours, pick, walk
 
 from trader.domain.market import Timeframe
 from trader.indicators.series import Features, features
@@ -59,3 +59,26 @@ def test_truncating_the_future_changes_nothing_before() -> None:
         for name in Features._fields:
             assert np.array_equal(getattr(early, name), getattr(whole, name)[:n], equal_nan=name in FLOATS), (n, name)
     assert whole.ready[11_299:].sum() > 2000
+
+
+def test_shared_columns_give_the_same_features() -> None:
+    columns = walk(31, 12_000)
+    hours = four_hours(columns)
+    made = features(columns, hours, ALL[0])
+    for strategy in ALL[1:6]:
+        for a, b in zip(features(columns, hours, strategy, shared=made), features(columns, hours, strategy), strict=True):
+            assert np.array_equal(a, b, equal_nan=a.dtype == np.float64)
+
+
+def test_gaps_and_missing_4h_candles_make_the_same_bars_ready_in_both_worlds() -> None:
+    """After a gap in either series a pair waits for LOOKBACK candles, whether it is read as arrays or as a stream."""
+    columns = walk(41, 26_000)
+    hours = four_hours(columns)
+    keep, keep_4h = np.r_[0:12_000, 12_001:26_000], np.r_[0:800, 801 : len(hours)]
+    gapped, gapped_4h = pick(columns, keep), pick(hours, keep_4h)
+    made = features(gapped, gapped_4h, ALL[1])
+    assert made.ready[11_500] and not made.ready[12_000:12_548].any()
+    assert not made.ready[12_900:23_800].any() and made.ready[-1]
+    for n in (11_900, 12_300, 12_700, 13_000, 20_000, 25_999):
+        known = int(np.searchsorted(gapped_4h.time + 14_400_000_000, gapped.time[n - 1] + 900_000_000, side="right"))
+        assert PairStreams(cut(gapped, 0, n), cut(gapped_4h, 0, known), ALL[1]).ready == made.ready[n - 1]

@@ -1,0 +1,146 @@
+"""One ingestion against peers that run in other processes: what the flow `ingest_history` and `trader ingest` start."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from trader.bootstrap import wire
+from trader.bootstrap.ingestion import FIRST, gate, judge_tails, lookbacks, universe_of
+from trader.bootstrap.paths import Paths
+from trader.bootstrap.trading import demo_clock
+from trader.bootstrap.world import World
+from trader.config import Settings
+from trader.data import ingest
+from trader.data.history import HistoryStore
+from trader.data.ingest import IngestPlan, IngestReport, StagedBatch
+from trader.data.quality import GateResult
+from trader.domain.market import Instrument, Timeframe
+from trader.errors import ConfigError, RetryableError
+from trader.ports import Clock, MarketData
+
+CALLS = 400
+"""Calls a chunk: the pairs of one chunk are stored while those of the next are still fetched."""
+
+Report = IngestReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of the plan."""
+
+    number: int
+    of: int
+    plan: IngestPlan
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.of}, {len(self.plan.requests)} calls"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A chunk with what came of it."""
+
+    chunk: Chunk
+    batch: StagedBatch
+
+    def __str__(self) -> str:
+        return f"{self.chunk.number} of {self.chunk.of}, {sum(len(f.rows) for f in self.batch.fetched)} rows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A fetched chunk with the gate's verdicts."""
+
+    fetched: Fetched
+    result: GateResult
+
+    def __str__(self) -> str:
+        return str(self.fetched)
+
+
+class Ingestion:
+    """Plan, fetch, gate, commit, judge: the steps of one ingestion, each callable on its own and repeatable."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        store: HistoryStore,
+        market: MarketData,
+        instruments: Mapping[str, Instrument],
+        clock: Clock,
+        quote: str,
+        timeframes: Sequence[Timeframe] = FIRST,
+        pairs: Sequence[str] = (),
+    ) -> None:
+        self.settings, self.store, self.market, self.instruments = settings, store, market, instruments
+        self.clock, self.quote, self.timeframes, self.pairs = clock, quote, tuple(timeframes), list(pairs)
+
+    async def plan(self) -> list[Chunk]:
+        """The calls that history lacks, most urgent first, in chunks. Raises ConfigError for a pair the market does not list."""
+        if unknown := [pair for pair in self.pairs if pair not in self.instruments]:
+            raise ConfigError(f"pairs: {unknown[0]!r} is not listed; known: {', '.join(sorted(self.instruments)[:5])}, ...")
+        if not self.pairs:
+            self.pairs = await universe_of(self.market, self.instruments, quote=self.quote, universe=self.settings.universe)
+        found = ingest.plan(self.store, self.pairs, self.timeframes, self.clock.now_us()).chunks(CALLS)
+        return [Chunk(number=number, of=len(found), plan=piece) for number, piece in enumerate(found, start=1)]
+
+    async def fetch(self, chunk: Chunk) -> Fetched:
+        """Make a chunk's calls. Raises RetryableError when not one of them was answered."""
+        batch = await ingest.fetch(chunk.plan, self.market, concurrency=8, clock=self.clock)
+        if batch.errors and not batch.fetched:
+            name, why = next(iter(batch.errors.items()))
+            raise RetryableError(f"none of {batch.calls} calls was answered; {name}: {why}")
+        return Fetched(chunk=chunk, batch=batch)
+
+    def gate(self, fetched: Fetched) -> Judged:
+        """Great Expectations' verdicts, from a process of its own; blocks for seconds. Raises FatalError where that process fails."""
+        return Judged(fetched=fetched, result=gate(self.store.directory, lambda path: ingest.stage(fetched.batch, path)))
+
+    def commit(self, judged: Judged) -> Report:
+        """Store what passed. Raises RejectedError for a batch refused as a whole, RetryableError while another writer is at it."""
+        return ingest.commit(self.store, judged.fetched.batch, judged.result, self.clock.now_us())
+
+    def judge(self) -> dict[str, Any]:
+        """Judge the newest candles of every pair for the next two hours; how many pairs may trade, and the reasons of the others."""
+        judge_tails(self.store, self.pairs, lookbacks(self.settings), self.clock.now_us())
+        return readiness(self.store, self.clock.now_us(), lookbacks(self.settings))
+
+
+def readiness(store: HistoryStore, now_us: int, needs: Mapping[Timeframe, int]) -> dict[str, Any]:
+    """How many pairs the gate lets trade, and how many it does not for each reason."""
+    from trader.data.intake import gates
+
+    words = gates(store, list(needs), now_us)
+    reasons = Counter(word.reason for word in words.values() if word.reason)
+    return {"ready": sum(not word.reason for word in words.values()), "blocked": dict(sorted(reasons.items()))}
+
+
+@asynccontextmanager
+async def ingesting(
+    settings: Settings, *, timeframes: Sequence[str] | None = None, pairs: Sequence[str] | None = None
+) -> AsyncIterator[Ingestion]:
+    """Store, market and clock of the running demo, open for one ingestion. Raises ConfigError for an unknown timeframe."""
+    chosen = _timeframes(timeframes) if timeframes else FIRST
+    paths = Paths(settings.state).make()
+    clock = demo_clock(settings, paths)
+    shape = World.load(paths.world).shape()
+    async with AsyncExitStack() as stack:
+        exchange, market = wire.adapters(wire.Endpoints.loopback(settings), clock, stack=stack)
+        store = HistoryStore(paths.history)
+        stack.callback(store.close)
+        yield Ingestion(
+            settings=settings, store=store, market=market, instruments=await exchange.instruments(), clock=clock, quote=shape.quote,
+            timeframes=chosen, pairs=pairs or (),
+        )  # fmt: skip
+
+
+def _timeframes(names: Sequence[str]) -> list[Timeframe]:
+    known = [str(timeframe) for timeframe in Timeframe]
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"timeframes: {unknown[0]!r} is unknown; allowed: {', '.join(known)}")
+    return [Timeframe(name) for name in names]

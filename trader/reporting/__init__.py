@@ -1,0 +1,1 @@
+"""Figures, words and pictures from stored rows; nothing here reads a file or asks anybody."""

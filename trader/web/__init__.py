@@ -1,0 +1,1 @@
+"""The status page and the read-only REST API, in a process of their own."""
