@@ -63,5 +63,3 @@ async def running_demo(state: Path, monkeypatch: pytest.MonkeyPatch, *, speed: f
         with contextlib.suppress(asyncio.CancelledError):
             await market
         await twin.close()
-
-

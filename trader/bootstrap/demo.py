@@ -57,7 +57,10 @@ def run_demo(settings: Settings, options: DemoOptions, progress: Progress | None
         world.save(paths.world)
         plans = read_plans(options.plan, world.seed)
         started = time.perf_counter()
-        main = lambda: play(settings, world, paths, plans, minutes=options.minutes, speed=speed, progress=progress)  # noqa: E731
+
+        async def main() -> Outcome:
+            return await play(settings, world, paths, plans, minutes=options.minutes, speed=speed, progress=progress)
+
         outcome = run_stepped(main) if speed is None else asyncio.run(main())
         return describe(settings, world, paths, outcome, wall_s=round(time.perf_counter() - started, 1))
 
@@ -106,7 +109,7 @@ async def play(
         stack.callback(store.close)
         pairs = await universe_of(market, instruments, quote=market_source.quote, universe=settings.universe)
         needs = lookbacks(settings)
-        ingest = await bootstrap_history(store, market, clock, pairs, needs, progress=progress)
+        await bootstrap_history(store, market, clock, pairs, needs, progress=progress)
         hourly = asyncio.create_task(_hourly(store, clock, pairs, needs), name="hourly tails")
         stack.callback(hourly.cancel)
         ledger = wire.open_ledger(paths, kill)
@@ -128,7 +131,7 @@ async def play(
         session.stop("minutes over")
         summary = await running
         return Outcome(
-            summary=summary, ingest=ingest, twin=twin.protection_report(), ended_us=clock.now_us(), first_ready_us=first,
+            summary=summary, twin=twin.protection_report(), ended_us=clock.now_us(), first_ready_us=first,
             journal=ledger.journal_hash(),
         )
 

@@ -6,51 +6,36 @@ dependency that says so, never an exception.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
+from trader.bootstrap import dependencies as dep
 from trader.bootstrap import readparts as parts
-from trader.bootstrap.dependencies import ask_prefect
+from trader.bootstrap import views as v
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.views import (
-    AiView,
-    CandidateView,
-    ClockView,
-    CurvePoint,
-    DependencyView,
-    MessageView,
-    MoneyView,
-    PairView,
-    SessionView,
-    StatusView,
-    TradeView,
-)
+from trader.bootstrap.readsession import NO_MONEY, NOT_STARTED, Now, session
 from trader.data.outbox import Outbox
 from trader.data.reader import LedgerReader
 from trader.data.verdicts import SqliteVerdictStore
-from trader.domain.market import DAY, SECOND
 from trader.domain.messages import stamp
 from trader.domain.money import plain
 from trader.errors import CorruptError, TraderError
 from trader.ports import EquityRow
 from trader.reporting.charts import thinned
+from trader.reporting.words import RULINGS
 from trader.simulation.clock import PacedClock, load_clock
 
 T = TypeVar("T")
 FRESH_S = 1.0  # several watchers share one reading
-NO_MONEY = MoneyView(
-    quote="EUR", equity=None, cash=None, held=None, paid_for_held=None, today=None, total=None, total_fraction=None, realised=None,
-    fees=None, drawdown=None, max_drawdown=None, trades=0, wins=0, open=0, win_rate=None, win_low=None, win_high=None,
-)  # fmt: skip
-UNKNOWN = SessionView(
-    state="NEVER_STARTED", detail="no session has run in this directory", strategy="", holder="", since=None, ended="", last_beat=None,
-    beat_number=None, beat_age_s=None, lag_s=None, pairs=None,
-)  # fmt: skip
+ASK_AGAIN_S = 5.0
+PROVIDER = "gemini-decisions"  # name under which the AI worker keeps breaker and budget
+NEVER = "appears when a session first runs; `trader up --env demo` starts one"
 
 
 @dataclass(slots=True)
@@ -62,57 +47,75 @@ class _Curve:
 
 
 class ReadModel:
-    """Views of one state directory. Safe to use from several threads; each answer is at most a second old."""
+    """Views of one state directory. Safe to use from several threads; `status` is at most a second old."""
 
-    def __init__(self, state: Path, *, environment: str = "demo", prefect_url: str = "", ask: Callable[[str], DependencyView] = ask_prefect) -> None:
+    def __init__(
+        self, state: Path, *, environment: str = "demo", prefect_url: str = "", ask: Callable[[str], v.DependencyView] = dep.ask_prefect
+    ) -> None:
         self.paths = Paths(state)
         self.environment = environment
         self.prefect_url = prefect_url.rstrip("/")
         self._ask = ask
         self._lock = threading.Lock()
         self._curve = _Curve()
-        self._made: tuple[float, StatusView] | None = None
-        self._prefect: tuple[float, DependencyView] | None = None
+        self._made: tuple[float, v.StatusView] | None = None
+        self._prefect: tuple[float, v.DependencyView] | None = None
 
     # --- answers -------------------------------------------------------------------------------------------------------
-    def status(self) -> StatusView:
+    def status(self) -> v.StatusView:
         """One screen; never raises for what is in the directory."""
         with self._lock:
             if self._made is None or time.monotonic() - self._made[0] > FRESH_S:
                 self._made = (time.monotonic(), self._status())
             return self._made[1]
 
-    def curve(self, points: int, from_us: int = 0, to_us: int = 2**62) -> tuple[list[CurvePoint], list[EquityRow]]:
-        """The equity curve thinned to `points`, as values for the API and as rows for a chart."""
-        with self._lock, self._ledger() as ledger:
-            if ledger is not None:
-                _read(lambda: self._follow(ledger), None)
-            rows = [row for row in self._curve.rows if from_us <= row.time_us <= to_us] if ledger is not None else []
-        few = thinned(rows, points) if rows else []
-        return [CurvePoint(t=stamp(r.time_us), equity=plain(r.equity), cash=plain(r.cash), drawdown=r.drawdown) for r in few], few
+    def curve(self, points: int, from_us: int = 0, to_us: int = 2**62) -> list[EquityRow]:
+        """The equity curve, oldest first, at most `points` rows; the last one is always among them."""
+        with self._lock:
+            self._from_ledger(self._follow, None)
+            return thinned([row for row in self._curve.rows if from_us <= row.time_us <= to_us], points)
 
-    def trades(self, limit: int) -> list[TradeView]:
+    def points(self, points: int, from_us: int = 0, to_us: int = 2**62) -> list[v.CurvePoint]:
+        """The same as values of the API."""
+        rows = self.curve(points, from_us, to_us)
+        return [v.CurvePoint(t=stamp(r.time_us), equity=plain(r.equity), cash=plain(r.cash), drawdown=r.drawdown) for r in rows]
+
+    def trades(self, limit: int) -> list[v.TradeView]:
         """Closed positions, newest first."""
-        with self._ledger() as ledger:
-            return [] if ledger is None else _read(lambda: parts.trades(ledger, limit), [])
+        return self._from_ledger(lambda ledger: parts.trades(ledger, limit), [])[0]
 
-    def decisions(self, limit: int, pair: str | None = None) -> list[CandidateView]:
+    def decisions(self, limit: int, pair: str | None = None) -> list[v.CandidateView]:
         """Candidates, newest first."""
-        with self._ledger() as ledger:
-            return [] if ledger is None else _read(lambda: [parts.candidate(d) for d in ledger.decisions(limit, pair=pair)], [])
+        return self._from_ledger(lambda ledger: [parts.candidate(d) for d in ledger.decisions(limit, pair=pair)], [])[0]
 
-    def pairs(self) -> list[PairView]:
-        """The newest word on every pair."""
-        with self._ledger() as ledger:
-            return [] if ledger is None else _read(lambda: [parts.pair(p) for p in ledger.pair_states()], [])
+    def pairs(self) -> list[v.PairView]:
+        """The newest word on every pair, by name."""
+        return self._from_ledger(lambda ledger: [parts.pair(p) for p in ledger.pair_states()], [])[0]
 
-    def messages(self, limit: int) -> list[MessageView]:
+    def messages(self, limit: int) -> list[v.MessageView]:
         """The outbox, newest first."""
         return self._messages(limit)[0]
 
-    # --- how they are made ---------------------------------------------------------------------------------------------
-    def _ledger(self) -> _Opened:
-        return _Opened(self.paths.ledger)
+    # --- the ledger ----------------------------------------------------------------------------------------------------
+    def _from_ledger(self, query: Callable[[LedgerReader], T], otherwise: T) -> tuple[T, v.DependencyView]:
+        """What `query` says, or `otherwise` with the reason as a dependency."""
+        name, file = "ledger", self.paths.ledger
+        if not file.exists():
+            self._curve = _Curve()
+            return otherwise, dep.missing(name, f"{file} {NEVER}")
+        try:
+            with _open(file) as ledger:
+                return query(ledger), dep.ok(name, str(file), self._stale_s())
+        except CorruptError as error:
+            if file.stat().st_size == 0:
+                return otherwise, dep.missing(name, f"{file} is being made by the first session")
+            return otherwise, dep.failed(name, str(error))
+        except (TraderError, OSError) as error:
+            return otherwise, dep.failed(name, str(error))
+
+    def _stale_s(self) -> float | None:
+        ledger = self.paths.ledger
+        return dep.age_of(ledger, ledger.with_name(ledger.name + "-wal"))
 
     def _follow(self, ledger: LedgerReader) -> None:
         about = self.paths.ledger.stat()
@@ -122,20 +125,96 @@ class ReadModel:
         last = self._curve.rows[-1].time_us if self._curve.rows else -1
         self._curve.rows.extend(ledger.equity(last + 1))
 
-    def _status(self) -> StatusView:
+    # --- one screen ----------------------------------------------------------------------------------------------------
+    def _status(self) -> v.StatusView:
         clock, clock_state = self._clock()
-        messages, outbox_state = self._messages(60)
+        messages, outbox_state = self._messages(200)
         ai, ai_state = self._ai()
-        blank = StatusView(
-            environment=self.environment, as_of=None, stale_s=None, session=UNKNOWN, clock=parts.clock(clock, None, self.environment),
+        blank = v.StatusView(
+            environment=self.environment, as_of=None, stale_s=None, session=NOT_STARTED, clock=parts.clock(clock, None, self.environment),
             money=NO_MONEY, ai=ai, positions=(), trades=(), decisions=(), counts=(), halts=(), blocked=(), controls=(),
             messages=tuple(messages[:20]), alarms=tuple(m for m in messages if m.alarm)[:10], dependencies=(),
         )  # fmt: skip
-        with self._ledger() as ledger:
-            made, ledger_state = self._from_ledger(ledger, blank, clock)
-            if ledger is None and ledger.__class__ is type(None):
-                ledger_state = self._ledger_trouble()
-        found = (ledger_state, outbox_state, ai_state, clock_state, self._prefect_state())
+        made, ledger_state = self._from_ledger(lambda ledger: self._filled(ledger, blank, clock), blank)
         if ledger_state.state == "failed":
-            made = replace(made, session=replace(UNKNOWN, state="UNREADABLE", detail=ledger_state.detail))
-        return replace(made, dependencies=found)
+            made = replace(made, session=replace(NOT_STARTED, state="UNREADABLE", detail=ledger_state.detail))
+        return replace(made, dependencies=(ledger_state, outbox_state, ai_state, clock_state, self._prefect_state()))
+
+    def _filled(self, ledger: LedgerReader, blank: v.StatusView, clock: PacedClock | None) -> v.StatusView:
+        self._follow(ledger)
+        rows, held = self._curve.rows, ledger.positions()
+        now = Now.of(ledger, rows, clock, self._stale_s())
+        verdicts = ledger.verdicts()
+        halts = ledger.halts()
+        told = session(ledger, now, halts)
+        started = ledger.newest_event("system.started")
+        return replace(
+            blank, as_of=None if now.as_of_us is None else stamp(now.as_of_us), stale_s=now.stale_s,
+            session=told, clock=parts.clock(clock, now.as_of_us, self.environment),
+            money=parts.money(rows, ledger.cash(), ledger.totals(), held),
+            ai=replace(blank.ai, mode=str(started.payload.get("ai", "")) if started else "", rulings=parts.counts(verdicts, RULINGS)),
+            positions=tuple(parts.position(p, now.now_us) for p in held), trades=tuple(parts.trades(ledger, 20)),
+            decisions=tuple(parts.candidate(d) for d in ledger.decisions(20)), counts=parts.counts(ledger.refusals()),
+            halts=tuple(parts.halt(h) for h in halts), blocked=parts.blocked(ledger.blocked()),
+            controls=tuple(parts.control(c) for c in ledger.controls(8)),
+        )  # fmt: skip
+
+    # --- files beside the ledger ---------------------------------------------------------------------------------------
+    def _clock(self) -> tuple[PacedClock | None, v.DependencyView]:
+        name, file = "clock", self.paths.clock
+        try:
+            clock = load_clock(file)
+        except FileNotFoundError:
+            return None, dep.missing(name, "no paced clock: the newest stored row stands for now")
+        except (CorruptError, OSError) as error:
+            return None, dep.failed(name, str(error))
+        return clock, dep.ok(name, f"{clock.speed:g} simulated seconds a second")
+
+    def _messages(self, limit: int) -> tuple[list[v.MessageView], v.DependencyView]:
+        name, file = "outbox", self.paths.ops
+        if not file.exists():
+            return [], dep.missing(name, "no message yet; the sender fills the outbox from the ledger")
+        try:
+            box = Outbox(file, environment=self.environment)
+            try:
+                found = [parts.message(m) for m in box.latest(limit)]
+            finally:
+                box.close()
+        except (TraderError, OSError) as error:
+            return [], dep.failed(name, str(error))
+        return found, dep.ok(name, str(file), dep.age_of(file, file.with_name(file.name + "-wal")))
+
+    def _ai(self) -> tuple[v.AiView, v.DependencyView]:
+        name, file, demo = "ai", self.paths.ai, self.environment == "demo"
+        none = v.AiView(mode="", twin=demo, breaker="", calls=0, questions=0, usable=0, failed=0, rulings=())
+        if not file.exists():
+            return none, dep.missing(name, "the AI was not asked yet")
+        try:
+            store = SqliteVerdictStore(file, read_only=True)
+            try:
+                summary, saved = store.summary(), store.load_state(PROVIDER)
+            finally:
+                store.close()
+            breaker = str(json.loads(saved)["breaker"]["state"]) if saved else ""
+        except Exception as error:  # noqa: BLE001 - a broken store is shown, whatever breaks in it
+            return none, dep.failed(name, f"{file}: {error}")
+        bad = sum(count for outcome, count in summary.outcomes.items() if outcome != "OK")
+        ai = replace(
+            none, twin=demo or summary.twin_calls > 0, breaker=breaker, calls=summary.calls, questions=summary.questions, usable=summary.usable,
+            failed=bad,
+        )  # fmt: skip
+        return ai, dep.ok(name, str(file), dep.age_of(file, file.with_name(file.name + "-wal")))
+
+    def _prefect_state(self) -> v.DependencyView:
+        if self._prefect is None or time.monotonic() - self._prefect[0] > ASK_AGAIN_S:
+            self._prefect = (time.monotonic(), self._ask(self.prefect_url))
+        return self._prefect[1]
+
+
+@contextmanager
+def _open(file: Path) -> Iterator[LedgerReader]:
+    ledger = LedgerReader(file)
+    try:
+        yield ledger
+    finally:
+        ledger.close()

@@ -26,7 +26,9 @@ def sole_supervisor(state: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = path.read_text().strip() or "unknown"
-            raise LeaseLostError(f"`trader up` already runs on {state} (pid {pid}); stop it with Ctrl-C there, or name another --state") from None
+            raise LeaseLostError(
+                f"`trader up` already runs on {state} (pid {pid}); stop it with Ctrl-C there, or name another --state"
+            ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
@@ -80,7 +79,7 @@ def _holds(pid: int, inode: str) -> bool:
     with contextlib.suppress(OSError):  # gone, or another user's
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                if os.readlink(entry) == wanted:
+                if str(entry.readlink()) == wanted:
                     return True
     return False
 

@@ -1,0 +1,77 @@
+"""RELIABILITY N4: the Prefect server dies in mid-session; the beats go on, and every stage run is there afterwards."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect_kit import ROOT, Server
+
+BEATS, EVERY_S = 110, 0.4
+OUTAGE_S = 15.0
+LIMIT_S = 0.250
+
+
+def _session(server: Server, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(Path(__file__).with_name("beating_session.py")), "--beats", str(BEATS), "--every", str(EVERY_S), *more]
+    return subprocess.Popen(command, cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _wait_ready(session: subprocess.Popen[str]) -> None:
+    assert session.stdout is not None
+    assert session.stdout.readline().strip() == "ready", session.communicate()[1][-2000:]
+
+
+def _result(session: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = session.communicate(timeout=180)
+    assert session.returncode == 0, err[-2000:]
+    found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    return found
+
+
+def _task_runs(server: Server, run: str) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    for offset in range(0, 5_000, 200):
+        rows = server.post("task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}, "limit": 200, "offset": offset, "sort": "ID_DESC"})
+        found.update((row["name"], row["state_type"]) for row in rows)
+        if len(rows) < 200:
+            break
+    return found
+
+
+def _all_stored(server: Server, run: str, wanted: Counter[tuple[str, str]], timeout_s: float = 60.0) -> Counter[tuple[str, str]]:
+    """The task runs of a flow run, once they are as wanted or time is over: the server stores them beside its answers."""
+    until = time.monotonic() + timeout_s
+    while (found := _task_runs(server, run)) != wanted and time.monotonic() < until:
+        time.sleep(0.5)
+    return found
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_a_killed_prefect_server_delays_no_beat_and_loses_no_stage_run_but_a_variable_read_on_the_beat_does(server: Server) -> None:
+    session, wrong = _session(server), _session(server, "--read-variable")
+    _wait_ready(session)
+    _wait_ready(wrong)
+    time.sleep(5)
+    server.kill()
+    time.sleep(OUTAGE_S)
+    assert not server.healthy()
+    server.start()
+    result, counter = _result(session), _result(wrong)
+
+    assert len(result["late_s"]) == BEATS
+    assert max(result["late_s"]) < LIMIT_S, f"latest beat {max(result['late_s']) * 1e3:.0f} ms"
+    assert max(counter["late_s"]) > LIMIT_S, "a blocked beat went unnoticed: this test could not fail"
+    assert max(counter["late_s"]) > OUTAGE_S / 2
+
+    wanted = Counter({("reconcile", "COMPLETED"): 1} | {(n, "COMPLETED"): BEATS for n in ("check", "protect", "universe", "report")})
+    assert sum(wanted.values()) == result["stages"]
+    assert _all_stored(server, result["run"], wanted) == wanted
+    print(f"latest beat {max(result['late_s']) * 1e3:.0f} ms; with a variable read {max(counter['late_s']):.1f} s")

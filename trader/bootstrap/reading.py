@@ -1,0 +1,71 @@
+"""The reading and controlling verbs of the command line: `trader status`, and pause, resume, stop, exit, flatten."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trader.bootstrap.dependencies import missing
+from trader.bootstrap.paths import Paths
+from trader.bootstrap.readmodel import ReadModel
+from trader.data.ledger_control import submit_control
+from trader.data.reader import LedgerReader
+from trader.domain.messages import stamp
+from trader.errors import RejectedError
+from trader.simulation.clock import load_clock, wall_clock
+
+PATIENCE_S = 30.0
+POLL_S = 0.25
+RUNNING = ("RUNNING", "PAUSED", "HALTED")
+
+
+def status_of(state: Path) -> dict[str, Any]:
+    """The object of `trader status --json`: `views.StatusView` as plain values. Works on any directory, also an empty one."""
+    model = ReadModel(state, ask=lambda _url: missing("prefect", "not asked"))
+    return asdict(model.status())
+
+
+def control(state: Path, verb: str, argument: str = "", *, patience_s: float = PATIENCE_S, who: str | None = None) -> str:
+    """Give the session an order and wait for its answer, at most `patience_s`; the sentence to print.
+
+    A halt (pause, stop, flatten) binds the very next order from the moment it is stored, answered or not. Raises
+    RejectedError where no ledger is, or where the session refused.
+    """
+    paths = Paths(state)
+    now_us = _now_us(paths)
+    given = submit_control(paths.ledger, verb, argument, who or f"{getpass.getuser()} (command line)", now_us)
+    if ReadModel(state, ask=lambda _url: missing("prefect", "not asked")).status().session.state not in RUNNING:
+        return f"{verb}: stored as {given.control_id}; no session runs now, the next one obeys it when it starts"
+    reader = LedgerReader(paths.ledger)
+    try:
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            seen = reader.control(given.control_id)
+            if seen is not None and seen.control.state != "PENDING":
+                if seen.control.state != "DONE":
+                    raise RejectedError(f"{verb}: {seen.control.state.lower()}: {seen.control.answer}")
+                return f"{verb}: done at {stamp(seen.answered_us or now_us)}: {seen.control.answer}"
+            time.sleep(POLL_S)
+    finally:
+        reader.close()
+    return f"{verb}: stored as {given.control_id}; no answer within {patience_s:g} s, `trader status` shows it when it comes"
+
+
+def _now_us(paths: Paths) -> int:
+    """The exchange's clock: the demo's paced one, else the newest stored moment, else the machine's."""
+    try:
+        return load_clock(paths.clock).now_us()
+    except FileNotFoundError:
+        pass
+    if paths.ledger.exists():
+        reader = LedgerReader(paths.ledger)
+        try:
+            beat = reader.newest_event("beat") or reader.newest_event("system.started")
+        finally:
+            reader.close()
+        if beat is not None:
+            return beat.time_us
+    return wall_clock().now_us()
