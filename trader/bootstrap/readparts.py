@@ -29,6 +29,11 @@ def text(value: Decimal | None) -> str | None:
     return None if value is None else plain(value)
 
 
+def _level(value: Decimal | None) -> str | None:
+    """A level of the plan, which is not on the tick."""
+    return None if value is None else plain(value.quantize(CENT))
+
+
 # --- money -------------------------------------------------------------------------------------------------------------
 def money(rows: Sequence[EquityRow], cash: Mapping[str, Decimal], totals: Totals, held: Sequence[OpenPosition]) -> v.MoneyView:
     """Totals of the account; what has no equity row yet is None."""
@@ -74,7 +79,7 @@ def position(held: OpenPosition, now_us: int) -> v.PositionView:
     return v.PositionView(
         id=p.position_id, pair=p.pair, side=p.side.value, state=p.state.value, quantity=plain(held.quantity), entry=text(held.entry_price),
         cost=plain(_paid(held)), stop=text(held.live_stop), stop_state=held.stop_state, stop_reason=held.live_stop_reason,
-        first_stop=text(held.stop), tp1=text(held.tp1), tp2=text(held.tp2), targets_reached=legs.bit_count() if isinstance(legs, int) else 0,
+        first_stop=_level(held.stop), tp1=_level(held.tp1), tp2=_level(held.tp2), targets_reached=legs.bit_count() if isinstance(legs, int) else 0,
         opened=stamp(p.opened_us), age_s=max(0.0, (now_us - p.opened_us) / SECOND),
     )  # fmt: skip
 
