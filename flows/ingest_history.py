@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import argparse
+import sys
 from typing import Any
 
 from prefect import flow
 
+from tasks.foreground import run_to_exit_code
 from tasks.history import commit, fetch, gate, ingestion, judge, plan
 from tasks.hooks import HOOKS
 from tasks.policies import run_name
@@ -36,4 +38,8 @@ async def ingest_history(pairs: list[str] | None = None, timeframes: list[str] |
 
 
 if __name__ == "__main__":
-    asyncio.run(ingest_history())
+    parser = argparse.ArgumentParser(prog="python -m flows.ingest_history", description="fetch what history lacks, in the foreground")
+    parser.add_argument("--pairs", nargs="+", metavar="PAIR", help="for instance BTC/EUR; default: the universe by volume")
+    parser.add_argument("--timeframes", nargs="+", metavar="TF", help="for instance 15m 4h; default: those decided on")
+    chosen = parser.parse_args()
+    sys.exit(run_to_exit_code(ingest_history(pairs=chosen.pairs, timeframes=chosen.timeframes)))

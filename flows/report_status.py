@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from typing import Any
 
 from prefect import flow
 
 from tasks.artifacts import picture, publish_page, publish_table
+from tasks.foreground import run_to_exit_code
 from tasks.hooks import HOOKS
 from tasks.policies import run_name
 from tasks.reporting import post_status, read_status
@@ -34,4 +35,4 @@ async def report_status() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    asyncio.run(report_status())
+    sys.exit(run_to_exit_code(report_status()))

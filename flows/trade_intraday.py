@@ -7,7 +7,7 @@ concurrency slot. An outage of the API delays no beat; the runs appear when it i
 from __future__ import annotations
 
 import argparse
-import asyncio
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,9 +15,10 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from tasks.foreground import run_to_exit_code
 from tasks.hooks import HOOKS
 from tasks.policies import run_name, scheduled_at
-from tasks.trading import AnotherTradesError, session_seconds, told, trade_session
+from tasks.trading import TAKEN, AnotherTradesError, session_seconds, told, trade_session
 
 
 @flow(
@@ -36,8 +37,8 @@ async def trade_intraday(minutes: float = 55.0) -> dict[str, Any] | State[Any]:
     try:
         summary = told(await trade_session(seconds))
     except AnotherTradesError as error:
-        print(f"another session trades: {error}")
-        return Completed(message="another session trades", data={"ended": "another session trades"})
+        print(f"{TAKEN}: {error}")
+        return Completed(message=TAKEN, data={"ended": TAKEN})
     done = ", ".join(f"{summary[name]} {name}" for name in ("beats", "decisions", "orders", "fills"))
     print(f"{summary['ended']}: {done}")
     return summary
@@ -46,4 +47,4 @@ async def trade_intraday(minutes: float = 55.0) -> dict[str, Any] | State[Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m flows.trade_intraday", description="one trading session in the foreground")
     parser.add_argument("--minutes", type=float, default=55.0, help="of the machine's time")
-    asyncio.run(trade_intraday(minutes=parser.parse_args().minutes))
+    sys.exit(run_to_exit_code(trade_intraday(minutes=parser.parse_args().minutes)))

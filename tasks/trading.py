@@ -30,6 +30,8 @@ MARGIN_S: Final = 20.0
 """A session ends this long before its successor is due: the concurrency slot is judged some seconds early."""
 
 
+TAKEN: Final = "another session trades"
+"""How a run ends that found the account taken."""
 CUT: Final = "CUT"
 """What a stage returns that was cancelled; the session gets the cancellation itself."""
 
@@ -42,7 +44,8 @@ class AnotherTradesError(Exception):
 def stage_task(name: str) -> Task[[Callable[[], Awaitable[Any]]], Any]:
     """The task of a stage; made once, never tried again, nothing stored."""
 
-    @task(name=name, task_run_name=name, tags=["stage"], description=f"Stage {name!r} of the trading session.", **BARE)
+    # No tags: for a task that has some, Prefect asks the API for a slot of each before it runs, and waits while that is away.
+    @task(name=name, task_run_name=name, description=f"Stage {name!r} of the trading session.", **BARE)
     async def stage(work: Callable[[], Awaitable[Any]]) -> Any:
         try:
             return await work()

@@ -62,7 +62,7 @@ def _strategy(text: str | None) -> dict[str, Any]:
 @app.command()
 def demo(
     minutes: Annotated[int, typer.Option(min=1, help="simulated minutes, counted from the first READY pair")] = 240,
-    seed: Annotated[int, typer.Option(min=0)] = 7,
+    seed: Annotated[int, typer.Option(min=0)] = 11,
     pairs: Annotated[int | None, typer.Option(min=1, max=500, help="pairs of the synthetic market (default 150)")] = None,
     strategy: Annotated[str | None, typer.Option(help="MODE/VARIATION")] = None,
     replay: Annotated[Path | None, typer.Option(help="a Parquet file of real candles instead of the synthetic market")] = None,

@@ -22,7 +22,7 @@ class _Section(BaseModel):
 
 
 class MarketSettings(_Section):
-    seed: int = Field(7, ge=0, description="seed of the demo market; same seed, same past")
+    seed: int = Field(11, ge=0, description="seed of the demo market; same seed, same past")
     pairs: int = Field(150, ge=1, le=500, description="pairs the demo market lists")
     epoch: str = Field("2026-01-05T00:00:00Z", description="simulated start, UTC")
     starting_cash_quote: float = Field(10_000.0, gt=0)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prefect_kit import ROOT, Server
 
-BEATS, EVERY_S = 110, 0.4
+BEATS, EVERY_S = 95, 0.4
 OUTAGE_S = 15.0
 LIMIT_S = 0.250
 

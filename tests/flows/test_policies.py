@@ -77,6 +77,7 @@ def test_stages_and_everything_about_trading_are_never_retried() -> None:
 
     assert stage_task("check").retries == 0
     assert stage_task("check") is stage_task("check")
+    assert not stage_task("check").tags, "a tag makes Prefect ask the API for a slot on the beat's path"
     tried = {task.name: task.retry_delay_seconds for task in (history.plan, history.fetch, history.commit, artifacts.publish_page)}
     assert len(tried) == 4
     assert all(pauses == [2.0, 10.0, 30.0] for pauses in tried.values())
@@ -134,3 +135,38 @@ def test_the_gate_is_importable_without_prefect_and_great_expectations() -> None
     code = "import sys, tasks.quality_gate\nprint('prefect' in sys.modules, 'great_expectations' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False False"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("ConfigError('x: bad')", 2),
+        ("LeaseLostError('gone')", 5),
+        ("RetryableError('busy')", 4),
+        ("FatalError('stop')", 1),
+        ("KeyboardInterrupt()", 130),
+    ],
+)
+def test_a_flow_in_the_foreground_ends_with_one_sentence_and_a_code(error: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    import trader.errors
+    from tasks.foreground import run_to_exit_code
+
+    raised = eval(error, vars(trader.errors) | {"KeyboardInterrupt": KeyboardInterrupt})  # noqa: S307 - a literal above
+
+    async def flow() -> None:
+        raise raised
+
+    assert run_to_exit_code(flow()) == code
+    assert capsys.readouterr().err in (f"trader: {raised}\n", "")
+
+
+def test_the_result_is_the_answer_and_a_taken_account_is_code_5(capsys: pytest.CaptureFixture[str]) -> None:
+    from tasks.foreground import run_to_exit_code
+    from tasks.trading import TAKEN
+
+    async def flow(result: Any) -> Any:
+        return result
+
+    assert run_to_exit_code(flow({"rows": 3})) == 0
+    assert '"rows": 3' in capsys.readouterr().out
+    assert run_to_exit_code(flow({"ended": TAKEN})) == 5

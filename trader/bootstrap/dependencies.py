@@ -30,9 +30,11 @@ def age_of(*files: Path) -> float | None:
     times = []
     for file in files:
         try:
-            times.append(file.stat().st_mtime)
+            about = file.stat()
         except OSError:
             continue
+        if about.st_size:  # a reader makes an empty -wal
+            times.append(about.st_mtime)
     return max(0.0, time.time() - max(times)) if times else None
 
 

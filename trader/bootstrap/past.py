@@ -39,8 +39,8 @@ def finish(paths: Paths) -> bool:
         shutil.rmtree(scratch, ignore_errors=True)
         return False
     for part in PARTS:
-        source, target = scratch / part, paths.root / part
-        if source.exists():
+        for source in sorted(scratch.glob(f"{part}*"), reverse=True):  # a database's own files before it
+            target = paths.root / source.name
             if target.is_dir() and not any(target.iterdir()):
                 target.rmdir()
             source.replace(target)

@@ -27,14 +27,15 @@ from trader.domain.messages import stamp
 from trader.domain.money import plain
 from trader.errors import CorruptError, TraderError
 from trader.ports import EquityRow
-from trader.reporting.charts import thinned
 from trader.reporting.words import RULINGS
 from trader.simulation.clock import PacedClock, load_clock
 
 T = TypeVar("T")
 FRESH_S = 1.0  # several watchers share one reading
 ASK_AGAIN_S = 5.0
+SCRATCH = "past.new"  # folder that `bootstrap.past` plays into; importing that module would load the whole trader
 PROVIDER = "gemini-decisions"  # name under which the AI worker keeps breaker and budget
+IN_PAST = "the simulated past is being played at full speed; live trading starts when it is done"
 NEVER = "appears when a session first runs; `trader up --env demo` starts one"
 
 
@@ -52,7 +53,7 @@ class ReadModel:
     def __init__(
         self, state: Path, *, environment: str = "demo", prefect_url: str = "", ask: Callable[[str], v.DependencyView] = dep.ask_prefect
     ) -> None:
-        self.paths = Paths(state)
+        self.root = state
         self.environment = environment
         self.prefect_url = prefect_url.rstrip("/")
         self._ask = ask
@@ -60,6 +61,16 @@ class ReadModel:
         self._curve = _Curve()
         self._made: tuple[float, v.StatusView] | None = None
         self._prefect: tuple[float, v.DependencyView] | None = None
+
+    @property
+    def paths(self) -> Paths:
+        """Where to read: the simulated past that is being played, until it is moved into the directory."""
+        return Paths(self.root / SCRATCH if self.in_past else self.root)
+
+    @property
+    def in_past(self) -> bool:
+        """Whether the simulated past of a fresh demo is being played."""
+        return not Paths(self.root).ledger.exists() and Paths(self.root / SCRATCH).ledger.exists()
 
     # --- answers -------------------------------------------------------------------------------------------------------
     def status(self) -> v.StatusView:
@@ -73,7 +84,9 @@ class ReadModel:
         """The equity curve, oldest first, at most `points` rows; the last one is always among them."""
         with self._lock:
             self._from_ledger(self._follow, None)
-            return thinned([row for row in self._curve.rows if from_us <= row.time_us <= to_us], points)
+            rows = [row for row in self._curve.rows if from_us <= row.time_us <= to_us]
+        step = -(-(len(rows) - 1) // (points - 1)) if len(rows) > points else 1
+        return rows if step == 1 else [*rows[:-1:step], rows[-1]]
 
     def points(self, points: int, from_us: int = 0, to_us: int = 2**62) -> list[v.CurvePoint]:
         """The same as values of the API."""
@@ -82,15 +95,18 @@ class ReadModel:
 
     def trades(self, limit: int) -> list[v.TradeView]:
         """Closed positions, newest first."""
-        return self._from_ledger(lambda ledger: parts.trades(ledger, limit), [])[0]
+        none: list[v.TradeView] = []
+        return self._from_ledger(lambda ledger: parts.trades(ledger, limit), none)[0]
 
     def decisions(self, limit: int, pair: str | None = None) -> list[v.CandidateView]:
         """Candidates, newest first."""
-        return self._from_ledger(lambda ledger: [parts.candidate(d) for d in ledger.decisions(limit, pair=pair)], [])[0]
+        none: list[v.CandidateView] = []
+        return self._from_ledger(lambda ledger: [parts.candidate(d) for d in ledger.decisions(limit, pair=pair)], none)[0]
 
     def pairs(self) -> list[v.PairView]:
         """The newest word on every pair, by name."""
-        return self._from_ledger(lambda ledger: [parts.pair(p) for p in ledger.pair_states()], [])[0]
+        none: list[v.PairView] = []
+        return self._from_ledger(lambda ledger: [parts.pair(p) for p in ledger.pair_states()], none)[0]
 
     def messages(self, limit: int) -> list[v.MessageView]:
         """The outbox, newest first."""
@@ -138,6 +154,8 @@ class ReadModel:
         made, ledger_state = self._from_ledger(lambda ledger: self._filled(ledger, blank, clock), blank)
         if ledger_state.state == "failed":
             made = replace(made, session=replace(NOT_STARTED, state="UNREADABLE", detail=ledger_state.detail))
+        elif self.in_past and made.session.state != "NEVER_STARTED":
+            made = replace(made, session=replace(made.session, state="PAST", detail=IN_PAST))
         return replace(made, dependencies=(ledger_state, outbox_state, ai_state, clock_state, self._prefect_state()))
 
     def _filled(self, ledger: LedgerReader, blank: v.StatusView, clock: PacedClock | None) -> v.StatusView:
@@ -200,8 +218,8 @@ class ReadModel:
             return none, dep.failed(name, f"{file}: {error}")
         bad = sum(count for outcome, count in summary.outcomes.items() if outcome != "OK")
         ai = replace(
-            none, twin=demo or summary.twin_calls > 0, breaker=breaker, calls=summary.calls, questions=summary.questions, usable=summary.usable,
-            failed=bad,
+            none, twin=demo or summary.twin_calls > 0, breaker=breaker, calls=summary.calls, questions=summary.questions,
+            usable=summary.usable, failed=bad,
         )  # fmt: skip
         return ai, dep.ok(name, str(file), dep.age_of(file, file.with_name(file.name + "-wal")))
 

@@ -42,7 +42,8 @@ def money(rows: Sequence[EquityRow], cash: Mapping[str, Decimal], totals: Totals
     last = rows[-1] if rows else None
     total = sub(last.equity, rows[0].equity) if last else None
     return v.MoneyView(
-        quote=quote, equity=text(last.equity if last else cash.get(quote)), cash=text(cash.get(quote)), held=text(last.marked if last else None),
+        quote=quote, equity=text(last.equity if last else cash.get(quote)), cash=text(cash.get(quote)),
+        held=text(last.marked if last else None),
         paid_for_held=plain(add(*(_paid(p) for p in held))), today=text(today(rows)), total=text(total),
         total_fraction=float(total / rows[0].equity) if last and total is not None and rows[0].equity > ZERO else None,
         realised=plain(totals.realised), fees=plain(totals.fees), drawdown=last.drawdown if last else None,
@@ -77,9 +78,11 @@ def position(held: OpenPosition, now_us: int) -> v.PositionView:
     """One row of the table of what is held."""
     p, legs = held.position, held.exit_state.get("legs", 0)
     return v.PositionView(
-        id=p.position_id, pair=p.pair, side=p.side.value, state=p.state.value, quantity=plain(held.quantity), entry=text(held.entry_price),
+        id=p.position_id, pair=p.pair, side=p.side.value, state=p.state.value, quantity=plain(held.quantity),
+        entry=text(held.entry_price),
         cost=plain(_paid(held)), stop=text(held.live_stop), stop_state=held.stop_state, stop_reason=held.live_stop_reason,
-        first_stop=_level(held.stop), tp1=_level(held.tp1), tp2=_level(held.tp2), targets_reached=legs.bit_count() if isinstance(legs, int) else 0,
+        first_stop=_level(held.stop), tp1=_level(held.tp1), tp2=_level(held.tp2),
+        targets_reached=legs.bit_count() if isinstance(legs, int) else 0,
         opened=stamp(p.opened_us), age_s=max(0.0, (now_us - p.opened_us) / SECOND),
     )  # fmt: skip
 
@@ -92,7 +95,8 @@ def trades(ledger: LedgerReader, limit: int) -> list[v.TradeView]:
 
 def _trade(one: Trade) -> v.TradeView:
     return v.TradeView(
-        id=one.position_id, pair=one.pair, opened=stamp(one.entry_us), closed=stamp(one.exit_us), held_s=(one.exit_us - one.entry_us) / SECOND,
+        id=one.position_id, pair=one.pair, opened=stamp(one.entry_us), closed=stamp(one.exit_us),
+        held_s=(one.exit_us - one.entry_us) / SECOND,
         stake=plain(one.stake), fees=plain(one.fees), net=plain(one.net), roi=float(one.net / one.stake) if one.stake > ZERO else None,
         reason=one.reason, words=words.exit_words(one.reason),
     )  # fmt: skip
@@ -110,7 +114,12 @@ def candidate(d: DecisionView) -> v.CandidateView:
 
 def pair(state: PairState) -> v.PairView:
     return v.PairView(
-        pair=state.pair, since=stamp(state.since_us), code=state.code, words=words.decision_words(state.code), score=state.score, detail=state.detail
+        pair=state.pair,
+        since=stamp(state.since_us),
+        code=state.code,
+        words=words.decision_words(state.code),
+        score=state.score,
+        detail=state.detail,
     )
 
 
@@ -123,7 +132,9 @@ def counts(found: Mapping[str, int], said: Mapping[str, str] | None = None) -> t
 # --- people ------------------------------------------------------------------------------------------------------------
 def halt(one: Halt) -> v.HaltView:
     what, then = words.halt_words(one.cause)
-    return v.HaltView(cause=one.cause, level=one.level, since=stamp(one.since_us), reason=one.reason, who=one.who, words=what, next_step=then)
+    return v.HaltView(
+        cause=one.cause, level=one.level, since=stamp(one.since_us), reason=one.reason, who=one.who, words=what, next_step=then
+    )
 
 
 def blocked(found: Iterable[Blocked]) -> tuple[v.BlockedView, ...]:

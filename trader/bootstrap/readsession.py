@@ -56,9 +56,9 @@ def session(ledger: LedgerReader, now: Now, halts: Sequence[Halt]) -> v.SessionV
     lease = ledger.lease()
     state, detail = _state(now, halts, over=bool(ended) or lease is None or lease.released, expires_us=lease.expires_us if lease else 0)
     return v.SessionView(
-        state=state, detail=f"ended: {ended}" if state == "STOPPED" and ended else detail, strategy=str(started.payload.get("strategy", "")),
-        holder=lease.holder if lease else "", since=stamp(started.time_us), ended=ended, last_beat=None if beat is None else stamp(beat.time_us),
-        beat_number=None if beat is None else _whole(beat.payload.get("number")),
+        state=state, detail=ended if state == "STOPPED" and ended else detail, strategy=str(started.payload.get("strategy", "")),
+        holder=lease.holder if lease else "", since=stamp(started.time_us), ended=ended,
+        last_beat=None if beat is None else stamp(beat.time_us), beat_number=None if beat is None else _whole(beat.payload.get("number")),
         beat_age_s=None if beat is None else max(0.0, (now.now_us - beat.time_us) / SECOND),
         lag_s=None if beat is None else float(beat.payload.get("lag_s", 0.0)),
         pairs=None if beat is None else _whole(beat.payload.get("pairs")),
@@ -73,7 +73,10 @@ def _state(now: Now, halts: Sequence[Halt], *, over: bool, expires_us: int) -> t
     if over:
         return "STOPPED", "no session runs now"
     if now.paced and expires_us < now.now_us:
-        return "SILENT", f"its right to trade expired {span((now.now_us - expires_us) / SECOND)} ago on the exchange's clock: it died or hangs"
+        return (
+            "SILENT",
+            f"its right to trade expired {span((now.now_us - expires_us) / SECOND)} ago on the exchange's clock: it died or hangs",
+        )
     if not now.paced and now.stale_s is not None and now.stale_s > QUIET_S:
         return "SILENT", f"nothing was written for {span(now.stale_s)}: the process has ended without saying so"
     general = [halt for halt in halts if not halt.cause.startswith(("foreign ", "mismatch "))]

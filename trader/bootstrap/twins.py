@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 from trader.bootstrap.paths import API_KEY, API_SECRET, Paths
 from trader.bootstrap.world import HOST, Plans, World, gemini_twin, kraken_twin, read_plans, world_of
 from trader.config import Settings, load
 from trader.errors import ConfigError, TraderError
+from trader.maintenance.sockets import owner_of
 from trader.ports import Clock
 from trader.simulation.clock import PacedClock, load_clock, wall_clock
+from trader.simulation.kraken_server.app import KrakenTwin
 
 KINDS = ("kraken", "gemini")
-Kind = Literal["kraken", "gemini"]
 
 
 def run_twin(
@@ -45,8 +45,17 @@ def run_twin(
     world = _world(settings, paths, replay=replay, start=start)
     clock = _clock(paths, world)
     plans = read_plans(plan, world.seed)
-    keys = (api_key or API_KEY, api_secret or API_SECRET)
-    asyncio.run(_serve(which, world, clock, plans, paths, keys, port, say))
+
+    async def serve() -> None:
+        if which == "gemini":
+            await _serve_gemini(world, clock, plans, port, say)
+            return
+        twin = kraken_twin(
+            world, world.market(), clock, paths=paths, plan=plans.kraken, key=api_key or API_KEY, secret=api_secret or API_SECRET
+        )
+        await _serve_kraken(twin, port, say)
+
+    asyncio.run(serve())
 
 
 def _world(settings: Settings, paths: Paths | None, *, replay: Path | None, start: str | None) -> World:
@@ -71,46 +80,50 @@ def _clock(paths: Paths | None, world: World) -> Clock:
     return wall_clock()
 
 
-async def _serve(
-    which: str, world: World, clock: Clock, plans: Plans, paths: Paths | None, keys: tuple[str, str], port: int, say: Callable[[str], None]
-) -> None:
+async def _serve_kraken(twin: KrakenTwin, port: int, say: Callable[[str], None]) -> None:
+    """Ends with the twin's own error where its market fails."""
+    stop = _stop_event()
+    try:
+        with _taken(port):
+            port = await twin.start(HOST, port)
+        market = asyncio.create_task(twin.run_market(None), name="market")
+        say(f"ready http://{HOST}:{port} ws://{HOST}:{port}")
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({stopped, market}, return_when=asyncio.FIRST_COMPLETED)
+        if market.done():
+            market.result()
+        market.cancel()
+        await asyncio.gather(market, return_exceptions=True)
+    finally:
+        await twin.close()
+
+
+async def _serve_gemini(world: World, clock: Clock, plans: Plans, port: int, say: Callable[[str], None]) -> None:
+    stop, twin = _stop_event(), gemini_twin(world, clock, plans.gemini)
+    try:
+        with _taken(port):
+            await twin.start(HOST, port)
+        say(f"ready {twin.url} {twin.url.replace('http', 'ws')}")
+        await stop.wait()
+    finally:
+        await twin.close()
+
+
+def _stop_event() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with contextlib.AsyncExitStack() as stack:
-        work: asyncio.Task[None] | None = None
-        if which == "kraken":
-            twin = kraken_twin(world, world.market(), clock, paths=paths, plan=plans.kraken, key=keys[0], secret=keys[1])
-            stack.push_async_callback(twin.close)
-            port = await _listen(twin.start(HOST, port), port)
-            work = asyncio.create_task(twin.run_market(None), name="market")
-        else:
-            oracle = gemini_twin(world, clock, plans.gemini)
-            stack.push_async_callback(oracle.close)
-            await _listen(oracle.start(HOST, port), port)
-            port = int(oracle.url.rsplit(":", 1)[1])
-        say(f"ready http://{HOST}:{port} ws://{HOST}:{port}" if which == "kraken" else f"ready http://{HOST}:{port}")
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({stopped, *([work] if work else [])}, return_when=asyncio.FIRST_COMPLETED)
-        if work is not None:
-            await _end(work)
+    return stop
 
 
-async def _listen(starting: object, port: int) -> int:
+@contextlib.contextmanager
+def _taken(port: int) -> Iterator[None]:
+    """A port in use becomes a ConfigError that names its owner."""
     try:
-        return int(await starting or port)  # type: ignore[misc]
+        yield
     except OSError as error:
-        from trader.maintenance.sockets import owner_of
-
         raise ConfigError(f"port {port} is taken by {owner_of(port)}; choose another with --port") from error
-
-
-async def _end(work: asyncio.Task[None]) -> None:
-    """Cancel the market; an error it ended with is the twin's own and is raised."""
-    if work.done():
-        work.result()
-    work.cancel()
-    await asyncio.gather(work, return_exceptions=True)
 
 
 def main() -> int:

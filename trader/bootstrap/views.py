@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionView:
-    """`state`: NEVER_STARTED, RUNNING, PAUSED (REDUCING), HALTED, STOPPED, SILENT (lease expired) or UNREADABLE."""
+    """`state`: NEVER_STARTED, RUNNING, PAUSED (REDUCING), HALTED, STOPPED, SILENT (lease expired),
+    PAST (the simulated past of a fresh demo is being played) or UNREADABLE."""
 
     state: str
     detail: str

@@ -82,6 +82,8 @@ def _number(value: object) -> float | int | None:
     if isinstance(value, str) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     short = float(f"{value:.3g}")
+    if not math.isfinite(short):  # rounding up can overflow
+        return None
     return int(short) if short.is_integer() and abs(short) < 1e9 else short
 
 

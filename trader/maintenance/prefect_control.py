@@ -21,6 +21,13 @@ RETENTION_S = 6 * 3600
 """A demo at 30-fold speed makes some 2 GB of task runs a day; six hours are kept."""
 
 
+BUSY_PAUSES_S = (0.3, 1.0, 2.0)
+
+
+class BusyError(RetryableError):
+    """The server is there and could not serve this call now."""
+
+
 def environment(*, home: Path, port: int) -> dict[str, str]:
     """Variables for the server, the worker and the flows alike; the server needs PREFECT_API_URL too, for its own pages."""
     return {
@@ -72,7 +79,12 @@ class PrefectApi:
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # loopback never goes through a proxy
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
-        """One call, its answer as Python values."""
+        """One call, its answer as Python values. A server that answers 5xx (its database was locked) is asked again three times."""
+        for pause_s in BUSY_PAUSES_S:
+            try:
+                return await asyncio.to_thread(self.call_now, method, path, body)
+            except BusyError:
+                await asyncio.sleep(pause_s)
         return await asyncio.to_thread(self.call_now, method, path, body)
 
     def call_now(self, method: str, path: str, body: object = None) -> Any:
@@ -84,7 +96,7 @@ class PrefectApi:
                 text = reply.read()
         except urllib.error.HTTPError as error:
             words = error.read()[:300].decode(errors="replace")
-            kind = RetryableError if error.code >= 500 else RejectedError
+            kind = BusyError if error.code >= 500 else RejectedError
             raise kind(f"Prefect {method} {path}: {error.code} {words}") from error
         except (OSError, ValueError) as error:
             raise RetryableError(f"Prefect {method} {path}: {error}") from error

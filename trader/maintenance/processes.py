@@ -21,7 +21,10 @@ LAST_WORDS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSpec:
-    """A program to keep running. `address` is for people; `probe` None: alive is all that is asked of it."""
+    """A program to keep running. `address` is for people.
+
+    `probe` says whether it answers (None: alive is enough); with `probe_later` False it is asked at the start only.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -29,6 +32,7 @@ class ChildSpec:
     directory: Path
     address: str = ""
     probe: Probe | None = None
+    probe_later: bool = True
     ready_within_s: float = 60.0
     stop_within_s: float = 4.0
 
@@ -41,11 +45,15 @@ class Child:
     process: asyncio.subprocess.Process
     log: JobLog
     words: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
+    heard: Callable[[str], None] | None = None
     _reader: asyncio.Task[None] | None = None
 
     @classmethod
-    async def spawn(cls, spec: ChildSpec, log: JobLog) -> Child:
-        """Start it in a session of its own (a Ctrl-C in the terminal is ours alone). Raises FatalError where it cannot be started."""
+    async def spawn(cls, spec: ChildSpec, log: JobLog, *, heard: Callable[[str], None] | None = None) -> Child:
+        """Start it in a session of its own (a Ctrl-C in the terminal is ours alone); `heard` is told each line it says.
+
+        Raises FatalError where it cannot be started.
+        """
         try:
             process = await asyncio.create_subprocess_exec(
                 *spec.command,
@@ -59,7 +67,7 @@ class Child:
             )
         except OSError as error:
             raise FatalError(f"{spec.name}: cannot start {spec.command[0]}: {error}") from error
-        child = cls(spec, process, log)
+        child = cls(spec, process, log, heard=heard)
         log.write(f"started, pid {process.pid}", command=" ".join(spec.command))
         child._reader = asyncio.create_task(child._read(), name=f"words of {spec.name}")
         return child
@@ -122,6 +130,8 @@ class Child:
         if text := line.decode(errors="replace").rstrip():
             self.words.append(text)
             self.log.write(text)
+            if self.heard is not None:
+                self.heard(text)
 
     def last_words(self) -> str:
         """The end of what it said, in one line."""

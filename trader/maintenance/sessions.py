@@ -25,13 +25,14 @@ class RunsOfSessions(Protocol):
 class WatchTiming:
     """Seconds of machine time.
 
-    A session must be gone `free_s` before one is made, and none is made when the schedule has one due within
+    A session must be gone `free_s` before one is made (`crashed_s` when its run says it died), and none is made when the schedule has one due within
     `horizon_s`, or when one is being started, for up to `startup_s`. From the second session in a row that lived shorter than
     `steady_s` (or never came up) on, the pause doubles, from `free_s` up to `longest_s`.
     """
 
     poll_s: float = 1.0
     free_s: float = 5.0
+    crashed_s: float = 2.0
     horizon_s: float = 8.0
     startup_s: float = 40.0
     steady_s: float = 60.0
@@ -68,11 +69,6 @@ class SessionWatch:
         """How long the lock must be free before a run is made."""
         return min(self.timing.free_s * 2.0 ** max(0, min(self._short, 20) - 1), self.timing.longest_s)
 
-    @property
-    def state(self) -> str:
-        """One word for the table."""
-        return "running" if self._held_since is not None else "starting"
-
     async def run(self) -> None:
         """Look every second; an API that is away is asked again."""
         while True:
@@ -92,7 +88,7 @@ class SessionWatch:
             self._end(now)
         assert self._free_since is not None
         gone = now - self._free_since
-        if gone < self.pause_s:
+        if gone < self.pause_s and not await self._died(gone):
             return None
         if why := self._forbidden():
             self._once(f"no session is started: {why}")
@@ -112,6 +108,13 @@ class SessionWatch:
         if self._held_since is not None and now - self._held_since < self.timing.steady_s:
             self._short += 1
         self._held_since, self._free_since = None, now
+
+    async def _died(self, gone: float) -> bool:
+        """Whether the session before is known to be dead, so that there is nothing to wait for; the first time in a row only."""
+        if self._short > 1 or self._awaited or gone < self.timing.crashed_s:
+            return False
+        last = await self._api.newest(self._deployment)
+        return last is not None and last.state in ("CRASHED", "FAILED")
 
     async def _coming(self, now: float, gone: float) -> bool:
         """Whether the schedule or an earlier call of ours is about to bring one.

@@ -101,7 +101,7 @@ class Kept:
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=self._patience.probe_every_s)
-                if ended.done() or self.spec.probe is None:
+                if ended.done() or self.spec.probe is None or not self.spec.probe_later:
                     continue
                 failures = 0 if await self.spec.probe() else failures + 1
                 if failures >= self._patience.probe_failures:
@@ -147,16 +147,19 @@ class Supervisor:
 
     async def stop(self, groups: Sequence[Sequence[str]]) -> list[str]:
         """Stop group after group, each at once within; names not in any group come last. Returns who had to be killed."""
-        named = [name for group in groups for name in group]
-        rest = [name for name in self.children if name not in named]
         for child in self.children.values():
             child.forget()
+        named = [name for group in groups for name in group]
         killed = []
-        for group in (*groups, rest):
-            present = [name for name in group if name in self.children]
-            obeyed = await asyncio.gather(*(self.children[name].stop() for name in present))
-            killed += [name for name, ok in zip(present, obeyed, strict=True) if not ok]
+        for group in (*groups, [name for name in self.children if name not in named]):
+            killed += await self.stop_group(group)
         return killed
+
+    async def stop_group(self, names: Sequence[str]) -> list[str]:
+        """Stop these at once; those that were never started, or are stopped, count as stopped. Returns who had to be killed."""
+        present = [name for name in names if name in self.children and self.children[name].state != "stopped"]
+        obeyed = await asyncio.gather(*(self.children[name].stop() for name in present))
+        return [name for name, ok in zip(present, obeyed, strict=True) if not ok]
 
     def kill(self) -> None:
         """SIGKILL to every group, now."""

@@ -135,7 +135,9 @@ def price(value: Decimal | str) -> str:
 
 
 def percent(fraction: float, places: int = 2, *, sign: bool = False) -> str:
-    """`-0.0123` -> `−1.23 %`."""
+    """`-0.0123` -> `−1.23 %`; two more places where it would read as zero though it is not."""
+    if fraction and places == 2 and abs(fraction) < 0.00005:
+        places = 4
     shown = round(fraction * 100, places)
     return f"{'−' if shown < 0 else '+' if sign and shown > 0 else ''}{abs(shown):.{places}f} %"
 

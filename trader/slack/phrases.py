@@ -164,7 +164,9 @@ def _repaired(p: Payload) -> Words:
 
 
 def _unresolved(p: Payload) -> Words:
-    return Words(f"{_text(p, 'pair')}: the outcome of an order is unknown, looking it up", (f"order {_text(p, 'cl_ord_id')}: {_text(p, 'why')}",))
+    return Words(
+        f"{_text(p, 'pair')}: the outcome of an order is unknown, looking it up", (f"order {_text(p, 'cl_ord_id')}: {_text(p, 'why')}",)
+    )
 
 
 def _given(p: Payload) -> Words:
@@ -184,7 +186,9 @@ def _why(headline: str) -> Callable[[Payload], Words]:
 
 
 def _fields(kind: str, p: Payload) -> Words:
-    shown = [f"{name.replace('_', ' ')}: {value}" for name, value in sorted(p.items()) if isinstance(value, str | int | float) and value != ""]
+    shown = [
+        f"{name.replace('_', ' ')}: {value}" for name, value in sorted(p.items()) if isinstance(value, str | int | float) and value != ""
+    ]
     return Words(kind.replace(".", ": ").replace("_", " "), tuple(shown[:20]))
 
 

@@ -48,7 +48,7 @@ def host_of(scope: Scope) -> str:
     found = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
     if len(found) != 1:
         return ""
-    host = found[0].strip().lower()
+    host: str = found[0].strip().lower()
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdigit() else host
 

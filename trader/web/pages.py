@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 
 from trader import __version__
 from trader.reporting import words
@@ -21,6 +22,7 @@ router = APIRouter()
 POINTS = 400
 STATES = {
     "NEVER_STARTED": ("Not started", "idle"),
+    "PAST": ("Playing the simulated past", "good"),
     "RUNNING": ("Trading", "good"),
     "PAUSED": ("Paused: no new entries", "warn"),
     "HALTED": ("Halted: no new entries", "warn"),
@@ -60,12 +62,20 @@ def _quantity(value: str) -> str:
     return f"{number:,f}" if number.adjusted() < 6 else words.money(number, 0)
 
 
+def _code(text: str) -> Markup:
+    """`word` in backticks becomes code; everything else is escaped."""
+    made = [escape(part) if index % 2 == 0 else Markup("<code>{}</code>").format(part) for index, part in enumerate(text.split("`"))]
+    return Markup("").join(made)
+
+
 def _templates() -> Environment:
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters.update(when=_when, money=_money, price=_price, percent=_percent, span=words.span, trend=_trend, quantity=_quantity)
+    made.filters.update(
+        when=_when, money=_money, price=_price, percent=_percent, span=words.span, trend=_trend, quantity=_quantity, code=_code
+    )
     made.globals.update(rulings=RULINGS, version=__version__)
     return made
 
@@ -80,7 +90,7 @@ def context(request: Request) -> dict[str, Any]:
     label, tone = STATES[status.session.state]
     return {
         "s": status, "label": label, "tone": tone, "curve": curve_of(model.curve(POINTS), status.money.quote), "prefect": model.prefect_url,
-        "state_dir": str(model.paths.root), "stale": status.session.state in ("SILENT", "UNREADABLE"),
+        "state_dir": str(model.root), "stale": status.session.state in ("SILENT", "UNREADABLE"),
         "empty": status.session.state == "NEVER_STARTED",
     }  # fmt: skip
 

@@ -1,0 +1,150 @@
+"""The status page over real ledgers: alive, ended, silent, empty, damaged; never a failure, never a request elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from status_kit import BARS, T0, lively
+
+from trader.bootstrap.dependencies import missing
+from trader.bootstrap.past import SCRATCH as PAST_SCRATCH
+from trader.bootstrap.readmodel import SCRATCH, ReadModel
+from trader.data.projector import Projector
+from trader.domain.market import MINUTE
+from trader.simulation.clock import save_clock
+from trader.web.app import create_app
+
+
+def browse(state: Path) -> TestClient:
+    model = ReadModel(state, prefect_url="http://127.0.0.1:4200", ask=lambda url: missing("prefect", url))
+    return TestClient(create_app(model), base_url="http://127.0.0.1:8787")
+
+
+def text_of(state: Path) -> str:
+    answer = browse(state).get("/")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def running(state: Path, *, wall_s: float, speed: float = 30.0) -> None:
+    """A paced clock that shows the ledger's last minute at `wall_s`."""
+    save_clock(state / "clock.json", origin_us=T0 + BARS * MINUTE, wall_s=wall_s, speed=speed)
+
+
+def test_page_shows_a_running_demo(tmp_path: Path) -> None:
+    state = lively(tmp_path)
+    page = text_of(state)
+    assert "DEMO" in page
+    assert "scripted stand-in, not AI" in page
+    for told in ("SOL/EUR", "first target", "stop-loss", "allowed", "score too low", "viable/mitraillette/AGGRESSIVE", "10,006.75"):
+        assert told in page, told
+    assert "The daily loss limit was reached" in page
+    assert "ADA/EUR is not traded" in page
+    assert "no_gap" in page
+
+
+def test_equity_curve_is_in_the_page_itself(tmp_path: Path) -> None:
+    page = text_of(lively(tmp_path))
+    paths = re.findall(r'class="line" d="(M[^"]+)"', page)
+    assert len(paths) == 1
+    assert paths[0].count("L") == BARS - 2
+    assert re.search(r'role="img" aria-label="Equity from 10,000.25 to 10,006.75 EUR', page)
+
+
+def test_stored_text_is_escaped(tmp_path: Path) -> None:
+    page = text_of(lively(tmp_path))
+    assert "52 below 58 &lt;b&gt;" in page
+    assert "58 <b>" not in page
+
+
+def test_state_follows_lease_and_halts(tmp_path: Path) -> None:
+    def state_of(state: Path) -> str:
+        return ReadModel(state, ask=lambda url: missing("prefect", url)).status().session.state
+
+    ended, alive = lively(tmp_path / "a", end=True), lively(tmp_path / "b")
+    assert state_of(ended) == "STOPPED"
+    assert state_of(alive) == "PAUSED"
+
+
+def test_dead_trader_is_silent_and_grey_with_its_age(tmp_path: Path) -> None:
+    state = lively(tmp_path)
+    running(state, wall_s=0.0)  # fifty years of machine time ago: every lease has expired
+    model = ReadModel(state, ask=lambda url: missing("prefect", url))
+    status = model.status()
+    assert status.session.state == "SILENT"
+    assert status.stale_s is not None
+    assert status.stale_s > 86_400
+    page = text_of(state)
+    assert 'class="stale"' in page
+    assert "died or hangs" in page
+
+
+def test_empty_and_missing_directories_guide_the_newcomer(tmp_path: Path) -> None:
+    for state in (tmp_path, tmp_path / "nowhere"):
+        page = text_of(state)
+        assert "Nothing has run here yet" in page
+        assert "trader up --env demo" in page
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_simulated_past_is_followed_while_it_is_played(tmp_path: Path) -> None:
+    state = tmp_path / "demo"
+    state.mkdir()
+    lively(tmp_path / "made").rename(state / SCRATCH)
+    assert SCRATCH == PAST_SCRATCH
+    page = text_of(state)
+    assert "Playing the simulated past" in page
+    assert "10,006.75" in page
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite", "ops.sqlite", "ai.sqlite", "clock.json"])
+def test_broken_files_are_named_and_never_break_the_page(tmp_path: Path, name: str) -> None:
+    state = lively(tmp_path)
+    for tail in ("-wal", "-shm"):
+        (state / f"{name}{tail}").unlink(missing_ok=True)
+    (state / name).write_bytes(b"not what was written" * 500)
+    client = browse(state)
+    assert client.get("/").status_code == 200
+    assert client.get("/panels.json").status_code == 200
+    ready = client.get("/readyz")
+    failed = [one["name"] for one in ready.json()["dependencies"] if one["state"] == "failed"]
+    assert failed == [{"ledger.sqlite": "ledger", "ops.sqlite": "outbox", "ai.sqlite": "ai", "clock.json": "clock"}[name]]
+    assert ready.status_code == 503
+
+
+def test_messages_are_shown_as_slack_would_show_them(tmp_path: Path) -> None:
+    state = lively(tmp_path)
+    projector = Projector(state / "ledger.sqlite", state / "ops.sqlite")
+    assert projector.run() > 5
+    projector.close()
+    page = text_of(state)
+    assert "BUY SOL/EUR 0.5 @ 100.00" in page
+    assert "HALT: The daily loss limit was reached" in page
+
+
+def test_page_asks_for_nothing_off_this_machine(tmp_path: Path) -> None:
+    client = browse(lively(tmp_path))
+    page = client.get("/").text
+    assets = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
+    assert len(assets) == 3
+    for asset in assets:
+        assert client.get(asset).status_code == 200, asset
+    addresses = re.findall(r"https?://[^\s\"'<]+", page + "".join(client.get(asset).text for asset in assets))
+    outside = [one for one in addresses if not one.startswith(("http://127.0.0.1:", "http://www.w3.org/2000/svg"))]
+    assert addresses
+    assert not outside
+    assert " style=" not in page  # the policy forbids it
+
+
+def test_landmarks_and_headings_are_there(tmp_path: Path) -> None:
+    page = text_of(lively(tmp_path))
+    assert page.count("<main") == 1
+    assert page.count("<h1") == 1
+    labelled = re.findall(r'aria-labelledby="([^"]+)"', page)
+    assert len(labelled) > 8
+    assert all(f'id="{name}"' in page for name in labelled)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))

@@ -1,0 +1,109 @@
+"""What became of the killed order: counted in the exchange's books, never by the ledger's opinion."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.kill.points import Point
+from trader.bootstrap.outcome import MAX_UNPROTECTED_S
+from trader.bootstrap.paths import Paths
+from trader.bootstrap.verification import verify_state
+from trader.data.reader import LedgerReader
+from trader.domain.market import Timeframe
+from trader.domain.orders import Leg
+from trader.simulation.exchange_books import LOG, SNAPSHOT, Books, State
+from trader.simulation.exchange_orders import TwinOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """The entry the dead process was busy with, as its ledger file was left: the newest intent's."""
+
+    pair: str
+    key: str
+    entry_us: int
+    outcome: str
+    leg: str
+
+
+def busy_with(paths: Paths) -> Busy | None:
+    """Read right after the death; None where nothing was ever begun."""
+    reader = LedgerReader(paths.ledger)
+    try:
+        orders = [view.intent for view in reader.orders(limit=10_000)]
+    finally:
+        reader.close()
+    if not orders:
+        return None
+    newest = orders[0]
+    entry = next(i for i in orders if i.leg is Leg.ENTRY and i.key == newest.key)
+    return Busy(pair=newest.pair, key=newest.key, entry_us=entry.created_us, outcome=newest.outcome, leg=newest.leg)
+
+
+def books_hash(paths: Paths) -> str:
+    """SHA-256 over the exchange's files; call it before anybody asks the exchange again."""
+    digest = hashlib.sha256()
+    for name in (SNAPSHOT, LOG):
+        file = paths.twin / name
+        digest.update(file.read_bytes() if file.exists() else b"")
+    return digest.hexdigest()
+
+
+def read_books(paths: Paths) -> State:
+    state, books = State(), Books(paths.twin)
+    books.load(state)
+    books.close()
+    return state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Of one entry key on the exchange: buy orders, buys that filled (positions), and stops that stood for them."""
+
+    orders: int = 0
+    positions: int = 0
+    stops: int = 0
+
+
+def count(state: State, busy: Busy | None) -> Counted:
+    """Our buys of the pair in the bar that the entry was decided in, and the stops that came before the next buy."""
+    if busy is None:
+        return Counted()
+    bar = Timeframe.M15.floor(busy.entry_us)
+    ours = sorted((o for o in state.orders.values() if o.ours and o.pair == busy.pair), key=lambda o: o.number)
+    buys = [o for o in ours if o.side == "buy" and bar <= o.opened_us < bar + Timeframe.M15.us]
+    later = [o.number for o in ours if o.side == "buy" and o.opened_us >= bar + Timeframe.M15.us]
+    stops = [o for o in ours if o.ordertype == "stop-loss" and o.opened_us >= bar and o.number < min(later, default=1 << 60)]
+    return Counted(orders=len(buys), positions=sum(o.executed > 0 for o in buys), stops=len(stops))
+
+
+def entries_once(state: State) -> bool:
+    """No pair was bought twice in one bar, by any order of ours that filled."""
+    seen: set[tuple[str, int]] = set()
+    for order in _filled_buys(state):
+        bar = (order.pair, Timeframe.M15.floor(order.opened_us))
+        if bar in seen:
+            return False
+        seen.add(bar)
+    return True
+
+
+def _filled_buys(state: State) -> list[TwinOrder]:
+    return [o for o in state.orders.values() if o.ours and o.side == "buy" and o.executed > 0]
+
+
+def checks(point: Point, counted: Counted, busy: Busy | None, state: State, owner: dict[str, Any], root: Path) -> dict[str, bool]:
+    """Every condition by name."""
+    verdict = verify_state(root)
+    wanted = 1 if busy is not None and (point.sent or busy.outcome != "SENT") else 0
+    return {
+        "one_order": counted.orders == wanted,
+        "one_position": counted.positions == wanted,
+        "one_stop": counted.stops == wanted or (point.hand_over and counted.stops > wanted),
+        "no_pair_bought_twice_in_a_bar": entries_once(state),
+        "protected": not owner["unprotected"] and (point.hand_over or owner["max_unprotected_s"] <= MAX_UNPROTECTED_S),
+        **{f"verify_{name}": check["ok"] for name, check in verdict["checks"].items()},
+    }
