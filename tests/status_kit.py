@@ -24,7 +24,7 @@ def lively(folder: Path, *, end: bool = False) -> Path:
     ledger.note("system.started", {"strategy": "viable/mitraillette/AGGRESSIVE", "ai": "veto", "environment": "demo"}, T0)
     won = buy(ledger, lease, "BTC/EUR", close_us=T0 + MINUTE)
     sell(ledger, lease, won, "0.5", price="110", reason="TP1")
-    lost = buy(ledger, lease, "ETH/EUR", close_us=T0 + 2 * MINUTE)
+    lost = buy(ledger, lease, "ETH/EUR", close_us=T0 + 16 * MINUTE)
     sell(ledger, lease, lost, "0.5", price="95", reason="STOP_LOSS")
     held = buy(ledger, lease, "SOL/EUR", close_us=T0 + 5 * MINUTE)
     stop = reducing(held, "0.5", leg=Leg.STOP, reason="STOP_LOSS")

@@ -1,7 +1,8 @@
 """A session that only beats: the real stage wrapper around work that takes a millisecond, on a fixed grid.
 
-`python tests/flows/beating_session.py --beats N --every S [--read-variable]` prints `ready`, then one JSON object: the flow
-run's id, the stages it ran and how late each beat began, in seconds. `--read-variable` does what a beat must never do.
+`python tests/flows/beating_session.py --kind KIND --beats N --every S` prints `ready`, then one JSON object: the flow run's id,
+the stages it ran and how late each beat began, in seconds. Kinds: `session`; `variable`, which does on the beat what a beat must
+never do; `bare`, the same beats without Prefect, which shows how late this machine alone makes them.
 """
 
 from __future__ import annotations
@@ -11,46 +12,72 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from prefect import flow, get_run_logger, runtime
-from prefect.events import emit_event
-from prefect.variables import Variable
-
-from tasks.trading import Stages
-
 STAGES = ("check", "protect", "universe", "report")
+Call = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
-@flow(log_prints=True)
-async def beating_session(beats: int, every_s: float, read_variable: bool) -> dict[str, Any]:
-    """`beats` beats of four stages each; on the beat only tasks, logging and events."""
-    stages, late, log = Stages(), [], get_run_logger()
-    await stages("reconcile", lambda: asyncio.sleep(0.001))
-    print("ready")
+async def beat(beats: int, every_s: float, stage: Call, extra: Callable[[int], Awaitable[None]]) -> list[float]:
+    """The session; how late each beat began."""
+    await stage("reconcile", lambda: asyncio.sleep(0.001))
     sys.__stdout__.write("ready\n")
     sys.__stdout__.flush()
-    start = time.monotonic() + every_s
+    late, start = [], time.monotonic() + every_s
     for number in range(beats):
         await asyncio.sleep(max(0.0, start + number * every_s - time.monotonic()))
         late.append(time.monotonic() - (start + number * every_s))
+        await extra(number)
+        for name in STAGES:
+            await stage(name, lambda: asyncio.sleep(0.001))
+    return late
+
+
+async def bare(beats: int, every_s: float) -> dict[str, Any]:
+    """Without Prefect."""
+
+    async def nothing(_number: int) -> None:
+        return None
+
+    return {"late_s": await beat(beats, every_s, lambda _name, work: work(), nothing)}
+
+
+async def under_prefect(beats: int, every_s: float, read_variable: bool) -> dict[str, Any]:
+    """As a flow: on the beat only tasks, logging and events, unless a variable is read."""
+    from prefect import flow, get_run_logger, runtime
+    from prefect.events import emit_event
+    from prefect.variables import Variable
+
+    from tasks.trading import Stages
+
+    async def extra(number: int) -> None:
+        get_run_logger().info("beat %d", number)
+        emit_event("trader.beat", resource={"prefect.resource.id": "trader.session"}, payload={"number": number})
         if read_variable:
             try:
                 await Variable.aget("active_strategy", default="none")
-            except Exception as error:  # noqa: BLE001 - whatever it raises when the API is away
-                log.info("variable: %s", error)
-        for name in STAGES:
-            await stages(name, lambda: asyncio.sleep(0.001))
-        log.info("beat %d", number)
-        emit_event("trader.beat", resource={"prefect.resource.id": "trader.session"}, payload={"number": number})
-    return {"run": str(runtime.flow_run.id), "stages": stages.started, "late_s": late}
+            except Exception as error:  # noqa: BLE001 - whatever it raises while the API is away
+                get_run_logger().info("variable: %s", error)
+
+    @flow(log_prints=True)
+    async def beating_session() -> dict[str, Any]:
+        stages = Stages()
+        late = await beat(beats, every_s, stages, extra)
+        return {"run": str(runtime.flow_run.id), "stages": stages.started, "late_s": late}
+
+    return await beating_session()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--kind", choices=("session", "variable", "bare"), required=True)
     parser.add_argument("--beats", type=int, required=True)
     parser.add_argument("--every", type=float, required=True)
-    parser.add_argument("--read-variable", action="store_true")
     options = parser.parse_args()
-    result = asyncio.run(beating_session(options.beats, options.every, options.read_variable))
-    sys.__stdout__.write(json.dumps(result) + "\n")
+    work = (
+        bare(options.beats, options.every)
+        if options.kind == "bare"
+        else under_prefect(options.beats, options.every, options.kind == "variable")
+    )
+    sys.__stdout__.write(json.dumps(asyncio.run(work)) + "\n")

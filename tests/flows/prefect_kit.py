@@ -33,8 +33,8 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, timeout_s: float = 90.0) -> None:
-        """Start it and wait until it answers."""
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        """Start it, with less claim to the CPU than a session has, and wait until it answers."""
+        command = ["nice", "-n", "10", sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         with (self.home / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=self.home, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True

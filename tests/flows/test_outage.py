@@ -18,8 +18,9 @@ OUTAGE_S = 15.0
 LIMIT_S = 0.250
 
 
-def _session(server: Server, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(Path(__file__).with_name("beating_session.py")), "--beats", str(BEATS), "--every", str(EVERY_S), *more]
+def _session(server: Server, kind: str) -> subprocess.Popen[str]:
+    script = str(Path(__file__).with_name("beating_session.py"))
+    command = [sys.executable, script, "--kind", kind, "--beats", str(BEATS), "--every", str(EVERY_S)]
     return subprocess.Popen(command, cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -56,22 +57,24 @@ def _all_stored(server: Server, run: str, wanted: Counter[tuple[str, str]], time
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_a_killed_prefect_server_delays_no_beat_and_loses_no_stage_run_but_a_variable_read_on_the_beat_does(server: Server) -> None:
-    session, wrong = _session(server), _session(server, "--read-variable")
-    _wait_ready(session)
-    _wait_ready(wrong)
+    running = {kind: _session(server, kind) for kind in ("session", "variable", "bare")}
+    for process in running.values():
+        _wait_ready(process)
     time.sleep(5)
     server.kill()
     time.sleep(OUTAGE_S)
     assert not server.healthy()
     server.start()
-    result, counter = _result(session), _result(wrong)
+    found = {kind: _result(process) for kind, process in running.items()}
+    result, late = found["session"], {kind: max(one["late_s"]) for kind, one in found.items()}
 
     assert len(result["late_s"]) == BEATS
-    assert max(result["late_s"]) < LIMIT_S, f"latest beat {max(result['late_s']) * 1e3:.0f} ms"
-    assert max(counter["late_s"]) > LIMIT_S, "a blocked beat went unnoticed: this test could not fail"
-    assert max(counter["late_s"]) > OUTAGE_S / 2
+    # What the same beats suffer without Prefect is this machine's load, not the outage.
+    assert late["session"] < LIMIT_S + late["bare"], late
+    assert late["variable"] > LIMIT_S + late["bare"], "a blocked beat went unnoticed: this test could not fail"
+    assert late["variable"] > OUTAGE_S / 2
 
     wanted = Counter({("reconcile", "COMPLETED"): 1} | {(n, "COMPLETED"): BEATS for n in ("check", "protect", "universe", "report")})
     assert sum(wanted.values()) == result["stages"]
     assert _all_stored(server, result["run"], wanted) == wanted
-    print(f"latest beat {max(result['late_s']) * 1e3:.0f} ms; with a variable read {max(counter['late_s']):.1f} s")
+    print("latest beat: " + ", ".join(f"{kind} {seconds * 1e3:.0f} ms" for kind, seconds in late.items()))

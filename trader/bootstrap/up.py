@@ -38,6 +38,7 @@ from trader.maintenance.locks import is_locked, sole_supervisor
 from trader.maintenance.sessions import SessionWatch
 from trader.maintenance.sockets import owner_of, port_free
 from trader.maintenance.supervisor import Supervisor
+from trader.maintenance.warden import warded
 
 STOP_ORDER = ((WORKER,), (SERVER, ADVISOR, SENDER, WEB), (GEMINI, KRAKEN))
 TABLE = "supervisor.json"
@@ -57,7 +58,7 @@ def run_up(settings: Settings, *, past_minutes: int, say: Say, hint: Say) -> int
     paths = Paths(settings.state.resolve()).make()
     with sole_supervisor(paths.root):
         up = Up(Children(settings, paths, root), past_minutes=past_minutes, say=say, hint=hint)
-        return asyncio.run(up.run())
+        return asyncio.run(up.guarded())
 
 
 class Up:
@@ -80,6 +81,11 @@ class Up:
         self._hint(text)
 
     # --- life ------------------------------------------------------------------------------------------------------------
+    async def guarded(self) -> int:
+        """`run`, beside a process that outlives a kill of this one."""
+        async with warded(self.paths.root):
+            return await self.run()
+
     async def run(self) -> int:
         """Until a signal; the exit code."""
         loop = asyncio.get_running_loop()
