@@ -109,7 +109,7 @@ def fetch_history(stage: Stage, root: Path) -> Path:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(twin.close)
             exchange, market = wire.adapters(wire.Endpoints.loopback(stage.settings), clock, stack=stack)
-            store, _ = wire.direct_history(paths, clock)
+            store, _ = wire.direct_history(paths, clock, lookbacks(stage.settings))
             stack.callback(store.close)
             pairs = await universe_of(market, await exchange.instruments(), quote="EUR", universe=stage.settings.universe)
             await bootstrap_history(store, market, clock, pairs, lookbacks(stage.settings))
@@ -136,7 +136,7 @@ async def opened(
         exchange, market = wire.adapters(wire.Endpoints.loopback(stage.settings), clock, stack=stack, seed=stage.world.seed)
         instruments = await exchange.instruments()
         taker, _ = await exchange.fee_rates()
-        store, history = wire.direct_history(paths, clock)
+        store, history = wire.direct_history(paths, clock, lookbacks(stage.settings))
         stack.callback(store.close)
         judge_tails(store, list(instruments), lookbacks(stage.settings), clock.now_us())
         hourly = asyncio.create_task(_renew(store, list(instruments), stage, clock), name="hourly tails")
@@ -193,4 +193,3 @@ async def trader(stage: Stage, paths: Paths, *faults: Fault, kill: KillPoints | 
         market.cancel()
         await asyncio.gather(market, return_exceptions=True)
         await twin.close()
-

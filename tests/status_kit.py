@@ -46,7 +46,13 @@ def _decide(ledger: SqlLedger) -> None:
     entered = Decision(pair="SOL/EUR", close_us=T0 + 5 * MINUTE, side=Side.BUY, action=Action.ENTER, score=63.0, points=points)
     ruling = RulingResult(ruling=Ruling.ALLOW, lookup=Lookup.HIT, p_loss=0.19, age_ms=3000.0, verdict_id="v1", is_twin=True)
     refused = Decision(
-        pair="XRP/EUR", close_us=T0 + 6 * MINUTE, side=Side.BUY, action=Action.HOLD, score=52.0, points=points[:1], refusal=Refusal.SCORE_LOW
+        pair="XRP/EUR",
+        close_us=T0 + 6 * MINUTE,
+        side=Side.BUY,
+        action=Action.HOLD,
+        score=52.0,
+        points=points[:1],
+        refusal=Refusal.SCORE_LOW,
     )
     ledger.record_decisions(
         [
@@ -62,7 +68,9 @@ def _beat(ledger: SqlLedger) -> None:
         equity = Decimal(10_000) + Decimal(number) / 4 - (Decimal(3) if number > 20 else Decimal(0))
         now = T0 + number * MINUTE
         ledger.record_equity(
-            EquityRow(time_us=now, cash=equity - 50, marked=Decimal(50), equity=equity, realised=Decimal(2), fees=Decimal(1), drawdown=0.0003)
+            EquityRow(
+                time_us=now, cash=equity - 50, marked=Decimal(50), equity=equity, realised=Decimal(2), fees=Decimal(1), drawdown=0.0003
+            )
         )
         ledger.note("beat", {"number": number, "lag_s": 0.0, "pairs": 12}, now)
 

@@ -1,14 +1,14 @@
 """The command `trader`: every verb prints its answer to stdout (`--json` for machines), progress and logs to stderr.
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused for safety, 4 dependency unreachable, 5 already running,
-130 interrupted. Heavy imports happen inside the verbs.
+130 interrupted. Heavy imports happen inside the verbs. Nothing is ever coloured, so NO_COLOR holds by construction.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +17,9 @@ import typer
 
 from trader import __version__
 from trader.config import Settings, load
-from trader.errors import ConfigError, FatalError, LeaseLostError, RetryableError, TraderError
+from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError
 
-app = typer.Typer(name="trader", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+app = typer.Typer(name="trader", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="AI-confirmed trading for Kraken. `trader up --env demo` runs everything on a simulated market.")  # fmt: skip
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON object")]
@@ -62,19 +62,19 @@ def _strategy(text: str | None) -> dict[str, Any]:
 @app.command()
 def demo(
     minutes: Annotated[int, typer.Option(min=1, help="simulated minutes, counted from the first READY pair")] = 240,
-    seed: Annotated[int, typer.Option(min=0)] = 11,
+    seed: Annotated[int | None, typer.Option(min=0, help="seed of the synthetic market (default 11); same seed, same journal")] = None,
     pairs: Annotated[int | None, typer.Option(min=1, max=500, help="pairs of the synthetic market (default 150)")] = None,
-    strategy: Annotated[str | None, typer.Option(help="MODE/VARIATION")] = None,
+    strategy: Annotated[str | None, typer.Option(help="MODE/VARIATION (default mitraillette/AGGRESSIVE)")] = None,
     replay: Annotated[Path | None, typer.Option(help="a Parquet file of real candles instead of the synthetic market")] = None,
     start: Annotated[str | None, typer.Option("--from", help="first simulated moment of a replay, e.g. 2024-07-15")] = None,
     plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,
-    state: StateDir = None,
+    state: Annotated[Path | None, typer.Option("--state", help="keep everything in this new directory (default: a temporary one)")] = None,
     speed: Annotated[str, typer.Option(help="max, or simulated seconds per second")] = "max",
     ai: Annotated[str | None, typer.Option(help="off, shadow or veto")] = None,
     as_json: JsonFlag = False,
     config: SettingsFile = None,
 ) -> None:
-    """One session on the simulated exchange: no key, no network, no Prefect. Exit code 1 if an invariant broke."""
+    """Play one session on the simulated exchange. No key, no network, no Prefect; exit code 1 if an invariant broke."""
     from trader.bootstrap.demo import DemoOptions, run_demo
 
     settings = settings_from(config, market__seed=seed, market__pairs=pairs, ai__mode=ai, **_strategy(strategy))
@@ -88,13 +88,13 @@ def demo(
 
 @app.command()
 def up(
-    env: Annotated[Env, typer.Option("--env")] = Env.DEMO,
+    env: Annotated[Env, typer.Option("--env", help="this release runs demo only; paper and live are refused")] = Env.DEMO,
     speed: Annotated[float | None, typer.Option(help="simulated seconds per second after the simulated past")] = None,
     past: Annotated[int, typer.Option(min=0, help="minutes of simulated past to play first, where there is none yet")] = 2880,
     state: StateDir = None,
     config: SettingsFile = None,
 ) -> None:
-    """Start everything on this machine and watch over it; Ctrl-C ends all in order."""
+    """Start everything and watch over it. Ctrl-C ends all in order; exit code 5 where it already runs."""
     from trader.bootstrap.up import run_up
 
     settings = settings_from(config, environment=env.value, market__speed=speed, state_dir=str(state) if state else None)
@@ -103,7 +103,7 @@ def up(
 
 @app.command()
 def verify(state: StateDir = None, as_json: JsonFlag = False) -> None:
-    """Check the ledger file against the exchange's own answers, with code the session does not share."""
+    """Check the ledger against the exchange's answers. By code the session does not share; exit code 1 on a difference."""
     from trader.bootstrap.verification import verify_state
 
     result = verify_state(state or Path("state"))
@@ -114,7 +114,7 @@ def verify(state: StateDir = None, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def status(state: StateDir = None, as_json: JsonFlag = False) -> None:
-    """One screen about the last stored state: equity, positions, decisions, halts."""
+    """Show the last stored state. Equity, positions, decisions, halts; works with nothing running."""
     from trader.bootstrap.reading import status_of
 
     result = status_of(state or Path("state"))
@@ -123,7 +123,7 @@ def status(state: StateDir = None, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def doctor(state: StateDir = None, as_json: JsonFlag = False, config: SettingsFile = None) -> None:
-    """Check versions, settings, directories, ports, twins and Prefect; exit code 1 on a failure."""
+    """Check this installation. Versions, settings, directories, ports, processes; exit code 1 on a failure."""
     from trader.bootstrap.health import examine
 
     settings = settings_from(config, state_dir=str(state) if state else None)
@@ -142,7 +142,7 @@ def reset(
     state: StateDir = None,
     yes: Annotated[bool, typer.Option("--yes", help="really delete")] = False,
 ) -> None:
-    """Delete the state directory: ledger, history, the demo exchange's books, logs. Names what it deletes."""
+    """Delete the state directory. Names what goes: ledger, history, the demo exchange's books, logs; refuses without --yes."""
     from trader.maintenance.reset import contents, delete
 
     target = state or Path("state")
@@ -161,17 +161,17 @@ def reset(
 @app.command()
 def twin(
     which: Annotated[str, typer.Argument(help="kraken or gemini")] = "kraken",
-    port: Annotated[int, typer.Option()] = 8701,
-    seed: Annotated[int, typer.Option(min=0)] = 7,
-    pairs: Annotated[int, typer.Option(min=1, max=500)] = 150,
-    replay: Annotated[Path | None, typer.Option()] = None,
-    start: Annotated[str | None, typer.Option("--from")] = None,
-    plan: Annotated[Path | None, typer.Option()] = None,
-    api_key: Annotated[str | None, typer.Option()] = None,
-    api_secret: Annotated[str | None, typer.Option(help="base64")] = None,
-    state: StateDir = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8701,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the synthetic market")] = 7,
+    pairs: Annotated[int, typer.Option(min=1, max=500, help="pairs of the synthetic market")] = 150,
+    replay: Annotated[Path | None, typer.Option(help="a Parquet file of real candles instead of the synthetic market")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="first simulated moment of a replay, e.g. 2024-07-15")] = None,
+    plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,
+    api_key: Annotated[str | None, typer.Option(help="the key the twin accepts (default: the demo's)")] = None,
+    api_secret: Annotated[str | None, typer.Option(help="its secret, base64 (default: the demo's)")] = None,
+    state: Annotated[Path | None, typer.Option("--state", help="keep the books in this directory (default: in memory)")] = None,
 ) -> None:
-    """Run a simulated peer alone; prints one line `ready URL` once it answers."""
+    """Run a simulated peer alone. Prints one line `ready URL` once it answers; Ctrl-C ends it."""
     from trader.bootstrap.twins import run_twin
 
     settings = settings_from(None, market__seed=seed, market__pairs=pairs, state_dir=str(state) if state else None)
@@ -199,18 +199,18 @@ def resume(state: StateDir = None) -> None:
 
 @app.command()
 def stop(state: StateDir = None) -> None:
-    """Kill switch: no entries, the session ends, protective stops stay on the exchange."""
+    """End the session; stops stay on the exchange. No session starts again before `trader resume`."""
     _control("stop", "", state)
 
 
 @app.command("exit")
 def exit_position(which: Annotated[str, typer.Argument(help="pair or position id")], state: StateDir = None) -> None:
-    """Close one position at market."""
+    """Close one position at market. Entries in other pairs go on."""
     _control("exit", which, state)
 
 
 @app.command()
-def flatten(state: StateDir = None, yes: Annotated[bool, typer.Option("--yes")] = False) -> None:
+def flatten(state: StateDir = None, yes: Annotated[bool, typer.Option("--yes", help="really sell")] = False) -> None:
     """No entries, and close every position at market."""
     if not yes:
         hint("this closes every open position at market; add --yes")
@@ -229,25 +229,25 @@ def _flow(module: str, *arguments: str) -> Callable[[], None]:
 
 @app.command()
 def ingest() -> None:
-    """Fetch what history lacks, gate it, commit it (the flow `ingest_history`, in the foreground)."""
+    """Fetch, judge and store missing candles. The flow `ingest_history`, in the foreground."""
     _flow("flows.ingest_history")()
 
 
 @app.command()
 def trade() -> None:
-    """One trading session in the foreground (the flow `trade_intraday`)."""
+    """Run one trading session. The flow `trade_intraday`, in the foreground."""
     _flow("flows.trade_intraday")()
 
 
 @app.command()
 def report() -> None:
-    """The status report as an artifact (the flow `report_status`)."""
+    """Publish the status report. The flow `report_status`, in the foreground."""
     _flow("flows.report_status")()
 
 
 @app.command("config")
 def config_show(config: SettingsFile = None, as_json: JsonFlag = False) -> None:
-    """The effective settings; secrets only as set or unset."""
+    """Show the effective settings. Secrets only as set or unset."""
     settings = settings_from(config)
     shown = settings.model_dump(mode="json") | {
         name: "set" if getattr(settings, name) else "unset" for name in ("slack_token", "gemini_api_key")
@@ -262,34 +262,47 @@ def _table(result: dict[str, Any]) -> str:
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+def _top(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
     if version:
         say(f"trader {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command line and return its exit code; an expected error is one sentence on stderr, never a traceback."""
+    try:
+        code = app(args=arguments, standalone_mode=False, prog_name="trader")
+    except typer.TyperException as error:  # how the command line itself is refused: unknown verb or option, value out of range
+        hint(f"trader: {_usage(error)}")
+        return 2
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except TraderError as error:
+        hint(f"trader: {error}")
+        return _code(error)
+    return code if isinstance(code, int) else 0  # typer hands back the code of an Exit, it does not raise it
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Click's sentence on one line, with where to look."""
+    words = getattr(error, "format_message", error.__str__)()
+    context: typer.Context | None = getattr(error, "ctx", None)
+    return f"{' '.join(words.split()).rstrip('.')}; see `{context.command_path if context else 'trader'} --help`"
+
+
+def _code(error: TraderError) -> int:
+    """Exit code of an error, by the reaction it asks for."""
+    if isinstance(error, ConfigError):
+        return 2
+    if isinstance(error, LeaseLostError):
+        return 5
+    return 4 if isinstance(error, RetryableError) else 1
 
 
 def main() -> None:
-    """Run the command line; an expected error is one sentence on stderr and an exit code, never a traceback."""
-    try:
-        app(standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except ConfigError as error:
-        hint(f"trader: {error}")
-        sys.exit(2)
-    except LeaseLostError as error:
-        hint(f"trader: {error}")
-        sys.exit(5)
-    except RetryableError as error:
-        hint(f"trader: {error}")
-        sys.exit(4)
-    except (FatalError, TraderError) as error:
-        hint(f"trader: {error}")
-        sys.exit(1)
+    """Entry point of the console script."""
+    sys.exit(run())
 
 
 if __name__ == "__main__":

@@ -118,6 +118,7 @@ class Settings(_Section):
         return f"{self.profile}/{self.mode}/{self.variation}"
 
 
+NOT_SETTINGS = frozenset({"TRADER_SHARED_DATA"})  # where tests look for recorded candles
 SECRETS = frozenset({"slack_token", "gemini_api_key"})
 
 
@@ -135,7 +136,7 @@ def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None, en
     elif file is not None:
         raise ConfigError(f"{file}: no such settings file")
     for name, text in sorted((environ if environ is not None else os.environ).items()):
-        if name.startswith("TRADER_"):
+        if name.startswith("TRADER_") and name not in NOT_SETTINGS:
             _put(values, name.removeprefix("TRADER_").lower().split("__"), text)
     for dotted, value in (flags or {}).items():
         if value is not None:
@@ -159,8 +160,9 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key.rsplit(".", 1)[-1], _known_keys(), n=1)
         return f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_known_keys())}")
+    message = first["msg"]
     hint = " (write 0.05 for 5 %)" if key.endswith("_fraction") else ""
-    return f"setting {key}: {first['msg'].lower()}{hint}"
+    return f"setting {key}: {message[:1].lower()}{message[1:]}{hint}"
 
 
 def _known_keys() -> list[str]:

@@ -115,6 +115,22 @@ def test_broken_files_are_named_and_never_break_the_page(tmp_path: Path, name: s
     assert ready.status_code == 503
 
 
+def test_a_ledger_that_cannot_be_read_invents_nothing(tmp_path: Path) -> None:
+    state = lively(tmp_path)
+    (state / "ledger.sqlite").write_bytes(b"garbage" * 2_000)
+    page = text_of(state)
+    assert "The ledger can&#39;t be read" in page
+    assert "No position is open" not in page
+    client = browse(state)
+    money = client.get("/api/v1/status").json()["money"]
+    assert (money["equity"], money["trades"], money["open"]) == (None, None, None)
+    for name in ("equity", "positions", "trades", "decisions", "pairs"):
+        answer = client.get(f"/api/v1/{name}")
+        assert answer.status_code == 503
+        assert "ledger.sqlite" in answer.json()["detail"]
+    assert client.get("/api/v1/notifications").status_code == 200
+
+
 def test_messages_are_shown_as_slack_would_show_them(tmp_path: Path) -> None:
     state = lively(tmp_path)
     projector = Projector(state / "ledger.sqlite", state / "ops.sqlite")

@@ -34,7 +34,7 @@ def stage_of(root: Path, port: int) -> Stage:
     return Stage(settings=load(flags, environ={}), world=world)
 
 
-def exchange(root: Path, port: int, control: int, point: str, occurrence: int) -> dict[str, Any]:
+def exchange(*, root: Path, port: int, control: int, point: str, occurrence: int) -> dict[str, Any]:
     """Serve until a life says that it is done; what it answers late is sent when the asker is dead."""
     stage, twins = stage_of(root, port), list[KrakenTwin]()
     faults = [Fault(where="AddOrder", match={"type": "buy"}, nth=(occurrence,), action="hold_reply")] if point == "after_send" else []
@@ -67,7 +67,7 @@ def exchange(root: Path, port: int, control: int, point: str, occurrence: int) -
     return {"deaths": deaths, "max_unprotected_s": report.max_unprotected_us / 1e6, "unprotected": dict(report.unprotected)}
 
 
-def life(root: Path, port: int, control: int, point: str, occurrence: int, until_us: int) -> dict[str, Any]:
+def life(*, root: Path, port: int, control: int, point: str, occurrence: int, until_us: int) -> dict[str, Any]:
     """One session on the exchange's clock until it ends or kills itself; `point` empty = it is left alone."""
     stage = stage_of(root, port)
 

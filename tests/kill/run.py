@@ -17,6 +17,7 @@ from typing import Any
 from tests.kill import judge
 from tests.kill.points import FIRST_OF_RECOVERY, POINTS, Point
 from tests.session_kit import HOUR, Stage, fetch_history, state_dir
+from trader.bootstrap.verification import verify_state
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240.0
@@ -32,15 +33,20 @@ class Kill:
     hours: float = 4.0
 
 
-def run_kill(point: str, seed: int, *, occurrence: int = 1, hours: float = 4.0, keep: Path | None = None) -> dict[str, Any]:
-    """Play the kill in two fresh state directories and compare; raises RuntimeError with a process's words when one fails."""
+def run_kill(
+    point: str, seed: int, *, occurrence: int = 1, hours: float = 4.0, keep: Path | None = None, history: Path | None = None
+) -> dict[str, Any]:
+    """Play the kill in two fresh state directories and compare; raises RuntimeError with a process's words when one fails.
+
+    `history`: candles that `fetch_history` stored for this seed, None: they are fetched now.
+    """
     kill = Kill(point=POINTS[point], seed=seed, occurrence=occurrence, hours=hours)
     with tempfile.TemporaryDirectory(prefix="trader-kill-") as scratch:
         base = keep or Path(scratch)
         stage = Stage.of(seed)
-        history = fetch_history(stage, base / "history")
+        candles = history or fetch_history(stage, base / "history")
         with ThreadPoolExecutor(2) as pool:
-            first, second = pool.map(lambda n: _play(kill, stage, base / f"run{n}", history, n), (1, 2))
+            first, second = pool.map(lambda n: _play(kill, stage, base / f"run{n}", candles, n), (1, 2))
     same = {name: first[name] == second[name] for name in ("journal", "twin")}
     checks = first["checks"] | {"killed": first["killed"], "same_journal": same["journal"], "same_twin": same["twin"]}
     return {
@@ -79,11 +85,13 @@ def _play(kill: Kill, stage: Stage, root: Path, history: Path, number: int) -> d
     twin = judge.books_hash(paths)
     state = judge.read_books(paths)
     counted = judge.count(state, busy)
+    verdict = verify_state(root)
     return {
         "killed": died == len(lives) - 1, "busy_with": None if busy is None else asdict(busy), **asdict(counted),
         "journal": out["journal"], "twin": twin, "entries": out["summary"]["orders"], "decisions": out["summary"]["decisions"],
         "deaths": seen["deaths"], "max_unprotected_s": seen["max_unprotected_s"],
-        "checks": judge.checks(kill.point, counted, busy, state, seen, root),
+        "compared": {name: check["compared"] for name, check in verdict["checks"].items()},
+        "checks": judge.checks(kill.point, counted, busy, state, seen) | {f"verify_{n}": c["ok"] for n, c in verdict["checks"].items()},
     }  # fmt: skip
 
 

@@ -164,7 +164,7 @@ class Children:
         state, found = str(self.paths.root), []
         if installed(WEB):
             port = self.settings.ports.web
-            found.append(self._python(WEB, MODULES[WEB], "--state", state, "--port", str(port), port=port, page="/"))
+            found.append(self._python(WEB, MODULES[WEB], "--state", state, "--port", str(port), port=port, page="/healthz"))
         if installed(SENDER):
             token = self.settings.slack_token
             secret = {"TRADER_SLACK_TOKEN": token.get_secret_value()} if token is not None else {}

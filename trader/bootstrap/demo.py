@@ -6,20 +6,19 @@ import asyncio
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trader.bootstrap import wire
-from trader.bootstrap.ingestion import bootstrap_history, judge_tails, lookbacks, universe_of
+from trader.bootstrap.ingestion import bootstrap_history, lookbacks, universe_of
 from trader.bootstrap.outcome import Outcome, describe
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import HOST, Plans, World, gemini_twin, kraken_twin, read_plans, world_of
 from trader.config import Settings
-from trader.data.history import HistoryStore
-from trader.domain.market import MINUTE, SECOND, Timeframe
+from trader.domain.market import MINUTE, SECOND
 from trader.errors import ConfigError
 from trader.execution.session import Session
 from trader.execution.wiring import Timing
@@ -105,13 +104,11 @@ async def play(
         endpoints = wire.Endpoints.loopback(settings)
         exchange, market = wire.adapters(endpoints, clock, stack=stack, seed=world.seed)
         instruments = await exchange.instruments()
-        store, history = wire.direct_history(paths, clock)
+        needs = lookbacks(settings)
+        store, history = wire.direct_history(paths, clock, needs)
         stack.callback(store.close)
         pairs = await universe_of(market, instruments, quote=market_source.quote, universe=settings.universe)
-        needs = lookbacks(settings)
         await bootstrap_history(store, market, clock, pairs, needs, progress=progress)
-        hourly = asyncio.create_task(_hourly(store, clock, pairs, needs), name="hourly tails")
-        stack.callback(hourly.cancel)
         ledger = wire.open_ledger(paths, kill)
         stack.callback(ledger.close)
         taker, _maker = await exchange.fee_rates()
@@ -127,20 +124,13 @@ async def play(
         await _until_ready(session, running)
         first = session.progress.first_ready_us or clock.now_us()
         end = first + minutes * MINUTE
-        await _watch(session, running, clock, first, end, progress)
+        await _watch(session, running, clock, span=(first, end), progress=progress)
         session.stop("minutes over")
         summary = await running
         return Outcome(
             summary=summary, twin=twin.protection_report(), ended_us=clock.now_us(), first_ready_us=first,
             journal=ledger.journal_hash(),
         )
-
-
-async def _hourly(store: HistoryStore, clock: LoopClock, pairs: Sequence[str], needs: Mapping[Timeframe, int]) -> None:
-    """The gate's word lasts two hours; the flow renews it every hour, this a little before it ends."""
-    while True:
-        await clock.sleep(110 * 60)
-        judge_tails(store, pairs, needs, clock.now_us())
 
 
 async def _until_ready(session: Session, running: asyncio.Task[Any]) -> None:
@@ -153,8 +143,9 @@ async def _until_ready(session: Session, running: asyncio.Task[Any]) -> None:
         session.stop("no pair became ready within an hour")
 
 
-async def _watch(session: Session, running: asyncio.Task[Any], clock: LoopClock, first: int, end: int, progress: Progress | None) -> None:
+async def _watch(session: Session, running: asyncio.Task[Any], clock: LoopClock, *, span: tuple[int, int], progress: Progress | None) -> None:
     """Let time pass until the end, saying now and then how far it is; a session that ends by itself ends the wait."""
+    first, end = span
     while clock.now_us() < end and not running.done() and not session.stopping.is_set():
         await clock.sleep_until(min(end, clock.now_us() + 60 * MINUTE))
         if progress is not None:

@@ -17,7 +17,7 @@ QUIET_S = 300.0  # without a paced clock: nothing was written for so long, so th
 
 NO_MONEY = v.MoneyView(
     quote="EUR", equity=None, cash=None, held=None, paid_for_held=None, today=None, total=None, total_fraction=None, realised=None,
-    fees=None, drawdown=None, max_drawdown=None, trades=0, wins=0, open=0, win_rate=None, win_low=None, win_high=None,
+    fees=None, drawdown=None, max_drawdown=None, trades=None, wins=None, open=None, win_rate=None, win_low=None, win_high=None,
 )  # fmt: skip
 NOT_STARTED = v.SessionView(
     state="NEVER_STARTED", detail="no session has run in this directory", strategy="", holder="", since=None, ended="", last_beat=None,

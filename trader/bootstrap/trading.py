@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 
 from trader.bootstrap import wire
+from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import World
 from trader.config import Settings
@@ -59,7 +60,7 @@ async def trade(settings: Settings, *, seconds: float, stage: Stage = run_direct
             taker, _maker = await exchange.fee_rates()
             ledger = wire.open_ledger(paths, kill)
             stack.callback(ledger.close)
-            history = wire.process_history(paths, clock)
+            history = wire.process_history(paths, clock, lookbacks(settings))
             stack.push_async_callback(history.close)
             verdicts = await wire.worker_verdicts(paths, stack)
             session = Session(

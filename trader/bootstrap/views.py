@@ -53,9 +53,9 @@ class MoneyView:
     fees: str | None
     drawdown: float | None
     max_drawdown: float | None
-    trades: int
-    wins: int
-    open: int
+    trades: int | None
+    wins: int | None
+    open: int | None
     win_rate: float | None
     win_low: float | None
     win_high: float | None

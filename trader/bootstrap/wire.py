@@ -136,12 +136,12 @@ def open_ledger(paths: Paths, kill: KillPoints | None = None) -> SqlLedger:
     return SqlLedger(paths.ledger, account=ACCOUNT, kill=kill)
 
 
-def direct_history(paths: Paths, clock: Clock) -> tuple[HistoryStore, DirectHistoryLink]:
+def direct_history(paths: Paths, clock: Clock, needs: Mapping[Timeframe, int]) -> tuple[HistoryStore, DirectHistoryLink]:
     """The store in the session's own process (stepped clock)."""
     store = HistoryStore(paths.history)
-    return store, DirectHistoryLink(store, clock)
+    return store, DirectHistoryLink(store, clock, needs=needs)
 
 
-def process_history(paths: Paths, clock: Clock) -> ProcessHistoryLink:
+def process_history(paths: Paths, clock: Clock, needs: Mapping[Timeframe, int]) -> ProcessHistoryLink:
     """The store in a child process, so that the session's loop never reads a file."""
-    return ProcessHistoryLink(paths.history, clock)
+    return ProcessHistoryLink(paths.history, clock, needs=needs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from trader.data import parts, quality
@@ -12,7 +12,7 @@ from trader.data.catalog import Batch
 from trader.data.history import CLIENT, HistoryStore, fingerprint
 from trader.data.parts import Source
 from trader.data.quality import Verdict
-from trader.domain.market import Candle, Timeframe
+from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.ports import PairGate
 
 REMEMBERED: Final = 64  # calls; a feed that reconnects repeats no more than that
@@ -77,11 +77,32 @@ class Intake:
         self._store.quarantine(rows, verdicts, batch=batch, now_us=now_us)
 
 
-def gates(store: HistoryStore, timeframes: Sequence[Timeframe], now_us: int) -> dict[str, PairGate]:
+RENEW_US, RETRY_US = 60 * MINUTE, 5 * MINUTE
+"""Tail verdicts are renewed every hour; sooner while one of them fails, so that a repaired pair trades again soon."""
+
+
+def renew_tails(store: HistoryStore, needs: Mapping[Timeframe, int], now_us: int) -> None:
+    """Judge every pair's tail again where the last judgement is too old; by the Polars form of the rules."""
+    tails = store.catalog.tails("spot")
+    oldest = min((checked_us for _, _, _, checked_us in tails), default=None)
+    failing = any(json.loads(text)["reason"] for _, _, text, _ in tails)
+    if oldest is not None and now_us - oldest < (RETRY_US if failing else RENEW_US):
+        return
+    if pairs := store.pairs():
+        found = [tail for timeframe, lookback in needs.items() for tail in store.tails(pairs, timeframe, lookback)]
+        store.put_tails(quality.check_tails(quality.tail_frame(found, needs, now_us)), now_us)
+
+
+def gates(
+    store: HistoryStore, timeframes: Sequence[Timeframe], now_us: int, needs: Mapping[Timeframe, int] | None = None
+) -> dict[str, PairGate]:
     """The gate's word per pair: an open block, else its tail verdicts when every timeframe has a fresh one (< 2 h).
 
-    A pair with neither is absent, which means not ready.
+    A pair with neither is absent, which means not ready. With `needs` (candles a pair must have) old tail verdicts are
+    renewed first.
     """
+    if needs:
+        renew_tails(store, needs, now_us)
     out = {b.pair: PairGate(pair=b.pair, reason=b.expectation, detail=b.detail) for b in reversed(store.catalog.blocks("spot"))}
     fresh: dict[str, dict[str, PairGate]] = {}
     for tf, pair, text, checked_us in store.catalog.tails("spot"):

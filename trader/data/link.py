@@ -30,14 +30,22 @@ class DirectHistoryLink:
     `timeframes`: a pair is ready only when each has a fresh passing tail verdict.
     """
 
-    def __init__(self, store: HistoryStore, clock: Clock, *, timeframes: Sequence[Timeframe] = DECIDES_ON) -> None:
+    def __init__(
+        self,
+        store: HistoryStore,
+        clock: Clock,
+        *,
+        timeframes: Sequence[Timeframe] = DECIDES_ON,
+        needs: Mapping[Timeframe, int] | None = None,
+    ) -> None:
         self.store = store
+        self._needs = needs
         self._clock = clock
         self._timeframes = tuple(timeframes)
         self._intake = Intake(store)
 
     async def gates(self) -> Mapping[str, PairGate]:
-        return gates(self.store, self._timeframes, self._clock.now_us())
+        return gates(self.store, self._timeframes, self._clock.now_us(), self._needs)
 
     async def warm(self, pairs: Sequence[str], timeframe: Timeframe, periods: int) -> Mapping[str, Columns]:
         return self.store.series(pairs, timeframe, periods)
@@ -66,8 +74,10 @@ class ProcessHistoryLink:
         timeframes: Sequence[Timeframe] = DECIDES_ON,
         deadline_s: float = 20.0,
         commit_every_us: int = MINUTE,
+        needs: Mapping[Timeframe, int] | None = None,
     ) -> None:
         self.restarts = 0
+        self._needs = {str(timeframe): count for timeframe, count in (needs or {}).items()}
         self._directory, self._clock, self._deadline_s, self._every = directory, clock, deadline_s, commit_every_us
         self._timeframes = tuple(timeframes)
         self._child: asyncio.subprocess.Process | None = None
@@ -77,7 +87,7 @@ class ProcessHistoryLink:
         self._unsaved: list[Candle] = []  # in the child's memory, not on its disk
 
     async def gates(self) -> Mapping[str, PairGate]:
-        header, _ = await self._ask({"call": "gates", "timeframes": [str(t) for t in self._timeframes]})
+        header, _ = await self._ask({"call": "gates", "timeframes": [str(t) for t in self._timeframes], "needs": self._needs})
         return {g[0]: PairGate(pair=g[0], reason=g[1], detail=g[2]) for g in header["gates"]}
 
     async def warm(self, pairs: Sequence[str], timeframe: Timeframe, periods: int) -> Mapping[str, Columns]:

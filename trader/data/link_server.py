@@ -40,7 +40,8 @@ def serve(store: HistoryStore, source: BinaryIO, sink: BinaryIO) -> None:
 def _answer(store: HistoryStore, intake: Intake, header: dict[str, Any], blobs: list[bytes]) -> Answer:
     match header["call"]:
         case "gates":
-            words = gates(store, [Timeframe(t) for t in header["timeframes"]], header["now_us"])
+            needs = {Timeframe(t): n for t, n in header.get("needs", {}).items()}
+            words = gates(store, [Timeframe(t) for t in header["timeframes"]], header["now_us"], needs)
             return {"gates": [(g.pair, g.reason, g.detail) for g in words.values()]}, ()
         case "warm":
             rows, data = wire.pack_columns(store.series(header["pairs"], Timeframe(header["timeframe"]), header["periods"]))

@@ -35,6 +35,9 @@ REDUCING_DEADLINE_S = 3.0
 ENTRY_GRACE_S = 60.0
 REDUCING_GRACE_S = 4.0
 PASSES_S = (0.5, 1.0, 2.0, 4.0)
+REMEMBERED = 500  # final states the stream told and nobody asked for
+CANCEL_PATIENCE_S = (4.0, 10.0)
+GONE_PATIENCE_S = 2.0
 SETTLE_S = (0.05, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -75,6 +78,7 @@ class OrderDesk:
         self.account, self.tag, self.speed = account, tag, speed
         self.on_fills = on_fills
         self.lease: Lease | None = None
+        self.resolving: set[str] = set()
         self._final: dict[str, RemoteOrder] = {}
         self.sent = 0
 
@@ -121,12 +125,21 @@ class OrderDesk:
 
     async def resolve(self, intent: Intent) -> Answer:
         """Find the order, or prove that it is absent; may take the deadline plus the grace."""
+        self.resolving.add(intent.cl_ord_id)
+        try:
+            return await self._resolve(intent)
+        finally:
+            self.resolving.discard(intent.cl_ord_id)
+
+    async def _resolve(self, intent: Intent) -> Answer:
         grace = REDUCING_GRACE_S if intent.leg.reducing else ENTRY_GRACE_S
         clean: list[int] = []
         index = 0
         while True:
             await asyncio.sleep(PASSES_S[index] if index < len(PASSES_S) else 5.0)
             index += 1
+            if (told := self._known_txid(intent)) is not None:
+                return Acked(txid=told)  # the stream was faster
             try:
                 found = await self._look_up(intent)
                 online = found is not None or await self.exchange.system_status() == "online"
@@ -135,15 +148,26 @@ class OrderDesk:
                 continue
             now = self.clock.now_us()
             if found is not None:
-                self.ledger.resolve(intent.cl_ord_id, Outcome.ACKED, now, txid=found.txid)
-                self.ledger.set_status(found.txid, found.status, now)
-                return Acked(txid=found.txid)
+                return await self._found(intent, found)
             past = now > intent.deadline_us + int(grace * SECOND)
             clean = [*clean, now] if online and past else []
             if len(clean) >= 2 and clean[-1] - clean[0] >= SECOND:
                 proof = {"passes_us": clean, "deadline_us": intent.deadline_us, "grace_s": grace}
                 self.ledger.resolve(intent.cl_ord_id, Outcome.ABSENT, now, proof=proof)
                 return Rejected(kind="absent", message="proved absent")
+
+    def _known_txid(self, intent: Intent) -> str | None:
+        same = (i for i in self.ledger.intents(position_id=intent.position_id) if i.cl_ord_id == intent.cl_ord_id)
+        return next((i.txid for i in same if i.outcome is Outcome.ACKED), None)
+
+    async def _found(self, intent: Intent, order: RemoteOrder) -> Answer:
+        """Adopt what a look-up found: its id, then its fills, and a final status only once they are booked."""
+        self.ledger.resolve(intent.cl_ord_id, Outcome.ACKED, self.clock.now_us(), txid=order.txid)
+        try:
+            await self.conclude(order, intent.created_us)
+        except RetryableError as error:  # whoever settles or reconciles next reads the fills
+            self.ledger.note("fills.unread", {"txid": order.txid, "error": str(error)}, self.clock.now_us())
+        return Acked(txid=order.txid)
 
     async def _look_up(self, intent: Intent) -> RemoteOrder | None:
         """One pass: open, closed, trades, in that order, since an order only moves from open to closed."""
@@ -173,21 +197,33 @@ class OrderDesk:
                 return told
             try:
                 order = next(iter(await self.exchange.orders([txid])), None)
-                if order is None or order.status.live:
-                    continue
-                intent = self.ledger.intent_by_txid(txid)
-                if intent is None or intent.filled < order.filled:
-                    self.on_fills([f for f in await self.exchange.fills(since_us - MINUTE) if f.txid == txid], "rest")
+                if order is not None and not order.status.live and await self.conclude(order, since_us):
+                    return order
             except RetryableError:
                 continue
-            self.ledger.set_status(txid, order.status, self.clock.now_us())
-            return order
         return None
+
+    async def conclude(self, order: RemoteOrder, since_us: int) -> bool:
+        """Book the fills an order says it has, then its status; False while trades lag behind it (trades win over status).
+
+        A final status before its fills would free the quantity twice: once by the status, once by the position.
+        """
+        intent = self.ledger.intent_by_txid(order.txid)
+        if intent is None or intent.filled < order.filled:
+            fills = await self.exchange.fills(min(since_us, order.opened_us) - MINUTE)
+            self.on_fills([fill for fill in fills if fill.txid == order.txid], "rest")
+            intent = self.ledger.intent_by_txid(order.txid)
+        if intent is None or (intent.filled < order.filled and not order.status.live):
+            return False
+        self.ledger.set_status(order.txid, order.status, self.clock.now_us())
+        return True
 
     def heard(self, order: RemoteOrder) -> None:
         """The stream reports an order of ours; a final state saves asking for it."""
         if not order.status.live:
             self._final[order.txid] = order
+            while len(self._final) > REMEMBERED:
+                del self._final[next(iter(self._final))]
 
     def _told(self, txid: str) -> RemoteOrder | None:
         """The final state the stream told, once the ledger has all its fills; costs no request."""
@@ -217,6 +253,8 @@ class OrderDesk:
             return True
         message = answer.message
         self.ledger.note("amend.refused", {"txid": intent.txid, "pair": intent.pair, "why": message}, now)
+        if isinstance(answer, Rejected) and answer.kind == "gone":
+            await self.settle(intent.txid, intent.created_us, patience_s=GONE_PATIENCE_S)  # it filled or was cancelled: book that
         return False
 
     async def _read_back(self, txid: str, quantity: Decimal | None, trigger_price: Decimal | None) -> Answer:
@@ -233,14 +271,21 @@ class OrderDesk:
         return Ambiguous(message="amend could not be read back")
 
     async def cancel(self, intent: Intent) -> RemoteOrder | None:
-        """Cancel and settle; the final order, whatever it filled meanwhile, or None if it is still live."""
+        """Cancel and settle; the final order, whatever it filled meanwhile, or None if it is still live.
+
+        A cancel converges: where the order is still there after an answer that proved nothing, it is asked again.
+        """
         assert intent.txid is not None
         self.kill.reach("before_cancel_stop")
-        answer = await self.exchange.cancel(intent.txid)
-        self.kill.reach("after_cancel_ack")
-        if isinstance(answer, Rejected) and answer.kind not in ("gone", "later"):
-            self.ledger.note("cancel.refused", {"txid": intent.txid, "pair": intent.pair, "why": answer.message}, self.clock.now_us())
-        return await self.settle(intent.txid, intent.created_us)
+        for patience_s in CANCEL_PATIENCE_S:
+            answer = await self.exchange.cancel(intent.txid)
+            self.kill.reach("after_cancel_ack")
+            if isinstance(answer, Rejected) and answer.kind not in ("gone", "later"):
+                self.ledger.note("cancel.refused", {"txid": intent.txid, "pair": intent.pair, "why": answer.message}, self.clock.now_us())
+            final = await self.settle(intent.txid, intent.created_us, patience_s=patience_s)
+            if final is not None:
+                return final
+        return None
 
 
 def _point(leg: Leg, what: str) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from trader.domain.account import Position, PositionState
+from trader.domain.market import MINUTE
 from trader.domain.messages import Refusal
 from trader.domain.money import ZERO
 from trader.domain.orders import Acked, Ambiguous, Intent, Leg, OrderType, Rejected, client_order_id, entry_key
-from trader.errors import BeginRefused
+from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.keeper import Keeper
 from trader.execution.risk import Approved
@@ -79,8 +80,18 @@ class Entries:
                 "order.unresolved", {"cl_ord_id": intent.cl_ord_id, "pair": intent.pair, "why": "still live"}, self.w.clock.now_us()
             )
             return
-        if final.filled == ZERO:
+        if final.filled == ZERO and not await self._late_fills(intent, txid):
             self._count(Refusal.ENTRY_BAND.value)
             self.w.ledger.note("entry.missed", {"pair": intent.pair, "cap": intent.limit_price}, self.w.clock.now_us())
             self.w.ledger.drop_opening(intent.position_id, self.w.clock.now_us())
             self.keeper.load()
+
+    async def _late_fills(self, intent: Intent, txid: str) -> bool:
+        """Whether an order that ended "without a fill" has trades after all, or nobody could say: trades win over status."""
+        try:
+            found = [fill for fill in await self.w.exchange.fills(intent.created_us - MINUTE) if fill.txid == txid]
+        except RetryableError as error:
+            self.w.ledger.note("fills.unread", {"txid": txid, "error": str(error)}, self.w.clock.now_us())
+            return True
+        self.desk.on_fills(found, "rest")
+        return bool(found)

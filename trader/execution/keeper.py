@@ -15,13 +15,19 @@ from typing import Any
 from trader.domain.account import Position, PositionState
 from trader.domain.market import Candle, Instrument
 from trader.domain.money import ZERO
-from trader.domain.orders import Acked, Fill, Intent, Leg, OrderType, Outcome, Rejected, RemoteOrder, client_order_id
+from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Outcome, Rejected, RemoteOrder, client_order_id
 from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.positions import Exit, ExitKind, Guard
 from trader.ports import Clock, Exchange, Ledger
 
 STOP_WITHIN_S = 5.0
+STOP_TRIES = 5
+STOPS_REFUSED = 2  # by the venue; a request that got lost or had to wait is no refusal of the stop
+STOP_PAUSE_S = 0.5
+NO_REFUSAL = ("absent", "later", "nonce")
+PASSED = "Invalid price"  # Kraken's word for a trigger that the market has passed
+LEAVE_PAUSES_S = (1.0, 2.0, 4.0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,8 +37,6 @@ class Held:
     position: Position
     guard: Guard | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    expect_stop_by: float | None = None
-    refused_stops: int = 0
 
 
 class Keeper:
@@ -67,6 +71,8 @@ class Keeper:
                 held.guard.hold(position.quantity)
             if held.guard is None and position.state is PositionState.OPEN:
                 held.guard = Guard.restore(position, self.instruments[position.pair], states.get(position_id))
+                if held.guard is not None:
+                    held.guard.sold(self._targets_taken(position_id))
 
     def by_pair(self, pair: str) -> list[Held]:
         return [held for held in self.held.values() if held.position.pair == pair]
@@ -79,6 +85,11 @@ class Keeper:
         """The live resting stop of a position, as the ledger knows it."""
         stops = [i for i in self.ledger.intents(live_only=True, position_id=position_id) if i.leg is Leg.STOP and i.txid]
         return stops[-1] if stops else None
+
+    def _targets_taken(self, position_id: str) -> list[str]:
+        """Target legs that filled in full, by the orders: a crash may have come before the exit state was saved."""
+        orders = self.ledger.intents(position_id=position_id)
+        return [i.reason for i in orders if i.leg is Leg.TARGET and i.filled > ZERO and i.remaining == ZERO]
 
     # --- fills ---------------------------------------------------------------------------------------------------------
     def booked(self, changes: Sequence[tuple[Fill, Intent | None]]) -> None:
@@ -130,14 +141,16 @@ class Keeper:
                 self.ledger.mark_dust(held.position.position_id, self.clock.now_us())
                 self.load()
                 return
-            await self._place_stop(held, quantity, trigger)
-        elif stop.quantity - stop.filled != quantity or stop.trigger_price != trigger:
-            await self.desk.amend(
+            await self._place_stop(held)
+        elif stop.remaining != quantity or stop.trigger_price != trigger:
+            amended = await self.desk.amend(
                 stop,
-                quantity=quantity + stop.filled if stop.quantity - stop.filled != quantity else None,
+                quantity=quantity + stop.filled if stop.remaining != quantity else None,
                 trigger_price=trigger if stop.trigger_price != trigger else None,
                 reason=held.guard.stop_reason,
             )
+            if not amended and self.stop_of(held.position.position_id) is None and self._refresh(held):
+                await self._place_stop(held)  # it was gone and did not fill: somebody cancelled it
 
     async def _adopt(self, held: Held) -> Intent | None:
         """The conditional close that came with the entry's fill, found by its reference to the entry."""
@@ -170,23 +183,40 @@ class Keeper:
         )  # fmt: skip
         self.ledger.set_status(order.txid, order.status, now)
 
-    async def _place_stop(self, held: Held, quantity: Decimal, trigger: Decimal) -> None:
+    async def _place_stop(self, held: Held) -> None:
+        """A new stop at the plan's level. Refused as passed, or twice for any reason: out at market. Lost on the way: again."""
+        refused = 0
+        for _ in range(STOP_TRIES):
+            if not self._refresh(held) or held.guard is None:
+                return
+            answer = await self._send_stop(held, held.guard)
+            if not isinstance(answer, Rejected):
+                return
+            self.ledger.note("stop.refused", {"pair": held.position.pair, "why": answer.message}, self.clock.now_us())
+            if await self._adopt(held) is not None:
+                await self._protect(held)  # what holds the coins is the conditional close, seen late: give it its level
+                return
+            refused += answer.kind not in NO_REFUSAL
+            if PASSED in answer.message or refused >= STOPS_REFUSED:
+                await self._sell(held, held.position.quantity, "EMERGENCY")
+                return
+            await asyncio.sleep(min(answer.retry_after_s or STOP_PAUSE_S, STOP_WITHIN_S))
+
+    async def _send_stop(self, held: Held, guard: Guard) -> Answer | None:
+        """One attempt; None where the ledger did not begin it, since enough is on sale already."""
         position = held.position
         intent = self.desk.intent(
             Order(
                 key=position.entry_key, leg=Leg.STOP, position_id=position.position_id, pair=position.pair,
-                side=position.side.opposite, order_type=OrderType.STOP_LOSS, quantity=quantity, trigger_price=trigger,
-                reason=held.guard.stop_reason if held.guard else "STOP_LOSS",
+                side=position.side.opposite, order_type=OrderType.STOP_LOSS, quantity=position.quantity,
+                trigger_price=guard.stop_price, reason=guard.stop_reason,
             )
         )  # fmt: skip
-        answer = await self.desk.send_and_resolve(intent)
-        if isinstance(answer, Rejected):
-            held.refused_stops += 1
-            self.ledger.note("stop.refused", {"pair": position.pair, "why": answer.message}, self.clock.now_us())
-            if held.refused_stops >= 2:
-                await self._sell(held, held.position.quantity, "EMERGENCY")
-        else:
-            held.refused_stops = 0
+        try:
+            return await self.desk.send_and_resolve(intent)
+        except BeginRefused as refused:
+            self.ledger.note("stop.not_begun", {"pair": position.pair, "why": str(refused)}, self.clock.now_us())
+            return None
 
     # --- exits ---------------------------------------------------------------------------------------------------------
     def on_tick(self, pair: str, price: Decimal) -> None:
@@ -226,10 +256,27 @@ class Keeper:
                     await self._leave(held, wanted.reason)
 
     async def leave(self, held: Held, reason: str) -> None:
-        """Close the whole position at market."""
-        async with held.lock:
-            if self._refresh(held):
+        """Close the whole position at market; asked again a few times where the exchange did not let it go."""
+        for pause_s in (0.0, *LEAVE_PAUSES_S):
+            await asyncio.sleep(pause_s)
+            async with held.lock:
+                if not self._refresh(held):
+                    return
                 await self._leave(held, reason)
+
+    def heard(self, order: RemoteOrder) -> None:
+        """The stream says that an order ended: a stop that we did not cancel leaves its position bare, so look at once."""
+        if order.status.live:
+            return
+        intent = self.ledger.intent_by_txid(order.txid)
+        held = self.held.get(intent.position_id) if intent is not None and intent.leg is Leg.STOP and intent.live else None
+        if intent is not None and held is not None and not held.lock.locked():
+            self.spawn(self._stop_ended(held, intent), f"stop ended {order.pair}")
+
+    async def _stop_ended(self, held: Held, stop: Intent) -> None:
+        async with held.lock:
+            if stop.txid is not None and await self.desk.settle(stop.txid, stop.created_us) is not None:
+                await self._protect(held)
 
     async def _expect_stop(self, held: Held) -> None:
         """The exchange's own stop should have filled; if it has not within 5 s, sell at market."""
@@ -295,5 +342,8 @@ class Keeper:
         """A position went flat: cancel what still rests for it, before anything else on the pair."""
         for intent in self.ledger.intents(live_only=True, position_id=position_id):
             if intent.leg.reducing and intent.txid:
+                if intent.remaining == ZERO:  # this is the one that filled; only its last word is missing
+                    await self.desk.settle(intent.txid, intent.created_us)
+                    continue
                 self.desk.kill.reach("before_cancel_orphan")
                 await self.desk.cancel(intent)

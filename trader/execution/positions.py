@@ -6,7 +6,7 @@ never assumed to have filled: the state only moves on when fills say so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -18,6 +18,7 @@ from trader.domain.money import divide
 from trader.execution import exit_plan, exits
 from trader.execution.exits import ExitState
 
+LEG_OF = {exits.text_reason(exits.TP1): 1, exits.text_reason(exits.TP2): 2}  # bits of ExitState.legs
 FINE = Decimal("1e-12")  # an average fill need not be a tick
 
 
@@ -74,6 +75,11 @@ class Guard:
         """A target leg filled in full: its flag is set, the stop and the rest stay as they are now."""
         if done.after is not None:
             self.state = self.state._replace(legs=self.state.legs | done.after.legs)
+
+    def sold(self, reasons: Sequence[str]) -> None:
+        """Target legs that are known to have filled are not sold again."""
+        for reason in reasons:
+            self.state = self.state._replace(legs=self.state.legs | LEG_OF.get(reason, 0))
 
     @property
     def stop_price(self) -> Decimal:

@@ -14,6 +14,8 @@ from trader.domain.account import Position, PositionState
 from trader.domain.money import ZERO, add
 from trader.domain.orders import Balance, ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
 
+OUR_ID_LENGTH = 18
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalView:
@@ -45,8 +47,18 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetStatus:
+    """The exchange's newest word; a final one counts only once `filled` is booked, since trades win over status."""
+
     txid: str
     status: ExchangeStatus
+    filled: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """An order that we hold for live is in neither list: asked for by id before anything is concluded."""
+
+    txid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +111,7 @@ class Foreign:
     txid: str
     pair: str
     detail: str
+    second: bool = False  # carries the tag of another installation of this program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +123,11 @@ class Mismatch:
     exchange: Decimal
 
 
-Fix = Acknowledge | SetStatus | SetTerms | AdoptStop | ApplyFills | Resolve | CancelOrphan | DropOpening | Foreign | Mismatch
+Fix = Acknowledge | SetStatus | SetTerms | AdoptStop | ApplyFills | Resolve | CancelOrphan | DropOpening | Foreign | Mismatch | Missing
 
 
 def reconcile_orders(local: LocalView, remote: RemoteView) -> list[Fix]:
-    """Fixes for orders and fills, in the order they must be applied: acknowledge, adopt, status, fills, resolve."""
+    """Fixes for orders and fills, in the order they must be applied: acknowledge, adopt, fills, status, missing, resolve."""
     by_txid = {intent.txid: intent for intent in local.intents if intent.txid}
     by_id = {intent.cl_ord_id: intent for intent in local.intents}
     acknowledged: list[Fix] = []
@@ -134,12 +147,24 @@ def reconcile_orders(local: LocalView, remote: RemoteView) -> list[Fix]:
         if entry is not None and entry.leg is Leg.ENTRY:
             adopted.append(AdoptStop(order=order, entry=entry))
         elif order.status.live:
-            ours = order.cl_ord_id is not None and order.cl_ord_id.startswith("t" + local.tag)
-            foreign.append(Foreign(txid=order.txid, pair=order.pair, detail="our tag without an intent" if ours else "not placed by us"))
+            foreign.append(_foreign(order, local.tag))
     fills: list[Fix] = [ApplyFills(fills=tuple(remote.fills))] if remote.fills else []
     seen = {order.cl_ord_id for order in _unique(remote)}
+    listed = {order.txid for order in _unique(remote)}
     unresolved: list[Fix] = [Resolve(cl_ord_id=i.cl_ord_id) for i in local.intents if i.outcome is Outcome.SENT and i.cl_ord_id not in seen]
-    return acknowledged + adopted + fills + statuses + unresolved + foreign
+    missing: list[Fix] = [
+        Missing(txid=i.txid) for i in local.intents if i.outcome is Outcome.ACKED and i.live and i.txid and i.txid not in listed
+    ]
+    return acknowledged + adopted + fills + statuses + missing + unresolved + foreign
+
+
+def _foreign(order: RemoteOrder, tag: str) -> Foreign:
+    name = order.cl_ord_id or ""
+    if name.startswith("t" + tag):
+        return Foreign(txid=order.txid, pair=order.pair, detail="our tag without an intent")
+    if len(name) == OUR_ID_LENGTH and name.startswith("t"):
+        return Foreign(txid=order.txid, pair=order.pair, detail=f"placed by another installation ({name[1:4]})", second=True)
+    return Foreign(txid=order.txid, pair=order.pair, detail="not placed by us")
 
 
 def _unique(remote: RemoteView) -> list[RemoteOrder]:
@@ -155,7 +180,7 @@ def _order_fixes(intent: Intent, order: RemoteOrder) -> list[Fix]:
         if not same:
             fixes.append(SetTerms(txid=order.txid, quantity=order.quantity, trigger_price=order.trigger_price))
     if order.status is not intent.status:
-        fixes.append(SetStatus(txid=order.txid, status=order.status))
+        fixes.append(SetStatus(txid=order.txid, status=order.status, filled=order.filled))
     return fixes
 
 

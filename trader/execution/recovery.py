@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from trader.domain.account import PositionState
 from trader.domain.market import MINUTE, SECOND
-from trader.domain.money import ZERO
-from trader.domain.orders import ExchangeStatus, Fill, Intent, Leg, Outcome
+from trader.domain.money import ZERO, sub
+from trader.domain.orders import ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
 from trader.errors import FatalError, RetryableError
-from trader.execution.desk import OrderDesk
+from trader.execution.desk import ENTRY_GRACE_S, REDUCING_GRACE_S, OrderDesk
 from trader.execution.keeper import Keeper
 from trader.execution.reconcile import (
     Acknowledge,
@@ -22,6 +22,7 @@ from trader.execution.reconcile import (
     Foreign,
     LocalView,
     Mismatch,
+    Missing,
     RemoteView,
     Resolve,
     SetStatus,
@@ -36,6 +37,7 @@ from trader.ports import Halt
 MAX_SKEW_US = 1 * SECOND
 FULL_EVERY_US = 10 * MINUTE
 WATERMARK = "reconcile_watermark_us"
+EXPLAIN_S = (0.0, 0.5, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 10.0, 10.0)  # a REST answer may be a minute behind the stream
 
 
 class Recovery:
@@ -45,6 +47,7 @@ class Recovery:
         self.w, self.desk, self.keeper, self.on_fills = wiring, desk, keeper, on_fills
         self._lock = asyncio.Lock()
         self._last_full_us = 0
+        self._foreign: set[str] = set()  # orders that were looked up and are not ours
 
     async def run(self) -> int:
         """A full reconciliation; the number of differences that were found. Raises FatalError on a clock skew > 1 s."""
@@ -61,19 +64,29 @@ class Recovery:
         remote = await self._read(since)
         if not w.ledger.cash():
             w.ledger.set_opening_cash({a: b.total for a, b in remote.balances.items() if b.total != ZERO}, started)
-        differences = 0
-        for fix in reconcile_orders(self._local(), remote):
-            differences += await self._apply(fix)
-        self.keeper.load()
-        for fix in reconcile_positions(self._local()):
-            differences += await self._apply(fix)
-        self.keeper.load()
-        self._first_guards()
-        differences += await self._protect_all()
+        differences = await self._orders(remote)
         differences += await self._balances()
         w.ledger.set_meta(WATERMARK, str(started))
         self._last_full_us = started
         w.ledger.note("reconcile", {"differences": differences}, w.clock.now_us())
+        return differences
+
+    async def _orders(self, remote: RemoteView) -> int:
+        """Orders, fills, positions, protection, orphans. What must be proved absent takes a minute, so it waits for the stops."""
+        fixes = reconcile_orders(self._local(), remote)
+        open_questions = [fix for fix in fixes if isinstance(fix, Resolve)]
+        differences = 0
+        for fix in fixes:
+            if not isinstance(fix, Resolve):
+                differences += await self._apply(fix)
+        differences += await self._protect_all()
+        for fix in open_questions:
+            differences += await self._apply(fix)
+        if open_questions:
+            differences += await self._protect_all()
+        for fix in reconcile_positions(self._local()):
+            differences += await self._apply(fix)
+        self.keeper.load()
         return differences
 
     async def _read(self, since: int) -> RemoteView:
@@ -91,58 +104,96 @@ class Recovery:
 
     async def _apply(self, fix: Fix) -> int:
         """Carry out one fix; 1 when it was a difference, 0 when the ledger already said so."""
-        ledger, now = self.w.ledger, self.w.clock.now_us()
+        if isinstance(fix, ApplyFills):
+            return await self._apply_fills(fix.fills)
+        if isinstance(fix, Missing):
+            return await self._find(fix.txid)
+        if isinstance(fix, Resolve):
+            return await self._resolve(fix)
+        if isinstance(fix, CancelOrphan):
+            self.desk.kill.reach("before_cancel_orphan")
+            orphan = self.w.ledger.intent_by_txid(fix.txid)
+            if orphan is not None:
+                await self.desk.cancel(orphan)
+            return 1
+        return self._write(fix, self.w.clock.now_us())
+
+    def _write(self, fix: Fix, now: int) -> int:
+        """The fixes that change the ledger alone."""
+        ledger = self.w.ledger
         if isinstance(fix, Acknowledge):
             ledger.resolve(fix.cl_ord_id, Outcome.ACKED, now, txid=fix.txid)
         elif isinstance(fix, AdoptStop):
             self.keeper.adopt(fix.order, fix.entry)
         elif isinstance(fix, SetStatus):
-            ledger.set_status(fix.txid, fix.status, now)
-            return 0 if fix.status in (ExchangeStatus.OPEN, ExchangeStatus.PENDING) else 1
+            return self._set_status(fix, now)
         elif isinstance(fix, SetTerms):
             ledger.set_terms(fix.txid, now, quantity=fix.quantity, trigger_price=fix.trigger_price)
-        elif isinstance(fix, ApplyFills):
-            known = [f for f in fix.fills if ledger.intent_by_txid(f.txid) is not None]
-            foreign = [f for f in fix.fills if ledger.intent_by_txid(f.txid) is None]
-            before = len(ledger.trade_legs())
-            self.on_fills(known, "rest")
-            if foreign:
-                self.on_fills(foreign, "rest")
-            return int(len(ledger.trade_legs()) != before)
-        elif isinstance(fix, Resolve):
-            intent = next(i for i in ledger.intents() if i.cl_ord_id == fix.cl_ord_id)
-            await self.desk.resolve(intent)
-        elif isinstance(fix, CancelOrphan):
-            self.desk.kill.reach("before_cancel_orphan")
-            orphan = ledger.intent_by_txid(fix.txid)
-            if orphan is not None:
-                await self.desk.cancel(orphan)
         elif isinstance(fix, DropOpening):
             ledger.drop_opening(fix.position_id, now)
         elif isinstance(fix, Foreign):
-            cause = f"foreign {fix.pair.split('/')[0]}"
-            if cause in {halt.cause for halt in ledger.halts()}:
-                return 0
-            ledger.set_halt(Halt(cause=cause, level="REDUCING", since_us=now, reason=f"order {fix.txid} is {fix.detail}"))
+            if fix.second and self._last_full_us == 0:
+                raise FatalError(f"order {fix.txid} in {fix.pair} was {fix.detail}; one account takes one trader")
+            return self._halt(f"foreign {fix.pair.split('/')[0]}", f"order {fix.txid} is {fix.detail}", now)
         elif isinstance(fix, Mismatch):
-            return self._mismatch(fix, now)
+            return self._halt(f"mismatch {fix.asset}", f"ledger has {fix.ledger} {fix.asset}, the exchange {fix.exchange}", now)
         return 1
 
-    def _mismatch(self, fix: Mismatch, now: int) -> int:
-        cause = f"mismatch {fix.asset}"
+    async def _resolve(self, fix: Resolve) -> int:
+        intent = next(i for i in self.w.ledger.intents() if i.cl_ord_id == fix.cl_ord_id)
+        if intent.outcome is not Outcome.SENT or intent.cl_ord_id in self.desk.resolving:
+            return 0  # proved meanwhile, or whoever sent it is at it already
+        await self.desk.resolve(intent)
+        return 1
+
+    def _halt(self, cause: str, reason: str, now: int) -> int:
+        """Stop entries until a person has looked; 0 where it stands already."""
         if cause in {halt.cause for halt in self.w.ledger.halts()}:
             return 0
-        reason = f"ledger has {fix.ledger} {fix.asset}, the exchange {fix.exchange}"
         self.w.ledger.set_halt(Halt(cause=cause, level="REDUCING", since_us=now, reason=reason))
         return 1
 
-    def _first_guards(self) -> None:
-        """Positions that filled while we were away have no exit state yet."""
-        for held in self.keeper.held.values():
-            self.keeper.begin_guard(held)
+    def _set_status(self, fix: SetStatus, now: int) -> int:
+        intent = self.w.ledger.intent_by_txid(fix.txid)
+        if intent is None or (not fix.status.live and intent.filled < fix.filled):
+            return 0  # its trades are not listed yet: the next pass concludes
+        self.w.ledger.set_status(fix.txid, fix.status, now)
+        return 0 if fix.status.live else 1
+
+    async def _apply_fills(self, fills: Sequence[Fill]) -> int:
+        """Book what is ours; what is of an order we do not know is looked up first, since an answer may be under way."""
+        ledger = self.w.ledger
+        before = len(ledger.trade_legs())
+        strange = sorted({f.txid for f in fills if ledger.intent_by_txid(f.txid) is None})
+        strange = [txid for txid in strange if txid not in self._foreign]
+        for order in await self.w.exchange.orders(strange) if strange else ():
+            if not await self._ours(order):
+                self._foreign.add(order.txid)
+        self.on_fills([f for f in fills if f.txid in self._foreign or ledger.intent_by_txid(f.txid) is not None], "rest")
+        return int(len(ledger.trade_legs()) != before)
+
+    async def _find(self, txid: str) -> int:
+        """An acknowledged order that no list shows: ask by its id; gone only when two answers past the grace say so."""
+        w, intent = self.w, self.w.ledger.intent_by_txid(txid)
+        if intent is None or not intent.live:
+            return 0
+        grace = REDUCING_GRACE_S if intent.leg.reducing else ENTRY_GRACE_S
+        for _ in range(2):
+            found = next(iter(await w.exchange.orders([txid])), None)
+            if found is not None:
+                return int(not found.status.live and await self.desk.conclude(found, intent.created_us))
+            if w.clock.now_us() - intent.created_us <= grace * SECOND:
+                return 0
+            await asyncio.sleep(1.0)
+        w.ledger.note("order.lost", {"txid": txid, "pair": intent.pair, "leg": intent.leg}, w.clock.now_us())
+        w.ledger.set_status(txid, ExchangeStatus.CANCELED, w.clock.now_us())
+        return 1
 
     async def _protect_all(self) -> int:
-        """Every open position gets its stop before any entry; how many needed something."""
+        """Every open position gets its guard and its stop before any entry; how many needed something."""
+        self.keeper.load()
+        for held in self.keeper.held.values():
+            self.keeper.begin_guard(held)  # what filled while we were away has no exit state yet
         self.desk.kill.reach("before_protect")
         changed = 0
         for held in list(self.keeper.held.values()):
@@ -153,42 +204,82 @@ class Recovery:
         return changed
 
     async def _balances(self) -> int:
-        """Compare coins; two reads must agree before a mismatch is believed, since fills may be under way."""
-        differences: dict[str, Mismatch] = {}
+        """Compare coins. A difference is believed when three reads a second apart show the same one and no order is unresolved:
+        fills may be under way."""
+        w = self.w
+        steady: dict[str, Mismatch] = {}
         for attempt in range(3):
-            remote = RemoteView(open=(), closed=(), fills=(), balances=await self.w.exchange.balances())
-            found = {f.asset: f for f in reconcile_balances(self._local(), remote, quote=self.w.quote) if isinstance(f, Mismatch)}
-            differences = found if attempt == 0 else {a: f for a, f in found.items() if a in differences}
-            if not differences:
+            remote = RemoteView(open=(), closed=(), fills=(), balances=await w.exchange.balances())
+            found = {f.asset: f for f in reconcile_balances(self._local(), remote, quote=w.quote) if isinstance(f, Mismatch)}
+            steady = found if attempt == 0 else {a: f for a, f in found.items() if a in steady and _same(f, steady[a])}
+            if not steady:
                 return 0
             await asyncio.sleep(1.0)
-            since = int(self.w.ledger.meta(WATERMARK) or self.w.clock.now_us()) - FULL_EVERY_US
-            self.on_fills([f for f in await self.w.exchange.fills(since) if self.w.ledger.intent_by_txid(f.txid)], "rest")
+            since = int(w.ledger.meta(WATERMARK) or w.clock.now_us()) - FULL_EVERY_US
+            await self._apply_fills(await w.exchange.fills(since))
+        if any(intent.outcome is Outcome.SENT for intent in w.ledger.intents(live_only=True)):
+            return 0  # what an unresolved order did is not known yet; the next reconciliation compares again
         total = 0
-        for fix in differences.values():
+        for fix in steady.values():
             total += await self._apply(fix)
         return total
 
     async def explain(self, fill: Fill) -> None:
         """A streamed fill whose order we do not know: our own (ack under way), a conditional close, or foreign."""
-        for delay in (0.0, 0.5, 1.0, 2.0):
+        answered = False
+        for delay in EXPLAIN_S:
             await asyncio.sleep(delay)
-            if self.w.ledger.intent_by_txid(fill.txid) is not None:
-                break
             try:
-                for order in await self.w.exchange.orders([fill.txid]):
-                    self._claim(order.refid, order.cl_ord_id, order.txid)
-                    entry = self._entry_of(order.refid)
-                    if entry is not None:
-                        self.keeper.adopt(order, entry)
+                if self.w.ledger.intent_by_txid(fill.txid) is None:
+                    found = next(iter(await self.w.exchange.orders([fill.txid])), None)
+                    answered = True
+                    if found is None:
+                        continue  # not listed yet
+                    if not await self._ours(found):
+                        break
+                await self._book(fill)
+                return
             except RetryableError:
-                continue
+                continue  # a failed query is "unknown", never "not ours"
+        if answered:
+            self._foreign.add(fill.txid)
+            self.on_fills([fill], "stream")
+        else:
+            self.w.ledger.note("fill.unexplained", {"trade_id": fill.trade_id, "txid": fill.txid}, self.w.clock.now_us())
+
+    async def _book(self, fill: Fill) -> None:
+        """Book a streamed fill; an exit's only after the entry's that it reduces, which may not have come yet."""
+        ledger = self.w.ledger
+        intent = ledger.intent_by_txid(fill.txid)
+        if intent is not None and intent.leg.reducing:
+            held = next((p.quantity for p in ledger.positions() if p.position_id == intent.position_id), ZERO)
+            if held < fill.quantity:
+                await self._apply_fills(await self.w.exchange.fills(fill.time_us - FULL_EVERY_US))
         self.on_fills([fill], "stream")
 
-    def _claim(self, _refid: str | None, cl_ord_id: str | None, txid: str) -> None:
-        intent = next((i for i in self.w.ledger.intents(live_only=True) if i.cl_ord_id == cl_ord_id and i.txid is None), None)
-        if intent is not None:
-            self.w.ledger.resolve(intent.cl_ord_id, Outcome.ACKED, self.w.clock.now_us(), txid=txid)
+    async def _ours(self, order: RemoteOrder) -> bool:
+        """Take in an order found by its id: an intent of ours, or the conditional close of one. False: not ours."""
+        if self._claim(order):
+            return True
+        if order.refid is None:
+            return False
+        if self._entry_of(order.refid) is None:
+            for entry in await self.w.exchange.orders([order.refid]):
+                self._claim(entry)
+        parent = self._entry_of(order.refid)
+        if parent is not None:
+            self.keeper.adopt(order, parent)
+        return parent is not None
+
+    def _claim(self, order: RemoteOrder) -> bool:
+        """Acknowledge the intent whose id the order carries."""
+        for intent in self.w.ledger.intents():
+            if intent.txid == order.txid:
+                return True
+            if intent.cl_ord_id == order.cl_ord_id and intent.txid is None:
+                self.w.ledger.resolve(intent.cl_ord_id, Outcome.ACKED, self.w.clock.now_us(), txid=order.txid)
+                return True
+        return False
 
     def _entry_of(self, refid: str | None) -> Intent | None:
         entry = self.w.ledger.intent_by_txid(refid) if refid else None
@@ -225,3 +316,8 @@ class Recovery:
             stop = self.keeper.stop_of(held.position.position_id)
             if stop is None or stop.remaining != held.position.quantity:
                 await self.keeper.protect(held)
+
+
+def _same(a: Mismatch, b: Mismatch) -> bool:
+    """Whether two readings differ by the same amount, however much both moved meanwhile."""
+    return sub(a.exchange, a.ledger) == sub(b.exchange, b.ledger)

@@ -163,6 +163,7 @@ class Session:
                 self.spawn(self._reconcile(event.reason), "reconcile")
             elif isinstance(event, OrderChanged):
                 self.desk.heard(event.order)
+                self.keeper.heard(event.order)
 
     async def _stream_fill(self, fill: Fill) -> None:
         """A fill of an order the ledger does not know yet may be a conditional close or an ack still under way."""

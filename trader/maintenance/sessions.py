@@ -25,9 +25,9 @@ class RunsOfSessions(Protocol):
 class WatchTiming:
     """Seconds of machine time.
 
-    A session must be gone `free_s` before one is made (`crashed_s` when its run says it died), and none is made when the schedule has one due within
-    `horizon_s`, or when one is being started, for up to `startup_s`. From the second session in a row that lived shorter than
-    `steady_s` (or never came up) on, the pause doubles, from `free_s` up to `longest_s`.
+    A session must be gone `free_s` before one is made (`crashed_s` when its run says it died). None is made when the
+    schedule has one due within `horizon_s`, or when one is being started, for up to `startup_s`. From the second session in
+    a row that lived shorter than `steady_s` (or never came up) on, the pause doubles, from `free_s` up to `longest_s`.
     """
 
     poll_s: float = 1.0

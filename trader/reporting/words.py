@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from trader.domain.messages import Refusal
 
@@ -116,9 +116,12 @@ def _plain(code: str) -> str:
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------------
+_WIDE = Context(prec=1000)  # a number nobody expected is shown, not refused
+
+
 def money(value: Decimal | str, places: int = 2, *, sign: bool = False) -> str:
     """`-1234.5` -> `−1,234.50`; `sign`: a gain gets its plus."""
-    amount = Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+    amount = Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN, _WIDE)
     text = f"{abs(amount):,f}"
     return ("−" if amount < 0 else "+" if sign and amount > 0 else "") + text
 
@@ -129,7 +132,7 @@ def price(value: Decimal | str) -> str:
     if amount == 0:
         return "0"
     places = max(2, 5 - amount.adjusted()) if abs(amount) < 1000 else 2
-    text = f"{amount.quantize(Decimal(1).scaleb(-places)):,f}"
+    text = f"{amount.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN, _WIDE):,f}"
     whole, _, rest = text.partition(".")
     return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from trader.bootstrap import views as v
 from trader.bootstrap.readmodel import ReadModel
@@ -66,8 +67,11 @@ def model_of(request: Request) -> ReadModel:
     return found
 
 
-def _items(model: ReadModel, items: list[Any]) -> dict[str, Any]:
+def _items(model: ReadModel, items: list[Any], *, of_ledger: bool = True) -> dict[str, Any]:
+    """The envelope of a list; 503 where the ledger can't be read, for an empty list would be a made-up answer."""
     status = model.status()
+    if of_ledger and status.session.state == "UNREADABLE":
+        raise HTTPException(503, status.session.detail)
     return {"environment": status.environment, "as_of": status.as_of, "stale_s": status.stale_s, "items": items}
 
 
@@ -134,7 +138,7 @@ def pairs(request: Request, _query: Annotated[Nothing, Query()]) -> Items[v.Pair
 def notifications(request: Request, query: Annotated[Limited, Query()]) -> Items[v.MessageView]:
     """The outbox with the state of each delivery."""
     model = model_of(request)
-    return Items[v.MessageView].model_validate(_items(model, model.messages(query.limit)))
+    return Items[v.MessageView].model_validate(_items(model, model.messages(query.limit), of_ledger=False))
 
 
 def _micros(moment: datetime | None, otherwise: int) -> int:

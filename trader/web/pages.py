@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup, escape
 
 from trader import __version__
+from trader.bootstrap.views import MessageView, StatusView
 from trader.reporting import words
 from trader.reporting.words import RULINGS
 from trader.web.api import Nothing, model_of
@@ -20,6 +21,7 @@ from trader.web.curve import curve_of
 
 router = APIRouter()
 POINTS = 400
+RECENT = timedelta(hours=6)  # of the exchange's clock
 STATES = {
     "NEVER_STARTED": ("Not started", "idle"),
     "PAST": ("Playing the simulated past", "good"),
@@ -89,23 +91,38 @@ def context(request: Request) -> dict[str, Any]:
     status = model.status()
     label, tone = STATES[status.session.state]
     return {
-        "s": status, "label": label, "tone": tone, "curve": curve_of(model.curve(POINTS), status.money.quote), "prefect": model.prefect_url,
+        "s": status, "alarms": _alarms(status),
+        "label": label, "tone": tone, "curve": curve_of(model.curve(POINTS), status.money.quote), "prefect": model.prefect_url,
         "state_dir": str(model.root), "stale": status.session.state in ("SILENT", "UNREADABLE"),
-        "empty": status.session.state == "NEVER_STARTED",
+        "empty": status.session.state == "NEVER_STARTED", "known": status.session.state not in ("NEVER_STARTED", "UNREADABLE"),
     }  # fmt: skip
+
+
+def _alarms(status: StatusView) -> list[MessageView]:
+    """Alarms of the last hours that are not shown as a halt or a blocked pair anyway."""
+    if status.clock.now is None:
+        return list(status.alarms)
+    since = datetime.fromisoformat(status.clock.now) - RECENT
+    return [one for one in status.alarms if one.kind not in ("halt.set", "data.blocked") and datetime.fromisoformat(one.time) >= since]
 
 
 @router.get("/")
 def overview(request: Request, _query: Annotated[Nothing, Query()]) -> HTMLResponse:
     """The page."""
-    return HTMLResponse(TEMPLATES.get_template("page.html").render(context(request)))
+    made = context(request)
+    return HTMLResponse(TEMPLATES.get_template("page.html").render(made, panels=Markup(drawn(made))))  # noqa: S704 - escaped when drawn
 
 
 @router.get("/panels.json")
 def panels(request: Request, _query: Annotated[Nothing, Query()]) -> JSONResponse:
     """What the page's script puts in place every two seconds: the same panels, rendered again."""
     made = context(request)
-    return JSONResponse({"as_of": made["s"].as_of, "title": title(made), "html": TEMPLATES.get_template("panels.html").render(made)})
+    return JSONResponse({"as_of": made["s"].as_of, "title": title(made), "html": drawn(made)})
+
+
+def drawn(made: dict[str, Any]) -> str:
+    """The panels, without space around them: the script compares node by node."""
+    return TEMPLATES.get_template("panels.html").render(made).strip()
 
 
 def title(made: dict[str, Any]) -> str:
