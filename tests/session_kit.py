@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from trader.bootstrap import wire
-from trader.bootstrap.ingestion import bootstrap_history, judge_tails, lookbacks, universe_of
+from trader.bootstrap.ingestion import bootstrap_history, lookbacks, universe_of
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import HOST, World, kraken_twin, world_of
 from trader.config import Settings, load
-from trader.data.history import HistoryStore
 from trader.domain.costs import Costs
 from trader.domain.market import DAY, MINUTE, Timeframe
 from trader.domain.verdicts import Question, Verdict
@@ -138,9 +137,6 @@ async def opened(
         taker, _ = await exchange.fee_rates()
         store, history = wire.direct_history(paths, clock, lookbacks(stage.settings))
         stack.callback(store.close)
-        judge_tails(store, list(instruments), lookbacks(stage.settings), clock.now_us())
-        hourly = asyncio.create_task(_renew(store, list(instruments), stage, clock), name="hourly tails")
-        stack.callback(hourly.cancel)
         ledger = wire.open_ledger(paths, kill)
         stack.callback(ledger.close)
         yield Session(
@@ -150,13 +146,6 @@ async def opened(
                 kill=kill, holder=holder,
             )
         )  # fmt: skip
-
-
-async def _renew(store: HistoryStore, pairs: Sequence[str], stage: Stage, clock: LoopClock) -> None:
-    """The gate's word lasts two hours."""
-    while True:
-        await clock.sleep(110 * 60)
-        judge_tails(store, pairs, lookbacks(stage.settings), clock.now_us())
 
 
 async def live(session: Session, clock: LoopClock, until_us: int) -> SessionSummary:

@@ -116,9 +116,10 @@ def verify(state: StateDir = None, as_json: JsonFlag = False) -> None:
 def status(state: StateDir = None, as_json: JsonFlag = False) -> None:
     """Show the last stored state. Equity, positions, decisions, halts; works with nothing running."""
     from trader.bootstrap.reading import status_of
+    from trader.reporting.screen import status_screen
 
     result = status_of(state or Path("state"))
-    say(json.dumps(result, indent=2) if as_json else _table(result))
+    say(json.dumps(result, indent=2) if as_json else status_screen(result))
 
 
 @app.command()

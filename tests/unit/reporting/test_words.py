@@ -18,7 +18,7 @@ def test_every_refusal_has_words_of_its_own() -> None:
 
 @pytest.mark.parametrize(("value", "shown"), [("1234.5", "1,234.50"), ("-0.004", "0.00"), ("-12", "−12.00"), ("0", "0.00")])
 def test_money(value: str, shown: str) -> None:
-    assert words.money(value) == shown.replace("0.00", "−0.00" if value == "-0.004" and words.money(value) != "0.00" else "0.00")
+    assert words.money(value) == shown
 
 
 def test_gains_and_losses_carry_signs() -> None:
@@ -27,7 +27,8 @@ def test_gains_and_losses_carry_signs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [("2838.190493", "2,838.19"), ("0.328017", "0.328017"), ("100", "100.00"), ("0.00001234567", "0.0000123457"), ("0", "0")]
+    ("value", "shown"),
+    [("2838.190493", "2,838.19"), ("0.328017", "0.328017"), ("100", "100.00"), ("0.00001234567", "0.0000123457"), ("0", "0")],
 )
 def test_price_keeps_six_digits(value: str, shown: str) -> None:
     assert words.price(value) == shown
