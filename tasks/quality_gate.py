@@ -131,6 +131,7 @@ def _name(pair: Any) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point: judge a batch file, write the verdicts as JSON; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tasks.quality_gate", description="judge a staged batch with Great Expectations")
     parser.add_argument("--batch", type=Path, required=True, help="Parquet file of staged candles or of tails")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the verdicts")

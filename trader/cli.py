@@ -193,9 +193,13 @@ def pause(state: StateDir = None) -> None:
 
 
 @app.command()
-def resume(state: StateDir = None) -> None:
-    """Clear the operator's halt."""
-    _control("resume", "", state)
+def resume(
+    cause: Annotated[str | None, typer.Option(help="a halt only a person may clear, e.g. DAILY_LOSS")] = None,
+    reason: Annotated[str | None, typer.Option(help="why it is right to go on; kept in the ledger")] = None,
+    state: StateDir = None,
+) -> None:
+    """Allow entries again. Clears the operator's halt, or with --cause and --reason one that only a person may clear."""
+    _control("resume", f"{cause or ''}:{reason or ''}".strip(":") if cause else "", state)
 
 
 @app.command()

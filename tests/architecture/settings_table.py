@@ -42,7 +42,7 @@ MEANING = {
     "costs.taker_fraction": "not read by this release: the taker fee is asked of the exchange at start",
     "costs.maker_fraction": "write 0.0025 for 0.25 %",
     "costs.slippage_fraction": "a side, on top of the fee",
-    "pairs.deny": "pairs never entered, for instance `[\"DOGE/EUR\"]`; under `trader up` write lists in trader.toml",
+    "pairs.deny": 'pairs never entered, for instance `["DOGE/EUR"]`; under `trader up` write lists in trader.toml',
     "pairs.allow": "not read by this release",
     "slack.channel": "where messages go when there is a token",
     "slack.base_url": "another server for Slack's API (tests); empty: Slack itself",

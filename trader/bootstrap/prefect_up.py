@@ -89,7 +89,7 @@ class PrefectUp:
         await self.api.pause_pool(False)
         await self.api.start_run(self.deployments[SESSION])
         limit = time.monotonic() + SESSION_FIRST_S
-        while not trading() and time.monotonic() < limit:
+        while not trading() and time.monotonic() < limit:  # noqa: ASYNC110 - the lock of another process sets no event
             await asyncio.sleep(0.2)
         for name in AT_START:
             await self.api.start_run(self.deployments[name])

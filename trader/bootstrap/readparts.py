@@ -113,6 +113,7 @@ def candidate(d: DecisionView) -> v.CandidateView:
 
 
 def pair(state: PairState) -> v.PairView:
+    """The newest word on one pair."""
     return v.PairView(
         pair=state.pair,
         since=stamp(state.since_us),

@@ -54,6 +54,7 @@ def _answer(store: HistoryStore, intake: Intake, header: dict[str, Any], blobs: 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point: serve one session over stdin and stdout until it closes them; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trader.data.link_server", description="history store of one session, over pipes")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--commit-every-us", type=int, default=0)

@@ -54,6 +54,7 @@ def pack_columns(series: Mapping[str, Columns]) -> tuple[list[tuple[str, int]], 
 
 
 def unpack_columns(rows: Sequence[Sequence[Any]], blobs: Sequence[bytes]) -> dict[str, Columns]:
+    """Columns per pair as `pack_columns` wrote them; `rows`: (pair, count)."""
     out: dict[str, Columns] = {}
     for (pair, count), blob in zip(rows, blobs, strict=True):
         at, columns = 0, {}
@@ -73,6 +74,7 @@ def pack_candles(candles: Sequence[Candle]) -> tuple[dict[str, Any], list[bytes]
 
 
 def unpack_candles(header: Mapping[str, Any], blobs: Sequence[bytes]) -> list[Candle]:
+    """Candles as `pack_candles` wrote them."""
     whole = np.frombuffer(blobs[0], dtype="<i8").reshape(-1, 3).tolist()
     numbers = np.frombuffer(blobs[1], dtype="<f8").reshape(-1, 6).tolist()
     return [

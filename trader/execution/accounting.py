@@ -14,6 +14,8 @@ from trader.execution.risk import AccountView, Holding, LastExit
 from trader.execution.wiring import Wiring
 from trader.ports import EquityRow, Halt
 
+REBASE = "rebased_us."
+
 
 class Accounting:
     """Reads the ledger; keeps peak and day-open in memory, begun from the stored equity curve."""
@@ -21,7 +23,7 @@ class Accounting:
     def __init__(self, wiring: Wiring) -> None:
         self.w = wiring
         rows = wiring.ledger.equity()
-        self.peak = max((row.equity for row in rows), default=ZERO)
+        self.peak = max((row.equity for row in rows if row.time_us >= self._since("DRAWDOWN")), default=ZERO)
         self._known: tuple[Decimal, Decimal] | None = None
         self._stops = 0
         self._day = -1
@@ -58,8 +60,22 @@ class Accounting:
         if self._known is None:
             legs = self.w.ledger.trade_legs()
             self._known = (add(ZERO, *(leg.net for leg in legs)), add(ZERO, *(leg.fee for leg in legs)))
-            self._stops = halts.stops_in_a_row([(leg.reason, leg.net) for leg in legs])
+            since = self._since("CONSECUTIVE_STOPS")
+            self._stops = halts.stops_in_a_row([(leg.reason, leg.net) for leg in legs if leg.exit_us >= since])
         return self._known
+
+    def _since(self, cause: str) -> int:
+        """When a person last cleared this halt; what lay before it no longer counts, or the halt would return at once."""
+        return int(self.w.ledger.meta(REBASE + cause) or 0)
+
+    def rebase(self, cause: str, now_us: int) -> None:
+        """A halt was cleared: peak or day-open start again from the equity now, the count of stops from zero."""
+        self.w.ledger.set_meta(REBASE + cause, str(now_us))
+        self._known = None
+        if cause == "DRAWDOWN":
+            self.peak = self._last
+        elif cause == "DAILY_LOSS":
+            self._day_open = self._last
 
     def _roll(self, equity: Decimal, now_us: int) -> None:
         """Day-open is the last equity at or before 00:00 UTC, else the session's first."""

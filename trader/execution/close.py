@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trader.domain.market import SECOND, Candle
+from trader.domain.market import SECOND, Candle, Ticker
 from trader.domain.messages import Action, BarsClosed, Decision, Refusal
 from trader.domain.verdicts import AiMode
 from trader.errors import RetryableError
@@ -127,10 +127,8 @@ class CloseStage:
         except RetryableError as error:
             self.w.ledger.note("gates.unknown", {"error": str(error)}, self.w.clock.now_us())
             return {}
-        return {
-            pair: MarketGate(spread=float((t.ask - t.bid) / ((t.ask + t.bid) / 2)) if t.ask > 0 and t.bid > 0 else None, status=self.w.instruments[pair].status)
-            for pair, t in tickers.items() if pair in self.w.instruments
-        }  # fmt: skip
+        known = self.w.instruments
+        return {pair: MarketGate(spread=_spread(t), status=known[pair].status) for pair, t in tickers.items() if pair in known}
 
     def _record(self, decisions: Sequence[Decision], reviewed: Sequence[Reviewed]) -> None:
         outcome = {one.decision.pair: one for one in reviewed}
@@ -213,3 +211,10 @@ class CloseStage:
         """Buy verdicts for pairs near their trigger that could be entered at all."""
         held = frozenset(h.position.pair for h in self.keeper.held.values())
         self.asking.prescan(held, frozenset(self.blocked))
+
+
+def _spread(ticker: Ticker) -> float | None:
+    """(ask - bid) / mid; None where a side is empty."""
+    if ticker.bid <= 0 or ticker.ask <= 0:
+        return None
+    return float((ticker.ask - ticker.bid) / ((ticker.ask + ticker.bid) / 2))

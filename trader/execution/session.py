@@ -17,6 +17,7 @@ from trader.domain.messages import BarsClosed, FeedReset, Filled, OrderChanged, 
 from trader.domain.orders import Fill
 from trader.errors import FatalError, LeaseLostError, RetryableError
 from trader.execution.close import CloseStage
+from trader.execution.controls import Controls
 from trader.execution.desk import OrderDesk
 from trader.execution.joiner import Joiner
 from trader.execution.keeper import Keeper
@@ -55,6 +56,7 @@ class Session:
         self.closing = CloseStage(wiring, self.desk, self.keeper, self.summary, self.spawn)
         self.joiner = Joiner(wiring, self.closing.engine, self.summary, self.closing.blocked)
         self.closing.on_block = self.joiner.block
+        self.controls = Controls(wiring, self.keeper, self.closing.accounting, spawn=self.spawn, stop=self.stop)
         self._loops: list[asyncio.Task[None]] = []
         self._work: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Lock()
@@ -232,16 +234,7 @@ class Session:
         w = self.w
         while True:
             await asyncio.sleep(w.timing.control_poll_s)
-            for control in w.ledger.pending_controls():
-                answer = f"{control.verb} obeyed"
-                if control.verb in ("flatten", "exit"):
-                    chosen = [h for h in self.keeper.held.values() if control.argument in ("", h.position.pair, h.position.position_id)]
-                    for held in chosen:
-                        self.spawn(self.keeper.leave(held, control.verb.upper()), control.verb)
-                    answer = f"{control.verb}: {len(chosen)} positions"
-                w.ledger.answer_control(control.control_id, "DONE", answer, w.clock.now_us())
-                if control.verb == "stop":
-                    self.stop("stopped by " + control.who)
+            self.controls.poll()
 
     async def _prescan(self) -> None:
         """Scans on a fixed grid that ends one second before each 15m close, so that the last one sees nearly all of the bar."""

@@ -175,6 +175,7 @@ def _key_in(value: Any) -> VerdictKey:
 
 
 def question_out(question: Question) -> dict[str, Any]:
+    """A question as it crosses the socket."""
     return {
         "key": _key_out(question.key),
         "asked_us": question.asked_us,
@@ -202,6 +203,7 @@ def question_in(value: Any) -> Question:
 
 
 def verdict_out(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as it crosses the socket."""
     return {
         "key": _key_out(verdict.key),
         "outcome": verdict.outcome.value,

@@ -63,6 +63,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,
                 preexec_fn=die_with_parent(os.getpid()),
             )
         except OSError as error:

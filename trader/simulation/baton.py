@@ -127,6 +127,8 @@ class BatonSelector(StepSelector):
 
 # --- the guest ---------------------------------------------------------------------------------------------------------
 class GuestSelector(BatonSelector):
+    """The loop of a process that borrows time: with nothing to do it hands the baton back and waits for it."""
+
     def __init__(self, link: Link, flight: SharedFlight) -> None:
         super().__init__()
         self._link = link
@@ -200,6 +202,8 @@ def _dial(port: int) -> socket.socket:
 
 # --- the owner ---------------------------------------------------------------------------------------------------------
 class OwnerSelector(BatonSelector):
+    """The loop of the process that owns time: it moves time only while it holds the baton."""
+
     def __init__(self, listener: socket.socket, flight: SharedFlight, downtime_s: float, on_change: Callable[[GuestChange], None]) -> None:
         super().__init__()
         self._listener = listener

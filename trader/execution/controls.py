@@ -1,0 +1,64 @@
+"""A person's orders to the session: pause, resume, stop, exit, flatten. Each is answered in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from trader.execution.accounting import Accounting
+from trader.execution.keeper import Keeper
+from trader.execution.wiring import Wiring
+from trader.ports import Control
+
+OPERATOR = "operator"
+REBASED = ("DAILY_LOSS", "DRAWDOWN", "CONSECUTIVE_STOPS")
+Spawn = Callable[[Coroutine[Any, Any, None], str], None]
+
+
+class Controls:
+    """Obeys controls; `stop` asks the session to end. What halts (pause, stop, flatten) took effect when it was stored."""
+
+    def __init__(self, wiring: Wiring, keeper: Keeper, accounting: Accounting, *, spawn: Spawn, stop: Callable[[str], None]) -> None:
+        self.w, self.keeper, self.accounting, self.spawn, self.stop = wiring, keeper, accounting, spawn, stop
+
+    def poll(self) -> None:
+        """Obey and answer everything that is pending."""
+        for control in self.w.ledger.pending_controls():
+            state, answer = self._obey(control)
+            self.w.ledger.answer_control(control.control_id, state, answer, self.w.clock.now_us())
+
+    def _obey(self, control: Control) -> tuple[str, str]:
+        match control.verb:
+            case "exit" | "flatten":
+                return self._leave(control)
+            case "resume":
+                return self._resume(control)
+            case "stop":
+                self.stop("stopped by " + control.who)
+                return "DONE", "no entries, the session ends, protective stops stay on the exchange"
+            case _:
+                return "DONE", "no new entries; exits and stops go on"
+
+    def _leave(self, control: Control) -> tuple[str, str]:
+        chosen = [h for h in self.keeper.held.values() if control.argument in ("", h.position.pair, h.position.position_id)]
+        if control.verb == "exit" and not chosen:
+            return "REFUSED", f"nothing is held under {control.argument!r}"
+        for held in chosen:
+            self.spawn(self.keeper.leave(held, control.verb.upper()), f"{control.verb} {held.position.pair}")
+        return "DONE", f"closing {len(chosen)} positions at market: {', '.join(h.position.pair for h in chosen) or 'none held'}"
+
+    def _resume(self, control: Control) -> tuple[str, str]:
+        """Clear the operator's halt, or `CAUSE: written reason` of a halt that only a person may clear."""
+        cause, _, reason = control.argument.partition(":")
+        cause, reason = cause.strip() or OPERATOR, reason.strip()
+        on = {halt.cause for halt in self.w.ledger.halts()}
+        if cause not in on:
+            return "REFUSED", f"no halt {cause!r} is on; on are: {', '.join(sorted(on)) or 'none'}"
+        if cause != OPERATOR and not reason:
+            return "REFUSED", f"{cause} needs a written reason: trader resume --cause {cause} --reason TEXT"
+        now = self.w.clock.now_us()
+        self.w.ledger.clear_halt(cause, control.who, reason or "resumed", now)
+        if cause in REBASED:
+            self.accounting.rebase(cause, now)
+        left = sorted(on - {cause})
+        return "DONE", f"{cause} cleared" + (f"; still on: {', '.join(left)}" if left else "; entries are on")
