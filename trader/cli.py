@@ -60,7 +60,7 @@ def _strategy(text: str | None) -> dict[str, Any]:
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0917 - the options of a command line
     minutes: Annotated[int, typer.Option(min=1, help="simulated minutes, counted from the first READY pair")] = 240,
     seed: Annotated[int | None, typer.Option(min=0, help="seed of the synthetic market (default 11); same seed, same journal")] = None,
     pairs: Annotated[int | None, typer.Option(min=1, max=500, help="pairs of the synthetic market (default 150)")] = None,
@@ -160,11 +160,11 @@ def reset(
 
 
 @app.command()
-def twin(
+def twin(  # noqa: PLR0917 - the options of a command line
     which: Annotated[str, typer.Argument(help="kraken or gemini")] = "kraken",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8701,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the synthetic market")] = 7,
-    pairs: Annotated[int, typer.Option(min=1, max=500, help="pairs of the synthetic market")] = 150,
+    seed: Annotated[int | None, typer.Option(min=0, help="seed of the synthetic market (default 11)")] = None,
+    pairs: Annotated[int | None, typer.Option(min=1, max=500, help="pairs of the synthetic market (default 150)")] = None,
     replay: Annotated[Path | None, typer.Option(help="a Parquet file of real candles instead of the synthetic market")] = None,
     start: Annotated[str | None, typer.Option("--from", help="first simulated moment of a replay, e.g. 2024-07-15")] = None,
     plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,

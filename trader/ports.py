@@ -76,7 +76,7 @@ class MarketData(Protocol):
     """Public market data, and the account's own stream where a key is set."""
 
     async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:
-        """Closed candles only, ascending; what the venue serves, which may start later than asked."""
+        """Closed candles only, in the order served (ascending, or the data gate refuses them); may start later than asked."""
     async def tickers(self) -> Mapping[str, Ticker]: ...
     async def book(self, pair: str, depth: int = 10) -> Book: ...
     def stream(self, pairs: Sequence[str], timeframe: Timeframe) -> AsyncIterator[FeedEvent]:

@@ -105,10 +105,9 @@ class PrefectUp:
         except (RetryableError, RejectedError, TimeoutError) as error:
             self.tell(f"Prefect does not take the cancellation ({error or 'no answer in time'}); its flows get SIGTERM")
             await self._signal_flows(signal.SIGTERM, TERM_WITHIN_S)
-        if await self._gone(ENDS_WITHIN_S):
-            return
-        await self._signal_flows(signal.SIGTERM, TERM_WITHIN_S)
-        await self._signal_flows(signal.SIGKILL, 0.5)
+        if not await self._gone(ENDS_WITHIN_S):
+            await self._signal_flows(signal.SIGTERM, TERM_WITHIN_S)
+            await self._signal_flows(signal.SIGKILL, 0.5)
 
     async def _unfinished(self) -> list[Run]:
         return [run for run in await self.api.runs(UNFINISHED) if run.deployment is not None]

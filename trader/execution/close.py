@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,15 +180,22 @@ class CloseStage:
             else:
                 missed.append(old)
         self._approved_in_bar = max(0, self._approved_in_bar - len(waiting))
-        reviewed = await self._review(again, self._equity(), prices)
-        for one in reviewed:
-            if isinstance(one, Deferred) and waiting[one.decision.pair].beats > 1:
-                self._waiting[one.decision.pair] = Waiting(decision=one.decision, beats=waiting[one.decision.pair].beats - 1)
+        reviewed = tuple(self._still(one, waiting) for one in await self._review(again, self._equity(), prices))
         rows = [self._missed(decision) for decision in missed]
         self._record(again, reviewed)
         if rows:
             self.w.ledger.record_decisions(rows, self.w.clock.now_us())
         await self._send([one for one in reviewed if isinstance(one, Approved)])
+
+    def _still(self, one: Reviewed, waiting: Mapping[str, Waiting]) -> Reviewed:
+        """A deferral waits for one beat less each time; at the last one it is a refusal."""
+        if not isinstance(one, Deferred):
+            return one
+        left = waiting[one.decision.pair].beats - 1
+        if left <= 0:
+            return Refused(decision=one.decision, code=one.code, detail="no verdict in time", ruling=one.ruling)
+        self._waiting[one.decision.pair] = Waiting(decision=one.decision, beats=left)
+        return one
 
     def _missed(self, decision: Decision) -> DecisionRow:
         code = Refusal.ENTRY_BAND.value

@@ -17,6 +17,7 @@ from trader.domain.orders import (
     Acked,
     Ambiguous,
     Answer,
+    ExchangeStatus,
     Fill,
     Intent,
     Leg,
@@ -283,9 +284,32 @@ class OrderDesk:
             if isinstance(answer, Rejected) and answer.kind not in ("gone", "later"):
                 self.ledger.note("cancel.refused", {"txid": intent.txid, "pair": intent.pair, "why": answer.message}, self.clock.now_us())
             final = await self.settle(intent.txid, intent.created_us, patience_s=patience_s)
-            if final is not None:
+            if final is not None or (isinstance(answer, Rejected) and answer.kind == "gone" and await self._seems_ended(intent)):
                 return final
         return None
+
+    async def _seems_ended(self, intent: Intent) -> bool:
+        try:
+            return await self.ended(intent)
+        except RetryableError:
+            return False  # unknown is not ended
+
+    async def ended(self, intent: Intent) -> bool:
+        """Whether an acknowledged order that seems gone has ended: by its own word, or because two answers a second apart,
+        past the grace, do not know its id. The latter is written down as lost: an exchange that acknowledged it and forgot it."""
+        assert intent.txid is not None
+        grace = REDUCING_GRACE_S if intent.leg.reducing else ENTRY_GRACE_S
+        for _ in range(2):
+            found = next(iter(await self.exchange.orders([intent.txid])), None)
+            if found is not None:
+                return not found.status.live and await self.conclude(found, intent.created_us)
+            if self.clock.now_us() - intent.created_us <= grace * SECOND:
+                return False
+            await asyncio.sleep(1.0)
+        now = self.clock.now_us()
+        self.ledger.note("order.lost", {"txid": intent.txid, "pair": intent.pair, "leg": intent.leg}, now)
+        self.ledger.set_status(intent.txid, ExchangeStatus.CANCELED, now)
+        return True
 
 
 def _point(leg: Leg, what: str) -> str:

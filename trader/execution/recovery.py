@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from trader.domain.account import PositionState
 from trader.domain.market import MINUTE, SECOND
 from trader.domain.money import ZERO, sub
-from trader.domain.orders import ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
+from trader.domain.orders import Fill, Intent, Leg, Outcome, RemoteOrder
 from trader.errors import FatalError, RetryableError
-from trader.execution.desk import ENTRY_GRACE_S, REDUCING_GRACE_S, OrderDesk
+from trader.execution.desk import OrderDesk
 from trader.execution.keeper import Keeper
 from trader.execution.reconcile import (
     Acknowledge,
@@ -173,21 +173,9 @@ class Recovery:
         return int(len(ledger.trade_legs()) != before)
 
     async def _find(self, txid: str) -> int:
-        """An acknowledged order that no list shows: ask by its id; gone only when two answers past the grace say so."""
-        w, intent = self.w, self.w.ledger.intent_by_txid(txid)
-        if intent is None or not intent.live:
-            return 0
-        grace = REDUCING_GRACE_S if intent.leg.reducing else ENTRY_GRACE_S
-        for _ in range(2):
-            found = next(iter(await w.exchange.orders([txid])), None)
-            if found is not None:
-                return int(not found.status.live and await self.desk.conclude(found, intent.created_us))
-            if w.clock.now_us() - intent.created_us <= grace * SECOND:
-                return 0
-            await asyncio.sleep(1.0)
-        w.ledger.note("order.lost", {"txid": txid, "pair": intent.pair, "leg": intent.leg}, w.clock.now_us())
-        w.ledger.set_status(txid, ExchangeStatus.CANCELED, w.clock.now_us())
-        return 1
+        """An acknowledged order that no list shows: ask by its id."""
+        intent = self.w.ledger.intent_by_txid(txid)
+        return int(intent is not None and intent.live and await self.desk.ended(intent))
 
     async def _protect_all(self) -> int:
         """Every open position gets its guard and its stop before any entry; how many needed something."""

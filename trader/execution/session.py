@@ -78,6 +78,9 @@ class Session:
             ):  # fmt: skip
                 self._loops.append(asyncio.create_task(self._supervised(coroutine), name=name))
             await self.stopping.wait()
+        except asyncio.CancelledError:
+            self.summary.ended = self.summary.ended or "cancelled"
+            raise
         finally:
             await self._wind_up()
         if self.progress.failure is not None:

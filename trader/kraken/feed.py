@@ -45,8 +45,9 @@ class KrakenMarketData:
 
     # --- REST -----------------------------------------------------------------------------------------------------------
     async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:
-        """Closed candles, ascending, none before `since_us`; Kraken keeps about 720, so the first may be later than asked.
+        """Closed candles as served, none before `since_us`; Kraken keeps about 720, so the first may be later than asked.
 
+        They ascend unless the answer was spoilt: nothing is repaired here, so that the data gate can refuse it by name.
         Raises RejectedError for a pair Kraken does not list.
         """
         pair_id = await self._rest.pair_id(pair)
@@ -200,11 +201,10 @@ async def _guarded(coroutine: Any, queue: Events) -> None:
 
 
 def _closed(rows: Any, pair: str, timeframe: Timeframe, since_us: int | None, now_us: int) -> list[Candle]:
-    """Candles whose end has passed (by time, never by position), ascending. Values pass as they came: the data gate judges them."""
+    """Candles whose end has passed (by time, never by position). Order and values pass as they came: the data gate judges them."""
     candles = [translate.candle(row, pair, timeframe) for row in rows]
     if any(a.time_us >= b.time_us for a, b in pairwise(candles)):
-        log.warning("OHLC of %s came out of order; sorted by time", pair)
-        candles.sort(key=lambda candle: candle.time_us)
+        log.warning("OHLC of %s came out of order", pair)
     return [candle for candle in candles if candle.close_us <= now_us and (since_us is None or candle.time_us >= since_us)]
 
 

@@ -1,0 +1,299 @@
+"""The command `trader` as a person meets it: help, exit codes, errors in one sentence, and what deleting refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from trader import __version__, cli
+from trader.errors import AmbiguousError, ConfigError, CorruptError, LeaseLostError, RejectedError, RetryableError, TraderError
+
+TRADER = str(Path(sys.executable).with_name("trader"))
+VERBS = ["demo", "up", "verify", "status", "doctor", "reset", "twin", "pause", "resume", "stop", "exit", "flatten", "ingest", "trade",
+         "report", "config"]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command left: exit code and both streams."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def process(*words: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The installed command, as a shell starts it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADER_")}
+    return subprocess.run(
+        [TRADER, *words], cwd=cwd, env=kept | environ, capture_output=True, text=True, timeout=100, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def trader(*words: str, cwd: Path, **environ: str) -> Done:
+    """The same in this process, which spares the start of an interpreter."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADER_")}
+    out, err = io.StringIO(), io.StringIO()
+    there = mock.patch.dict(os.environ, kept | environ, clear=True)
+    with there, contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.run(words)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+# --- help --------------------------------------------------------------------------------------------------------------
+def test_help_lists_every_verb_with_a_whole_sentence(tmp_path: Path) -> None:
+    done = trader("--help", cwd=tmp_path, COLUMNS="80")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    listed = dict(re.findall(r"^  ([a-z]+) +(\S.*)$", done.stdout.split("Commands:\n")[1], re.M))
+    assert list(listed) == VERBS
+    assert all(text.endswith(".") and not text.endswith("...") for text in listed.values()), listed
+
+
+def test_no_word_at_all_shows_the_help(tmp_path: Path) -> None:
+    bare = trader(cwd=tmp_path)
+    assert (bare.returncode, bare.stdout) == (0, trader("--help", cwd=tmp_path).stdout)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_says_what_it_is(verb: str, tmp_path: Path) -> None:
+    done = trader(verb, "--help", cwd=tmp_path, COLUMNS="200")
+    assert done.returncode == 0
+    options = re.findall(r"^  (--[a-z-]+)(?: <[^>]*>)?(.*)$", done.stdout, re.M)
+    assert options
+    assert [name for name, text in options if not re.search(r"[a-z]{2}", text)] == []
+
+
+def test_help_costs_less_than_half_a_second_of_cpu(tmp_path: Path) -> None:
+    spent = []
+    for _ in range(3):
+        before = os.times()
+        assert process("--help", cwd=tmp_path).returncode == 0
+        after = os.times()
+        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(spent) < 0.5
+
+
+def test_the_version_is_the_packages(tmp_path: Path) -> None:
+    assert process("--version", cwd=tmp_path).stdout == f"trader {__version__}\n"
+
+
+def test_nothing_is_coloured_with_or_without_no_color(tmp_path: Path) -> None:
+    for environ in ({"NO_COLOR": "1"}, {"FORCE_COLOR": "1", "TERM": "xterm-256color"}):
+        for words in (("--help",), ("config",), ("demo", "--bogus")):
+            done = process(*words, cwd=tmp_path, **environ)
+            assert "\x1b" not in done.stdout + done.stderr, words
+            assert done.stdout + done.stderr
+
+
+# --- exit codes --------------------------------------------------------------------------------------------------------
+REFUSED = [
+    (("--bogus",), 2, "No such option: --bogus"),
+    (("bogus",), 2, "No such command 'bogus'"),
+    (("demo", "--bogus"), 2, "see `trader demo --help`"),
+    (("demo", "--minutes", "soon"), 2, "'--minutes'"),
+    (("demo", "--minutes", "0"), 2, "'--minutes'"),
+    (("demo", "--strategy", "mitraillette"), 2, "MODE/VARIATION"),
+    (("demo", "--strategy", "sniper/BOLD"), 2, "variation"),
+    (("demo", "--speed", "fast"), 2, "--speed"),
+    (("demo", "--replay", "no-such.parquet"), 2, "--from"),
+    (("demo", "--plan", "no-such.toml"), 2, "no-such.toml"),
+    (("demo", "--config", "no-such.toml"), 2, "no-such.toml"),
+    (("up", "--env", "live"), 2, "not part of this release"),
+    (("up", "--env", "paper"), 2, "not part of this release"),
+    (("up", "--env", "moon"), 2, "'--env'"),
+    (("twin", "binance"), 2, "kraken, gemini"),
+    (("exit",), 2, "Missing argument"),
+    (("verify",), 2, "no demo has run here"),
+    (("pause",), 1, "no ledger there"),
+    (("flatten",), 3, "--yes"),
+    (("flatten", "--yes"), 1, "no ledger there"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "code", "said"), REFUSED, ids=[" ".join(words) for words, _, _ in REFUSED])
+def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(words: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:
+    done = trader(*words, cwd=tmp_path)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_the_exit_codes_leave_the_process(tmp_path: Path) -> None:
+    """Typer hands codes back instead of raising them; they must not be lost on the way out."""
+    codes = [process(*words, cwd=tmp_path).returncode for words in (("config",), ("pause",), ("--bogus",), ("flatten",))]
+    assert codes == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("c"), 2), (LeaseLostError("l"), 5), (RetryableError("r"), 4), (CorruptError("x"), 1), (RejectedError("j"), 1),
+        (AmbiguousError("a"), 1), (TraderError("t"), 1),
+    ],
+)  # fmt: skip
+def test_every_error_has_its_exit_code(
+    error: TraderError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "settings_from", lambda *_, **__: fail())
+    assert cli.run(["config"]) == code
+    assert capsys.readouterr().err == f"trader: {error}\n"
+
+
+def test_an_interrupt_is_130_without_a_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "settings_from", interrupted)
+    assert cli.run(["config"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bug_is_not_dressed_up_as_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "settings_from", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.run(["config"])
+
+
+# --- settings ----------------------------------------------------------------------------------------------------------
+SECRET = "hunter2-hunter2"
+
+
+@pytest.mark.parametrize(
+    ("environ", "key"),
+    [
+        ({"TRADER_HALTS__STOPS": SECRET}, "halts.stops"),
+        ({"TRADER_MARKET__SEEED": SECRET}, "did you mean 'seed'"),
+        ({"TRADER_AI__MODE": SECRET}, "ai.mode"),
+        ({"TRADER_PORTS__WEB": "99999"}, "ports.web"),
+        ({"TRADER_HALTS__DRAWDOWN_FRACTION": "5"}, "write 0.05 for 5 %"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_its_value_is_not_shown(environ: dict[str, str], key: str, tmp_path: Path) -> None:
+    done = trader("config", cwd=tmp_path, **environ)
+    assert done.returncode == 2
+    assert key in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert SECRET not in done.stderr + done.stdout
+    assert "99999" not in done.stderr
+
+
+def test_a_secret_in_a_file_is_refused_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "trader.toml").write_text(f'slack_token = "{SECRET}"\n')
+    done = trader("config", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "TRADER_SLACK_TOKEN" in done.stderr
+    assert SECRET not in done.stderr + done.stdout
+
+
+def test_the_effective_settings_say_set_or_unset_of_secrets(tmp_path: Path) -> None:
+    (tmp_path / "trader.toml").write_text("[market]\nseed = 5\n")
+    done = trader("config", "--json", cwd=tmp_path, TRADER_SLACK_TOKEN=SECRET, TRADER_MARKET__PAIRS="9")
+    shown = json.loads(done.stdout)
+    assert (shown["slack_token"], shown["gemini_api_key"]) == ("set", "unset")
+    assert (shown["market"]["seed"], shown["market"]["pairs"]) == (5, 9)
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_an_option_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
+    (tmp_path / "trader.toml").write_text("[market]\nseed = 5\npairs = 6\n")
+    settings = cli.settings_from(tmp_path / "trader.toml", market__seed=7)
+    assert (settings.market.seed, settings.market.pairs) == (7, 6)
+
+
+# --- status and reset --------------------------------------------------------------------------------------------------
+def test_status_of_an_empty_directory_is_an_answer_and_json(tmp_path: Path) -> None:
+    done = trader("status", "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["session"]["state"] == "NEVER_STARTED"
+
+
+def make_state(path: Path) -> Path:
+    path.mkdir()
+    (path / "ledger.sqlite").write_bytes(b"x" * 2_000_000)
+    (path / "world.json").write_text("{}\n")
+    (path / "history").mkdir()
+    (path / "history" / "part.parquet").write_bytes(b"y" * 100_000)
+    return path
+
+
+def test_reset_names_what_it_would_delete_and_deletes_nothing_without_yes(tmp_path: Path) -> None:
+    state = make_state(tmp_path / "state")
+    done = trader("reset", cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stdout.splitlines() == [
+        "would delete state/history (0.1 MB)", "would delete state/ledger.sqlite (2.0 MB)", "would delete state/world.json (0.0 MB)",
+    ]  # fmt: skip
+    assert "--yes" in done.stderr
+    assert (state / "history" / "part.parquet").exists()
+
+
+def test_reset_with_yes_names_and_deletes(tmp_path: Path) -> None:
+    state = make_state(tmp_path / "elsewhere")
+    done = trader("reset", "--state", str(state), "--yes", cwd=tmp_path)
+    assert done.returncode == 0
+    assert len([line for line in done.stdout.splitlines() if line.startswith("deleting ")]) == 3
+    assert not state.exists()
+    again = trader("reset", "--state", str(state), "--yes", cwd=tmp_path)
+    assert (again.returncode, again.stdout.strip()) == (0, f"{state}: nothing to delete")
+
+
+@pytest.mark.parametrize("names", [("notes.txt",), ("logs", "history"), ("ledger.sqlite", "thesis.tex"), (".git", "ledger.sqlite")])
+def test_reset_refuses_a_directory_that_is_not_a_state_directory(names: tuple[str, ...], tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    for name in names:
+        (foreign / name).write_text("precious")
+    done = trader("reset", "--state", str(foreign), "--yes", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "nothing was deleted" in done.stderr
+    assert sorted(path.name for path in foreign.iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize("lock", ["supervisor.lock", "trader.lock"])
+def test_reset_refuses_while_somebody_lives_there(lock: str, tmp_path: Path) -> None:
+    state = make_state(tmp_path / "state")
+    with (state / lock).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = trader("reset", "--yes", cwd=tmp_path)
+    assert done.returncode == 5
+    assert "stop it first" in done.stderr
+    assert (state / "ledger.sqlite").exists()
+
+
+def test_verify_of_a_ledger_that_was_changed_exits_with_1(tmp_path: Path) -> None:
+    """The exit code a script relies on: 0 while all agrees, 1 once the ledger says something else than the exchange."""
+    assert process("demo", "--minutes", "1", "--pairs", "2", "--state", "s", "--json", cwd=tmp_path).returncode == 0
+    assert process("verify", "--state", "s", cwd=tmp_path).returncode == 0
+    connection = sqlite3.connect(tmp_path / "s" / "ledger.sqlite")
+    with connection:
+        assert connection.execute("UPDATE cash SET quantity = '9999' WHERE asset = 'EUR'").rowcount == 1
+    connection.close()
+    done = process("verify", "--state", "s", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["ok"] is False
+
+
+def test_a_demo_refuses_a_directory_in_which_one_has_lived(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "ledger.sqlite").write_bytes(b"")
+    done = trader("demo", "--state", "s", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has lived there already" in done.stderr
