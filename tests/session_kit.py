@@ -169,10 +169,10 @@ class Trader:
 
 
 @asynccontextmanager
-async def trader(stage: Stage, paths: Paths, *faults: Fault, kill: KillPoints | None = None) -> AsyncIterator[Trader]:
-    """Twin (books on disk) and a session that is ready to run, in memory, in one process."""
+async def trader(stage: Stage, paths: Paths, *faults: Fault, kill: KillPoints | None = None, plan_seed: int = 0) -> AsyncIterator[Trader]:
+    """Twin (books on disk) and a session that is ready to run, in memory, in one process; `plan_seed` draws faults with a chance."""
     clock = LoopClock(stage.world.epoch_us)
-    twin = kraken_twin(stage.world, stage.world.market(), clock, paths=paths, plan=FaultPlan(faults, seed=stage.world.seed))
+    twin = kraken_twin(stage.world, stage.world.market(), clock, paths=paths, plan=FaultPlan(faults, seed=plan_seed))
     await twin.start(HOST, stage.settings.ports.kraken_twin)
     market = asyncio.create_task(twin.run_market(None), name="market")
     try:

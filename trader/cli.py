@@ -199,7 +199,9 @@ def resume(
     state: StateDir = None,
 ) -> None:
     """Allow entries again. Clears the operator's halt, or with --cause and --reason one that only a person may clear."""
-    _control("resume", f"{cause or ''}:{reason or ''}".strip(":") if cause else "", state)
+    if bool(cause) != bool(reason):
+        raise ConfigError("--cause and --reason go together: a limit's halt is cleared with a written reason, the operator's without")
+    _control("resume", f"{cause}:{reason}" if cause else "", state)
 
 
 @app.command()
@@ -254,9 +256,7 @@ def report() -> None:
 def config_show(config: SettingsFile = None, as_json: JsonFlag = False) -> None:
     """Show the effective settings. Secrets only as set or unset."""
     settings = settings_from(config)
-    shown = settings.model_dump(mode="json") | {
-        name: "set" if getattr(settings, name) else "unset" for name in ("slack_token", "gemini_api_key")
-    }
+    shown = settings.model_dump(mode="json") | {name: "set" if getattr(settings, name) else "unset" for name in ("slack_token",)}
     say(json.dumps(shown, indent=2) if as_json else _table(shown))
 
 

@@ -57,10 +57,6 @@ class BeatSettings(_Section):
     base_s: float = Field(60.0, ge=1, le=3600)
 
 
-class ReportSettings(_Section):
-    interval_min: int = Field(89, ge=1)
-
-
 class PortSettings(_Section):
     prefect: int = Field(4200, ge=1, le=65535)
     web: int = Field(8787, ge=1, le=65535)
@@ -69,14 +65,12 @@ class PortSettings(_Section):
 
 
 class CostSettings(_Section):
-    taker_fraction: float = Field(0.0040, ge=0, lt=0.1, description="write 0.004 for 0.4 %")
     maker_fraction: float = Field(0.0025, ge=0, lt=0.1)
     slippage_fraction: float = Field(0.0005, ge=0, lt=0.1)
 
 
 class PairSettings(_Section):
     deny: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
 
 
 class SlackSettings(_Section):
@@ -88,7 +82,6 @@ class Settings(_Section):
     """Everything a person may set. Units are in the names; a fraction is 0.05 for 5 %."""
 
     environment: Literal["demo", "paper", "live"] = "demo"
-    quote: Literal["EUR", "USD"] = "EUR"
     profile: Literal["viable", "seed"] = "viable"
     mode: Literal["mitraillette", "sniper"] = "mitraillette"
     variation: Literal["CONSERVATIVE", "DEFAULT", "AGGRESSIVE"] = "AGGRESSIVE"
@@ -99,13 +92,11 @@ class Settings(_Section):
     halts: HaltSettings = HaltSettings()
     exits: ExitSettings = ExitSettings()
     beat: BeatSettings = BeatSettings()
-    report: ReportSettings = ReportSettings()
     ports: PortSettings = PortSettings()
     costs: CostSettings = CostSettings()
     pairs: PairSettings = PairSettings()
     slack: SlackSettings = SlackSettings()
     slack_token: SecretStr | None = None
-    gemini_api_key: SecretStr | None = None
 
     @property
     def state(self) -> Path:
@@ -118,8 +109,9 @@ class Settings(_Section):
         return f"{self.profile}/{self.mode}/{self.variation}"
 
 
-NOT_SETTINGS = frozenset({"TRADER_SHARED_DATA"})  # where tests look for recorded candles
-SECRETS = frozenset({"slack_token", "gemini_api_key"})
+NOT_SETTINGS = frozenset({"TRADER_SHARED_DATA", "TRADER_GEMINI_API_KEY"})
+"""Variables that are not ours to judge: where tests look for recorded candles; what the AI worker alone reads."""
+SECRETS = frozenset({"slack_token"})
 
 
 def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -59,8 +59,10 @@ class Exchange(Protocol):
     async def system_status(self) -> str: ...
     async def fee_rates(self) -> tuple[Decimal, Decimal]:
         """(taker, maker) of the account's tier, as fractions."""
+
     async def submit(self, intent: Intent) -> Answer:
         """Send once; `deadline_us` makes the venue refuse it when late. Anything not proved is Ambiguous."""
+
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer: ...
     async def cancel(self, txid: str) -> Answer: ...
     async def open_orders(self) -> Sequence[RemoteOrder]: ...
@@ -68,6 +70,7 @@ class Exchange(Protocol):
     async def orders(self, txids: Sequence[str]) -> Sequence[RemoteOrder]: ...
     async def fills(self, since_us: int) -> Sequence[Fill]:
         """All pages, oldest first."""
+
     async def balances(self) -> Mapping[str, Balance]: ...
     async def close(self) -> None: ...
 
@@ -77,14 +80,18 @@ class MarketData(Protocol):
 
     async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:
         """Closed candles only, in the order served (ascending, or the data gate refuses them); may start later than asked."""
+
     async def tickers(self) -> Mapping[str, Ticker]: ...
     async def book(self, pair: str, depth: int = 10) -> Book: ...
     def stream(self, pairs: Sequence[str], timeframe: Timeframe) -> AsyncIterator[FeedEvent]:
         """Candles of all pairs (closed by the clock), own fills and orders, and ticks of the watched pairs, for ever."""
+
     def forming(self, pair: str) -> Candle | None:
         """The running base candle as last heard of; None before its first update."""
+
     async def watch_ticks(self, pairs: Iterable[str]) -> None:
         """Exactly these pairs deliver `Tick` from now on."""
+
     async def add_pairs(self, pairs: Iterable[str]) -> None:
         """These pairs deliver candles from now on, too."""
 
@@ -120,8 +127,10 @@ class HistoryLink(Protocol):
 
     async def gates(self) -> Mapping[str, PairGate]:
         """Every pair the gate has judged. A pair that is absent is not ready."""
+
     async def warm(self, pairs: Sequence[str], timeframe: Timeframe, periods: int) -> Mapping[str, Columns]:
         """The newest closed unbroken candles of each pair, provisional ones included."""
+
     async def append(self, candles: Sequence[Candle]) -> Sequence[PairGate]:
         """Store closed candles (source stream, provisional); rows that break a critical rule are quarantined and
         their pairs come back blocked."""
@@ -195,6 +204,7 @@ class Ledger(Protocol):
     def acquire_lease(self, account: str, holder: str, now_us: int, ttl_us: int) -> Lease: ...
     def renew_lease(self, lease: Lease, now_us: int, ttl_us: int) -> Lease:
         """Raises LeaseLostError where the token is no longer the newest."""
+
     def release_lease(self, lease: Lease, now_us: int) -> None: ...
     # orders
     def begin(self, intent: Intent, lease: Lease, now_us: int, *, position: Position | None = None) -> None:
@@ -203,33 +213,53 @@ class Ledger(Protocol):
         Raises BeginRefused: HALTED (entries only), DUPLICATE_KEY, OVERSELL (live + unresolved sells of the position
         + this > held); LeaseLostError.
         """
+
     def adopt(self, intent: Intent, now_us: int) -> None:
         """Record an order found on the exchange that is ours (a conditional close); idempotent by txid."""
-    def resolve(self, cl_ord_id: str, outcome: Outcome, now_us: int, *, txid: str | None = None, reason: str = "", proof: Mapping[str, Any] | None = None) -> None: ...
+
+    def resolve(
+        self,
+        cl_ord_id: str,
+        outcome: Outcome,
+        now_us: int,
+        *,
+        txid: str | None = None,
+        reason: str = "",
+        proof: Mapping[str, Any] | None = None,
+    ) -> None: ...
     def set_status(self, txid: str, status: ExchangeStatus, now_us: int) -> None:
         """Idempotent; a final status never changes."""
-    def set_terms(self, txid: str, now_us: int, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None) -> None:
+
+    def set_terms(
+        self, txid: str, now_us: int, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None
+    ) -> None:
         """What an acknowledged amend made of an order."""
+
     def apply_fills(self, fills: Sequence[Fill], now_us: int, *, source: str) -> Sequence[tuple[Fill, Intent | None]]:
         """Insert-or-ignore by trade id, in one transaction with position and cash; returns the new ones with their
         intent (None: EXTERNAL, recorded and otherwise left alone)."""
+
     def next_attempt(self, key: str, leg: Leg) -> int: ...
     def intents(self, *, live_only: bool = False, position_id: str | None = None) -> Sequence[Intent]: ...
     def intent_by_txid(self, txid: str) -> Intent | None: ...
     # positions
     def positions(self, *, open_only: bool = True) -> Sequence[Position]:
         """OPENING, OPEN and DUST ones, or all; oldest first."""
+
     def drop_opening(self, position_id: str, now_us: int) -> None:
         """Close an OPENING position whose entry filled nothing."""
+
     def mark_dust(self, position_id: str, now_us: int) -> None: ...
     def save_exit_state(self, position_id: str, state: Mapping[str, Any], now_us: int) -> None: ...
     def exit_states(self) -> Mapping[str, Mapping[str, Any]]: ...
     def trade_legs(self, since_us: int = 0) -> Sequence[TradeLeg]:
         """One row per filled exit order of a position, oldest first."""
+
     # cash
     def cash(self) -> Mapping[str, Decimal]: ...
     def set_opening_cash(self, cash: Mapping[str, Decimal], now_us: int) -> None:
         """First start only: what the exchange said we had."""
+
     def external_move(self, asset: str, amount: Decimal, kind: str, now_us: int) -> None: ...
     # decisions, equity, halts, controls
     def record_decisions(self, rows: Sequence[DecisionRow], now_us: int) -> None: ...
@@ -242,12 +272,15 @@ class Ledger(Protocol):
     def answer_control(self, control_id: str, state: str, answer: str, now_us: int) -> None: ...
     def note(self, kind: str, payload: Mapping[str, Any], now_us: int) -> None:
         """A journal row of its own: session started, beat, reconcile result, block of a pair."""
+
     def last_exits(self) -> Mapping[str, tuple[int, str]]:
         """Per pair: time and reason of the newest exit fill, for cooldowns."""
+
     def meta(self, name: str) -> str | None: ...
     def set_meta(self, name: str, value: str) -> None: ...
     def journal_hash(self) -> str:
         """SHA-256 over all journal lines so far."""
+
     def close(self) -> None: ...
 
 
@@ -265,8 +298,10 @@ class VerdictLink(Protocol):
     def want(self, questions: Sequence[Question]) -> None: ...
     def take(self) -> Sequence[Verdict]:
         """Verdicts that arrived since the last call."""
+
     def state(self) -> str:
         """ok, NO_WORKER, BREAKER or BUDGET."""
+
     async def close(self) -> None: ...
 
 

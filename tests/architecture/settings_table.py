@@ -13,7 +13,6 @@ from trader.config import SECRETS, Settings
 
 MEANING = {
     "environment": "where the session trades; this release runs `demo` and refuses the other two",
-    "quote": "currency everything is bought with",
     "profile": "parameter table: `viable` is sized to its costs, `seed` keeps the numbers of the public description",
     "mode": "`mitraillette` takes many small entries, `sniper` few selective ones",
     "variation": "which column of the mode's table",
@@ -34,20 +33,16 @@ MEANING = {
     "halts.stops": "stop-losses in a row that halt entries",
     "exits.plan": "`ratchet` trails only, `targets` sells at two targets, `hybrid` does both",
     "beat.base_s": "the beat comes every base x 1.618 seconds: 97 s by default",
-    "report.interval_min": "not read by this release; the report's schedule is in prefect.yaml",
     "ports.prefect": "Prefect's server and pages",
     "ports.web": "the status page",
     "ports.kraken_twin": "the simulated exchange",
     "ports.gemini_twin": "the scripted stand-in for Gemini",
-    "costs.taker_fraction": "not read by this release: the taker fee is asked of the exchange at start",
     "costs.maker_fraction": "write 0.0025 for 0.25 %",
     "costs.slippage_fraction": "a side, on top of the fee",
     "pairs.deny": 'pairs never entered, for instance `["DOGE/EUR"]`; under `trader up` write lists in trader.toml',
-    "pairs.allow": "not read by this release",
     "slack.channel": "where messages go when there is a token",
     "slack.base_url": "another server for Slack's API (tests); empty: Slack itself",
     "slack_token": "bot token; without one messages stay in the outbox and on the status page",
-    "gemini_api_key": "not read by this release: the demo's stand-in needs none",
 }
 """What a setting means, where the model's own description is absent or too short for a reference."""
 

@@ -110,12 +110,11 @@ def _set_names(tree: ast.AST) -> frozenset[str]:
     sets: list[str] = []
     other: list[str] = []
     for node in ast.walk(tree):
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, (ast.AnnAssign, ast.NamedExpr)) else []
-        )
-        for target in targets:
-            if isinstance(target, ast.Name):
-                (sets if node.value is not None and _is_set(node.value, frozenset()) else other).append(target.id)  # type: ignore[union-attr]
+        if not isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
+            continue
+        bound = sets if node.value is not None and _is_set(node.value, frozenset()) else other
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        bound += [target.id for target in targets if isinstance(target, ast.Name)]
     return frozenset(sets) - frozenset(other)
 
 

@@ -139,8 +139,8 @@ def test_with_the_ai_down_veto_mode_enters_nothing(tmp_path: Path) -> None:
 
 
 def test_with_the_ai_down_exits_are_what_they_are_without_ai(tmp_path: Path) -> None:
-    without = demo(tmp_path / "off", seed=EXITING, minutes=180)
-    down = demo(tmp_path / "down", AI_DOWN, seed=EXITING, minutes=180, ai="shadow")
+    without = demo(tmp_path / "off", seed=EXITING, minutes=190)
+    down = demo(tmp_path / "down", AI_DOWN, seed=EXITING, minutes=190, ai="shadow")
     assert down["signals"] == without["signals"] > 0
     legs: list[list[TradeLeg]] = []
     for name in ("off", "down"):
@@ -148,5 +148,5 @@ def test_with_the_ai_down_exits_are_what_they_are_without_ai(tmp_path: Path) -> 
         legs.append(list(ledger.trades(limit=1000)))
         ledger.close()
     assert len(legs[0]) >= 3
-    assert [leg.line for leg in legs[1]] == [leg.line for leg in legs[0]]
+    assert [leg.line() for leg in legs[1]] == [leg.line() for leg in legs[0]]
     assert all(down["invariants"].values())

@@ -22,7 +22,7 @@ T0 = 1_767_571_200_000_000
 
 
 def test_children_see_the_very_settings_of_their_supervisor(tmp_path: Path) -> None:
-    flags = {"state_dir": str(tmp_path), "market.seed": 99, "ai.mode": "shadow", "costs.taker_fraction": 0.0031, "ports.web": 9999}
+    flags = {"state_dir": str(tmp_path), "market.seed": 99, "ai.mode": "shadow", "costs.maker_fraction": 0.0031, "ports.web": 9999}
     settings = load(flags, environ={})
     assert load(environ=settings_environ(settings, project_root())) == settings
 

@@ -53,7 +53,6 @@ POINTS: Mapping[str, Point] = {
         Point(name="after_stop_intent", hand_over=True),
         Point(name="after_stop_ack"),
         Point(name="lease_renewal"),
-        Point(name="part_written_not_catalogued"),
         Point(name="lease_acquired", recovering=True),
         Point(name="after_read_open", recovering=True),
         Point(name="after_read_trades", recovering=True),

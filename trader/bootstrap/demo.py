@@ -128,7 +128,10 @@ async def play(
         session.stop("minutes over")
         summary = await running
         return Outcome(
-            summary=summary, twin=twin.protection_report(), ended_us=clock.now_us(), first_ready_us=first,
+            summary=summary,
+            twin=twin.protection_report(),
+            ended_us=clock.now_us(),
+            first_ready_us=first,
             journal=ledger.journal_hash(),
         )
 
@@ -143,7 +146,9 @@ async def _until_ready(session: Session, running: asyncio.Task[Any]) -> None:
         session.stop("no pair became ready within an hour")
 
 
-async def _watch(session: Session, running: asyncio.Task[Any], clock: LoopClock, *, span: tuple[int, int], progress: Progress | None) -> None:
+async def _watch(
+    session: Session, running: asyncio.Task[Any], clock: LoopClock, *, span: tuple[int, int], progress: Progress | None
+) -> None:
     """Let time pass until the end, saying now and then how far it is; a session that ends by itself ends the wait."""
     first, end = span
     while clock.now_us() < end and not running.done() and not session.stopping.is_set():

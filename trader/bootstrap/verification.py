@@ -6,6 +6,8 @@ The demo's exchange is started again from its books on a free loopback port, and
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +55,15 @@ def verify_state(state: Path) -> dict[str, Any]:
 @contextmanager
 def exchange_of(world: World, paths: Paths) -> Iterator[str]:
     """The demo exchange from its books, time standing still, served from a thread of its own; yields its URL."""
+    with tempfile.TemporaryDirectory(prefix="trader-verify-") as scratch:
+        shutil.copytree(paths.twin, Paths(Path(scratch)).twin)  # our questions must leave no trace in the books
+        with _serving(world, Paths(Path(scratch))) as url:
+            yield url
+
+
+@contextmanager
+def _serving(world: World, paths: Paths) -> Iterator[str]:
+    """That exchange on a free port, until the caller is done."""
     server = _Server(world, paths)
     thread = threading.Thread(target=server.run, name="exchange for verify", daemon=True)
     thread.start()
@@ -192,7 +203,7 @@ def _oversell(exchange: ExchangeFacts) -> Check:
         if order.status in ("open", "pending") and order.side == "sell":
             base = order.pair.split("/")[0]
             selling[base] = selling.get(base, ZERO) + order.quantity - order.filled
-    problems = [f"{b}: {q} on sale, {exchange.balances.get(b, ZERO)} held" for b, q in sorted(selling.items()) if q > exchange.balances.get(b, ZERO)]
+    problems = [
+        f"{b}: {q} on sale, {exchange.balances.get(b, ZERO)} held" for b, q in sorted(selling.items()) if q > exchange.balances.get(b, ZERO)
+    ]
     return Check(name="no_oversell", compared=len(selling), problems=tuple(problems))
-
-

@@ -120,15 +120,36 @@ def wiring(
         raise ConfigError(str(error)) from error
     book = VerdictBook(confirmation(settings))
     return Wiring(
-        environment=settings.environment, account=ACCOUNT, holder=holder, tag=tag_of(seed), quote=quote, strategy=chosen.strategy,
-        parameters=chosen, exit_plan=settings.exits.plan,
+        environment=settings.environment,
+        account=ACCOUNT,
+        holder=holder,
+        tag=tag_of(seed),
+        quote=quote,
+        strategy=chosen.strategy,
+        parameters=chosen,
+        exit_plan=settings.exits.plan,
         costs=Costs(taker=taker, maker=settings.costs.maker_fraction, slippage=settings.costs.slippage_fraction),
-        limits=HaltLimits(daily_loss=settings.halts.daily_loss_fraction, drawdown=settings.halts.drawdown_fraction, stops=settings.halts.stops),
-        universe=settings.universe, base=base, ai_mode=settings.ai.mode, clock=clock, exchange=exchange, market=market,
-        instruments=instruments, ledger=ledger, history=history, verdicts=verdicts, desk=Desk(book, confirmation(settings)), book=book,
-        stage=stage, kill=kill or NoKill(), timing=timing, deny=settings.pairs.deny,
+        limits=HaltLimits(
+            daily_loss=settings.halts.daily_loss_fraction, drawdown=settings.halts.drawdown_fraction, stops=settings.halts.stops
+        ),
+        universe=settings.universe,
+        base=base,
+        ai_mode=settings.ai.mode,
+        clock=clock,
+        exchange=exchange,
+        market=market,
+        instruments=instruments,
+        ledger=ledger,
+        history=history,
+        verdicts=verdicts,
+        desk=Desk(book, confirmation(settings)),
+        book=book,
+        stage=stage,
+        kill=kill or NoKill(),
+        timing=timing,
+        deny=settings.pairs.deny,
         near_zone=settings.ai.near_zone,
-    )  # fmt: skip
+    )
 
 
 def open_ledger(paths: Paths, kill: KillPoints | None = None) -> SqlLedger:

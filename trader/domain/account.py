@@ -72,16 +72,22 @@ class Position:
         if fill.side is self.side:
             first = self.entry_quantity == ZERO
             return replace(
-                self, state=PositionState.OPEN, opened_us=fill.time_us if first else self.opened_us,
-                entry_quantity=add(self.entry_quantity, fill.quantity), entry_cost=add(self.entry_cost, fill.cost),
+                self,
+                state=PositionState.OPEN,
+                opened_us=fill.time_us if first else self.opened_us,
+                entry_quantity=add(self.entry_quantity, fill.quantity),
+                entry_cost=add(self.entry_cost, fill.cost),
                 entry_fee=add(self.entry_fee, fill.fee),
             )
         left = sub(self.quantity, fill.quantity)
         if left < ZERO:
             raise ValueError(f"{self.position_id}: exit of {fill.quantity} exceeds the {self.quantity} held")
         return replace(
-            self, exit_quantity=add(self.exit_quantity, fill.quantity), exit_cost=add(self.exit_cost, fill.cost),
-            exit_fee=add(self.exit_fee, fill.fee), state=PositionState.CLOSED if left == ZERO else self.state,
+            self,
+            exit_quantity=add(self.exit_quantity, fill.quantity),
+            exit_cost=add(self.exit_cost, fill.cost),
+            exit_fee=add(self.exit_fee, fill.fee),
+            state=PositionState.CLOSED if left == ZERO else self.state,
             closed_us=fill.time_us if left == ZERO else None,
         )
 

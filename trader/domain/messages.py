@@ -161,7 +161,16 @@ class TradeLeg:
 
     def line(self) -> str:
         """`pair side entry_time exit_time entry_price exit_price quantity fee reason`."""
-        return " ".join((
-            self.pair, "long" if self.side is Side.BUY else "short", stamp(self.entry_us), stamp(self.exit_us),
-            plain(self.entry_price), plain(self.exit_price), plain(self.quantity), plain(self.fee), self.reason,
-        ))
+        return " ".join(
+            (
+                self.pair,
+                "long" if self.side is Side.BUY else "short",
+                stamp(self.entry_us),
+                stamp(self.exit_us),
+                plain(self.entry_price),
+                plain(self.exit_price),
+                plain(self.quantity),
+                plain(self.fee),
+                self.reason,
+            )
+        )

@@ -59,7 +59,7 @@ class VerdictKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """"Entered inside [band_lo, band_hi], does this plan close at a net loss?" with the numbers the prompt may hold.
+    """ "Entered inside [band_lo, band_hi], does this plan close at a net loss?" with the numbers the prompt may hold.
 
     `features`: numbers and enum words only, never names, dates or absolute prices. `asked_us`: time of the snapshot.
     """

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import itertools
 import json
 import time
 import urllib.error
@@ -21,7 +20,6 @@ from typing import Any
 from trader.errors import RetryableError
 
 PAGE = 50
-_NONCES = itertools.count(time.time_ns())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +67,7 @@ class Reader:
 
     def __init__(self, url: str, key: str, secret: str) -> None:
         self.url, self.key, self.secret = url, key, base64.b64decode(secret)
+        self._nonce = 0
 
     def public(self, name: str) -> Any:
         return self._answer(urllib.request.Request(f"{self.url}/0/public/{name}"))  # noqa: S310 - the twin or Kraken, by configuration
@@ -76,7 +75,8 @@ class Reader:
     def private(self, name: str, **fields: str | int) -> Any:
         """One private read; raises RetryableError with the exchange's own words."""
         path = f"/0/private/{name}"
-        nonce = str(next(_NONCES))
+        self._nonce = max(time.time_ns(), self._nonce + 1)
+        nonce = str(self._nonce)
         body = urllib.parse.urlencode({"nonce": nonce, **fields}).encode()
         digest = hashlib.sha256(nonce.encode() + body).digest()
         sign = base64.b64encode(hmac.new(self.secret, path.encode() + digest, hashlib.sha512).digest()).decode()
