@@ -246,6 +246,9 @@ class Ledger(Protocol):
     def positions(self, *, open_only: bool = True) -> Sequence[Position]:
         """OPENING, OPEN and DUST ones, or all; oldest first."""
 
+    def position(self, position_id: str) -> Position | None:
+        """One position, whatever its state; None where there is none of this id."""
+
     def drop_opening(self, position_id: str, now_us: int) -> None:
         """Close an OPENING position whose entry filled nothing."""
 

@@ -116,8 +116,15 @@ class HistoryStore:
         return out
 
     def tails(self, pairs: Sequence[str], timeframe: Timeframe, lookback: int) -> list[Tail]:
-        """What is stored of each pair's last `lookback` candles, for the tail rules."""
-        found = self._all(pairs, timeframe, lookback)
+        """What is stored of each pair's last `lookback` candles, for the tail rules.
+
+        Where a pair's own candles of this timeframe are whole and as new as anybody's, the shorter ones need not be read.
+        """
+        found = self._overlaid(pairs, timeframe, lookback, (timeframe,))
+        newest_us = max((int(columns.time[-1]) for columns in found.values()), default=0)
+        lacking = [p for p in pairs if p not in found or not _whole(found[p], timeframe, lookback, newest_us)]
+        if lacking:
+            found |= self._all(lacking, timeframe, lookback)
         out = []
         for pair in pairs:
             columns = found.get(pair)
@@ -135,11 +142,14 @@ class HistoryStore:
 
     def _all(self, pairs: Sequence[str], timeframe: Timeframe, periods: int) -> dict[str, Columns]:
         """Native candles with those built from shorter ones on top, holes included."""
+        return self._overlaid(pairs, timeframe, periods, (timeframe, *SHORTER[timeframe]))
+
+    def _overlaid(self, pairs: Sequence[str], timeframe: Timeframe, periods: int, sources: Sequence[Timeframe]) -> dict[str, Columns]:
         out: dict[str, Columns] = {}
         stored = "SELECT max(end_us) FROM coverage WHERE market = 'spot' AND state = 'fetched'"  # a part's end may lie in the future
         newest = self.catalog.rows(stored)[0][0] or 0
         since = newest - 2 * periods * timeframe.us - DAY  # twice the need: some pairs lag, none of it is lost when they do not
-        for source in (timeframe, *SHORTER[timeframe]):
+        for source in sources:
             for (pair,), rows in self._rows(pairs, source, since).group_by("pair", maintain_order=True):
                 built = resample(parts.columns_of(rows), source, timeframe)
                 if len(built):
@@ -354,6 +364,12 @@ class HistoryStore:
         if now_us is not None and self.waiting:
             self.flush(now_us)
         self.catalog.close()
+
+
+def _whole(columns: Columns, timeframe: Timeframe, lookback: int, newest_us: int) -> bool:
+    """Whether the last `lookback` candles are all there and end where the newest of all pairs ends."""
+    last = cut(columns, max(0, len(columns) - lookback))
+    return len(last) == lookback and int(last.time[-1]) == newest_us and len(segments(last, timeframe)) == 1
 
 
 def fingerprint(frame: pl.DataFrame) -> str:

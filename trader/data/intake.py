@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from trader.data import parts, quality
@@ -81,13 +82,21 @@ RENEW_US, RETRY_US = 60 * MINUTE, 5 * MINUTE
 """Tail verdicts are renewed every hour; sooner while one of them fails, so that a repaired pair trades again soon."""
 
 
+@lru_cache(maxsize=1024)
+def _word(text: str) -> tuple[str, str]:
+    """Reason and detail of a stored tail verdict; nearly all are the same few texts."""
+    word = json.loads(text)
+    return word["reason"], word.get("detail", "")
+
+
 def renew_tails(store: HistoryStore, needs: Mapping[Timeframe, int], now_us: int) -> None:
     """Judge every pair's tail again where the last judgement is too old; by the Polars form of the rules."""
     tails = store.catalog.tails("spot")
     oldest = min((checked_us for _, _, _, checked_us in tails), default=None)
-    failing = any(json.loads(text)["reason"] for _, _, text, _ in tails)
-    if oldest is not None and now_us - oldest < (RETRY_US if failing else RENEW_US):
-        return
+    if oldest is not None and now_us - oldest < RENEW_US:
+        failing = any(_word(text)[0] for _, _, text, _ in tails)
+        if not failing or now_us - oldest < RETRY_US:
+            return
     if pairs := store.pairs():
         found = [tail for timeframe, lookback in needs.items() for tail in store.tails(pairs, timeframe, lookback)]
         store.put_tails(quality.check_tails(quality.tail_frame(found, needs, now_us)), now_us)
@@ -107,8 +116,8 @@ def gates(
     fresh: dict[str, dict[str, PairGate]] = {}
     for tf, pair, text, checked_us in store.catalog.tails("spot"):
         if now_us - checked_us < quality.TAIL_FRESH_US:
-            word = json.loads(text)
-            fresh.setdefault(pair, {})[tf] = PairGate(pair=pair, reason=word["reason"], detail=word.get("detail", ""))
+            reason, detail = _word(text)
+            fresh.setdefault(pair, {})[tf] = PairGate(pair=pair, reason=reason, detail=detail)
     for pair, words in fresh.items():
         if pair not in out and all(t in words for t in timeframes):
             out[pair] = next((words[t] for t in timeframes if words[t].reason), PairGate(pair=pair))

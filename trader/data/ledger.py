@@ -117,6 +117,9 @@ class SqlLedger:
     def positions(self, *, open_only: bool = True) -> Sequence[Position]:
         return self._read(lambda c: ledger_positions.positions(c, self.account, open_only))
 
+    def position(self, position_id: str) -> Position | None:
+        return self._read(lambda connection: ledger_positions.position(connection, self.account, position_id))
+
     def drop_opening(self, position_id: str, now_us: int) -> None:
         with self._change(now_us) as tx:
             ledger_positions.drop_opening(tx, position_id)

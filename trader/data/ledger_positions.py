@@ -32,6 +32,12 @@ def positions(connection: Connection, account: str, open_only: bool) -> list[Pos
     return [to_position(row) for row in connection.execute(query, {"at_account": account})]
 
 
+def position(connection: Connection, account: str, position_id: str) -> Position | None:
+    """One position by its id."""
+    row = connection.execute(sql.POSITION_BY_ID, {"at_id": position_id, "at_account": account}).first()
+    return None if row is None else to_position(row)
+
+
 def _one(tx: Tx, position_id: str) -> Row[Any]:
     row = tx.connection.execute(sql.POSITION_BY_ID, {"at_id": position_id, "at_account": tx.account}).first()
     if row is None:

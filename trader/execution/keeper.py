@@ -119,8 +119,14 @@ class Keeper:
 
     def _refresh(self, held: Held) -> bool:
         """Re-read the position; False once it is closed."""
-        self.load()
-        return held.position.position_id in self.held and held.position.quantity > ZERO
+        position = self.ledger.position(held.position.position_id)
+        if position is None or position.state is PositionState.CLOSED:
+            self.held.pop(held.position.position_id, None)
+            return False
+        held.position = position
+        if held.guard is not None:
+            held.guard.hold(position.quantity)
+        return position.quantity > ZERO
 
     # --- protection ----------------------------------------------------------------------------------------------------
     async def protect(self, held: Held) -> None:

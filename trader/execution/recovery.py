@@ -298,10 +298,11 @@ class Recovery:
 
     async def stops_present(self) -> None:
         """Every open position has a live stop of its size; what has not gets one now."""
+        stops = {i.position_id: i for i in self.w.ledger.intents(live_only=True) if i.leg is Leg.STOP and i.txid}
         for held in list(self.keeper.held.values()):
             if held.position.state is not PositionState.OPEN or held.lock.locked():
                 continue
-            stop = self.keeper.stop_of(held.position.position_id)
+            stop = stops.get(held.position.position_id)
             if stop is None or stop.remaining != held.position.quantity:
                 await self.keeper.protect(held)
 
