@@ -75,7 +75,8 @@ class Joiner:
             if now % Timeframe.M15.us > 30_000_000:  # give the feed its time before asking REST
                 self.engine.leave(pair)
                 self._waiting.append(pair)
-        batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        waiting = [pair for pair in dict.fromkeys(self._waiting) if pair not in self.engine.pairs]  # joined meanwhile: never twice
+        batch, self._waiting = waiting[:BATCH], waiting[BATCH:]
         if batch:
             await self._join(batch)
         self.pause_s = 0.05 if self._waiting else IDLE_S
