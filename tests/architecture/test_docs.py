@@ -20,8 +20,6 @@ from trader.config import Settings
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
-MADE_LATER = ("docs/pictures/status.png", "docs/pictures/prefect.png")
-"""Pictures the project makes of itself; a checkout before the first release may lack them."""
 FENCE = re.compile(r"^[ ]*```(\w*)( run)?\n(.*?)^[ ]*```", re.M | re.S)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -50,7 +48,7 @@ def broken_links(page: Path, text: str) -> list[str]:
             continue
         name, _, anchor = target.partition("#")
         file = (page.parent / name).resolve() if name else page
-        if not file.exists() and not str(file).endswith(MADE_LATER):
+        if not file.exists():
             found.append(target)
         elif anchor and anchor not in anchors(file):
             found.append(f"{target}: no such heading")
