@@ -24,7 +24,7 @@ from trader.data.coverage import Coverage, covered, uncovered
 from trader.data.ladder import home_of
 from trader.data.parts import COLUMNS, Source
 from trader.data.quality import GateResult, Tail, Verdict, suite_version
-from trader.data.resample import SHORTER, cut, overlay, resample, resample_frame, segments
+from trader.data.resample import SHORTER, cut, overlay, resample, resample_frame, segments, whole
 from trader.data.snapshot import Snapshot, digest
 from trader.domain.market import DAY, MINUTE, Candle, Timeframe
 from trader.errors import RejectedError
@@ -122,7 +122,7 @@ class HistoryStore:
         """
         found = self._overlaid(pairs, timeframe, lookback, (timeframe,))
         newest_us = max((int(columns.time[-1]) for columns in found.values()), default=0)
-        lacking = [p for p in pairs if p not in found or not _whole(found[p], timeframe, lookback, newest_us)]
+        lacking = [p for p in pairs if p not in found or not whole(found[p], timeframe, lookback, newest_us)]
         if lacking:
             found |= self._all(lacking, timeframe, lookback)
         out = []
@@ -364,12 +364,6 @@ class HistoryStore:
         if now_us is not None and self.waiting:
             self.flush(now_us)
         self.catalog.close()
-
-
-def _whole(columns: Columns, timeframe: Timeframe, lookback: int, newest_us: int) -> bool:
-    """Whether the last `lookback` candles are all there and end where the newest of all pairs ends."""
-    last = cut(columns, max(0, len(columns) - lookback))
-    return len(last) == lookback and int(last.time[-1]) == newest_us and len(segments(last, timeframe)) == 1
 
 
 def fingerprint(frame: pl.DataFrame) -> str:
