@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+ALONE := tests/flows tests/integration/test_supervisor_up.py
 
 .PHONY: help setup run test check bench bench-check lock clean
 
@@ -25,8 +26,13 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup ## the main job on the built-in demo: no keys, no network
 	@$(BIN)/trader up --env demo $(ARGS)
 
-test: setup ## all tests (under 10 minutes on two cores)
+test: setup ## all tests, on two cores; what measures time runs alone (ARGS="-k name" for one plain run)
+ifeq ($(strip $(ARGS)),)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/python -m pytest $(ALONE)
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 check: setup ## format, lint, types, layers
 	@$(BIN)/ruff format --check .
