@@ -11,6 +11,7 @@ from typing import Final
 from trader.data import parts, quality
 from trader.data.catalog import Batch
 from trader.data.history import CLIENT, HistoryStore, fingerprint
+from trader.data.ingest import tails_of
 from trader.data.parts import Source
 from trader.data.quality import Verdict
 from trader.domain.market import MINUTE, Candle, Timeframe
@@ -98,8 +99,7 @@ def renew_tails(store: HistoryStore, needs: Mapping[Timeframe, int], now_us: int
         if not failing or now_us - oldest < RETRY_US:
             return
     if pairs := store.pairs():
-        found = [tail for timeframe, lookback in needs.items() for tail in store.tails(pairs, timeframe, lookback)]
-        store.put_tails(quality.check_tails(quality.tail_frame(found, needs, now_us)), now_us)
+        store.put_tails(quality.check_tails(tails_of(store, pairs, needs, now_us)), now_us)
 
 
 def gates(
