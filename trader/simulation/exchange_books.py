@@ -12,13 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, TextIO, cast
+from typing import Any, Literal, Protocol, TextIO, cast
 
 from trader.errors import CorruptError
 from trader.simulation.exchange_orders import TwinOrder, TwinTrade, order_from_json, to_json, trade_from_json
 
-LOG, SNAPSHOT = "kraken.jsonl", "kraken.snapshot.json"
+SPOT = "kraken"
+LOG, SNAPSHOT = f"{SPOT}.jsonl", f"{SPOT}.snapshot.json"
 SNAPSHOT_LINES = 2_000
+
+
+class Kept(Protocol):
+    """A state that books can keep: `line` counts its operations, `size` its orders and trades."""
+
+    line: int
+
+    @property
+    def size(self) -> int: ...
+    def dump(self) -> dict[str, Any]: ...
+    def apply(self, line: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -35,6 +47,10 @@ class State:
     nonces: dict[str, int] = field(default_factory=dict)
     bare_since: dict[str, int] = field(default_factory=dict)
     max_unprotected_us: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.orders) + len(self.trades)
 
     def dump(self) -> dict[str, Any]:
         """The state as JSON values; equal states give equal text."""
@@ -67,19 +83,23 @@ class State:
 
 
 class Books:
-    """The files under `directory`; None keeps nothing beyond the process. Raises CorruptError for a damaged file."""
+    """The files `name`.jsonl and `name`.snapshot.json under `directory`; None keeps nothing beyond the process.
 
-    def __init__(self, directory: Path | None) -> None:
+    Raises CorruptError for a damaged file.
+    """
+
+    def __init__(self, directory: Path | None, name: str = SPOT) -> None:
         self._directory = directory
+        self._log_name, self._snapshot_name = f"{name}.jsonl", f"{name}.snapshot.json"
         self._log: TextIO | None = None
         self._lines = 0
 
-    def load(self, state: State) -> bool:
+    def load(self, state: Kept) -> bool:
         """Fill `state` from the files; False where there is nothing yet. Opens the log for appending."""
         if self._directory is None:
             return False
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        snapshot, log = self._directory / SNAPSHOT, self._directory / LOG
+        snapshot, log = self._directory / self._snapshot_name, self._directory / self._log_name
         if snapshot.exists():
             state.apply(_parse(snapshot.read_text(), f"{snapshot}"))
         kept = 0
@@ -89,7 +109,7 @@ class Books:
         self._log = _open(log, "a")
         return state.line > 0
 
-    def _replay(self, log: Path, state: State) -> int:
+    def _replay(self, log: Path, state: Kept) -> int:
         kept = 0
         for number, raw in enumerate(log.read_bytes().splitlines(keepends=True), start=1):
             if not raw.endswith(b"\n"):
@@ -103,26 +123,26 @@ class Books:
             self._lines += 1
         return kept
 
-    def append(self, line: Mapping[str, Any], state: State) -> None:
+    def append(self, line: Mapping[str, Any], state: Kept) -> None:
         """Write one operation; now and then fold everything into a new snapshot."""
         if self._log is None:
             return
         self._log.write(json.dumps(line, separators=(",", ":")) + "\n")
         self._log.flush()
         self._lines += 1
-        if self._lines >= max(SNAPSHOT_LINES, len(state.orders) + len(state.trades)):
+        if self._lines >= max(SNAPSHOT_LINES, state.size):
             self.snapshot(state)
 
-    def snapshot(self, state: State) -> None:
+    def snapshot(self, state: Kept) -> None:
         """Write the state whole, then start an empty log. A kill in between is harmless: old lines are skipped by number."""
         if self._directory is None or self._log is None:
             return
-        temporary = self._directory / f"{SNAPSHOT}.new"
+        temporary = self._directory / f"{self._snapshot_name}.new"
         with _open(temporary, "w") as file:
             file.write(json.dumps(state.dump(), separators=(",", ":")))
-        temporary.replace(self._directory / SNAPSHOT)
+        temporary.replace(self._directory / self._snapshot_name)
         self._log.close()
-        self._log = _open(self._directory / LOG, "w")
+        self._log = _open(self._directory / self._log_name, "w")
         self._lines = 0
 
     def close(self) -> None:

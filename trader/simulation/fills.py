@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +18,13 @@ from trader.simulation.price_path import ticks
 Prices = np.ndarray[Any, np.dtype[np.float64]]
 
 
+class Ticked(Protocol):
+    """Anything whose prices lie on a tick: a pair, a contract."""
+
+    @property
+    def tick(self) -> Decimal: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillRules:
     """Costs and liquidity. Rates are fractions; `share` (0, 1]: part of an order's volume that one touch fills."""
@@ -27,13 +34,13 @@ class FillRules:
     slippage: Decimal = Decimal("0.0005")
     share: Decimal = Decimal(1)
 
-    def taken(self, side: str, price: Decimal, rules: PairRules) -> Decimal:
+    def taken(self, side: str, price: Decimal, rules: Ticked) -> Decimal:
         """Price of a market or stop fill around `price`: buys round up and sells down to the tick, never below one tick."""
         if side == BUY:
             return up(mul(price, 1 + self.slippage), rules.tick)
         return max(down(mul(price, 1 - self.slippage), rules.tick), rules.tick)
 
-    def marketable(self, side: str, limit: Decimal, last: Decimal, rules: PairRules) -> Decimal | None:
+    def marketable(self, side: str, limit: Decimal, last: Decimal, rules: Ticked) -> Decimal | None:
         """Price at which a new limit order fills at once, or None where it rests."""
         if side == BUY:
             return min(limit, self.taken(side, last, rules)) if limit >= last else None
@@ -51,7 +58,7 @@ class FillRules:
         return order.remaining if part <= ZERO else min(part, order.remaining)
 
 
-def to_price(value: float, rules: PairRules) -> Decimal:
+def to_price(value: float, rules: Ticked) -> Decimal:
     """A price of the market's arrays on the pair's tick."""
     return round_to(from_float(value), rules.tick)
 

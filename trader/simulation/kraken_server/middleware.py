@@ -52,6 +52,17 @@ def envelope(result: Any = None, error: str | None = None) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How one API words what became of a request: its result, and Kraken's own string for a refusal."""
+
+    answer: Callable[[Any], Reply]
+    refusal: Callable[[str], Reply]
+
+
+SPOT = Dialect(answer=lambda result: Reply(text=envelope(result)), refusal=lambda error: Reply(text=envelope(error=error)))
+
+
 class Middleware:
     """Counts, delays and spoils. `released` sets free the answers that a hold_reply fault keeps."""
 
@@ -64,7 +75,12 @@ class Middleware:
         self._stopped = asyncio.Event()
 
     async def run(
-        self, call: Call, admit: Callable[[Call], None], effect: Callable[[Call], Any], settled: Callable[[], Awaitable[None]]
+        self,
+        call: Call,
+        admit: Callable[[Call], None],
+        effect: Callable[[Call], Any],
+        settled: Callable[[], Awaitable[None]],
+        dialect: Dialect = SPOT,
     ) -> Reply:
         """Answer one request. `admit` and `effect` raise Refused with Kraken's string; `settled` tells the streams."""
         self.counters[call.name] = self.counters.get(call.name, 0) + 1
@@ -80,10 +96,10 @@ class Middleware:
             if call.private:
                 low, high = LATENCY_S
                 await self._clock.sleep(low + (high - low) * unit_hash(self._seed, "latency", number))
-            reply = Reply(text=envelope(effect(call)))
+            reply = dialect.answer(effect(call))
         except Refused as refusal:
             self.counters[refusal.error] = self.counters.get(refusal.error, 0) + 1
-            reply = Reply(text=envelope(error=refusal.error))
+            reply = dialect.refusal(refusal.error)
         await settled()
         return await self._after_effect(reply, faults)
 
