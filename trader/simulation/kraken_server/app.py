@@ -18,6 +18,7 @@ from trader.simulation.exchange_orders import MARKET, OrderRequest, Refused
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.fills import FillRules, Prices, bar_path
 from trader.simulation.kraken_server import control, signing
+from trader.simulation.kraken_server.limits import LimitRules, RateLimits
 from trader.simulation.kraken_server.market_view import MarketView, rules_of
 from trader.simulation.kraken_server.middleware import Call, Middleware
 from trader.simulation.kraken_server.order_form import parse_body
@@ -48,6 +49,7 @@ class KrakenTwin:
         frames_per_minute: int = 1,
         fills: FillRules | None = None,
         heartbeat_s: float = 1.0,
+        limits: LimitRules | None = None,
     ) -> None:
         if frames_per_minute not in (1, 4):
             raise ConfigError(f"frames_per_minute {frames_per_minute!r} must be 1 or 4")
@@ -69,7 +71,8 @@ class KrakenTwin:
         subscriptions = Subscriptions(self.view, clock, lambda token: signing.token_valid(token, api_secret, clock.now_us()))
         self.hub = Hub(self.view, clock, self.middleware, subscriptions, frames_per_minute=frames_per_minute, heartbeat_s=heartbeat_s)
         self._public = SpotPublic(self.view, clock)
-        self._private = SpotPrivate(self.exchange, self.view, clock, api_key=api_key, api_secret=api_secret)
+        self.limits = RateLimits(limits or LimitRules())
+        self._private = SpotPrivate(self.exchange, self.view, clock, self.limits, api_key=api_key, api_secret=api_secret)
         self.places = (*self._public.handlers, *self._private.handlers, *PUBLIC, *PRIVATE, "subscribe", "account")
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -175,6 +178,7 @@ class KrakenTwin:
             headers=request.headers,
             fields={},
             arrived_us=self.clock.now_us(),
+            address=request.remote or "",
         )
         try:
             call.fields |= parse_body(raw, request.content_type) | dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
@@ -195,6 +199,8 @@ class KrakenTwin:
             raise Refused("EGeneral:Unknown method")
         if call.private:
             self._private.admit(call)
+        else:
+            self.limits.public(call.address, call.name, call.fields.get("symbol", ""), self.clock.now_us())
 
     def _effect(self, call: Call) -> object:
         handlers = self._private.handlers if call.private else self._public.handlers

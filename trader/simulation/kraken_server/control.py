@@ -46,6 +46,7 @@ def figures(twin: KrakenTwin) -> dict[str, Any]:
         "now_us": twin.clock.now_us(),
         "tick_us": state.tick_us,
         "requests": dict(sorted(twin.middleware.counters.items())),
+        "limits": twin.limits.figures(twin.clock.now_us()),
         "held_replies": twin.middleware.held,
         "faults_fired": dict(sorted(twin.plan.fired.items())),
         "orders": len(state.orders),

@@ -30,6 +30,7 @@ class Call:
     headers: Mapping[str, str]
     fields: dict[str, str]
     arrived_us: int
+    address: str = ""  # of the client, for the limits of public calls
     flags: dict[str, bool] = field(default_factory=dict)  # faults that the effect itself has to play
 
 

@@ -11,6 +11,7 @@ from trader.ports import Clock
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import DEADLINE, UNKNOWN_ORDER, PairRules, Refused, TwinOrder, TwinTrade, content_id, invalid
 from trader.simulation.kraken_server import order_form, signing
+from trader.simulation.kraken_server.limits import RateLimits
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Call
 from trader.simulation.kraken_server.render import describe, order_row, trade_row
@@ -30,8 +31,10 @@ PERMISSIONS = (
 class SpotPrivate:
     """Everything that needs a key. Every handler raises Refused with Kraken's string."""
 
-    def __init__(self, exchange: TwinExchange, view: MarketView, clock: Clock, *, api_key: str, api_secret: str) -> None:
-        self._exchange, self._view, self._clock = exchange, view, clock
+    def __init__(
+        self, exchange: TwinExchange, view: MarketView, clock: Clock, limits: RateLimits, *, api_key: str, api_secret: str
+    ) -> None:
+        self._exchange, self._view, self._clock, self._limits = exchange, view, clock, limits
         self._key, self._secret = api_key, api_secret
         self._tokens = 0
         self.handlers: Mapping[str, Callable[[Call], Any]] = {
@@ -51,7 +54,7 @@ class SpotPrivate:
         }
 
     def admit(self, call: Call) -> None:
-        """Key, signature and nonce, in that order; the nonce counts only under a good signature."""
+        """Key, signature, nonce and rate, in that order; the nonce counts only under a good signature."""
         if call.headers.get("API-Key") != self._key:
             raise Refused("EAPI:Invalid key")
         nonce = call.fields.get("nonce", "")
@@ -60,6 +63,7 @@ class SpotPrivate:
             raise Refused("EAPI:Invalid signature")
         if not nonce.isdecimal() or len(nonce) > 20 or not self._exchange.use_nonce(signing.fingerprint(self._key), int(nonce)):
             raise Refused("EAPI:Invalid nonce")
+        self._limits.rest(signing.fingerprint(self._key), call.name, self._clock.now_us())
 
     # --- orders ----------------------------------------------------------------------------------------------------
     def _add(self, call: Call) -> dict[str, Any]:
