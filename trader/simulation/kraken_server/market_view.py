@@ -1,4 +1,4 @@
-"""The market as the wire shows it: running bars, OHLC rows, 24 h figures, a thin book and public trades."""
+"""The market as the wire shows it: running bars, OHLC rows, 24 h figures, the book and public trades."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from trader.domain.market import MINUTE, Timeframe
+from trader.domain.market import Timeframe
 from trader.domain.money import down, up
 from trader.simulation.exchange import TwinExchange
-from trader.simulation.exchange_orders import PairRules, unit_hash
+from trader.simulation.exchange_orders import PairRules
 from trader.simulation.fills import Tick, bar_path, to_price
+from trader.simulation.kraken_server.book import Book, make_book
 from trader.simulation.listings import Listing
 from trader.simulation.market import Market, Row
 from trader.simulation.price_path import ticks
@@ -171,19 +172,10 @@ class MarketView:
         self._stats[rules.symbol] = (hour, stats)
         return stats
 
-    def book(self, rules: PairRules, count: int, now_us: int) -> dict[str, list[list[Any]]]:
-        """A thin synthetic book around the quotes, one level per tick or hundredth of the spread."""
+    def book(self, rules: PairRules, depth: int) -> Book:
+        """The synthetic book after the newest tick, `depth` levels a side."""
         bid, ask, _ = self.quotes(rules)
-        step = max(down((ask - bid) / 4, rules.tick), rules.tick)
-        sides: dict[str, list[list[Any]]] = {"asks": [], "bids": []}
-        for name, best, sign in (("asks", ask, 1), ("bids", bid, -1)):
-            for level in range(count):
-                price = best + sign * step * level
-                if price <= 0:
-                    break
-                size = rules.ordermin * (10 + int(90 * unit_hash(self._seed, name, rules.symbol, level, now_us // MINUTE)))
-                sides[name].append([f"{price:.{rules.pair_decimals}f}", f"{size:.3f}", now_us // 1_000_000 - level])
-        return sides
+        return make_book(rules, bid, ask, seed=self._seed, tick_us=self.exchange.state.tick_us, depth=depth)
 
     def trades(self, rules: PairRules, count: int, since_us: int | None, now_us: int) -> list[list[Any]]:
         """Public trades: one a tick, newest `count`, or those after `since_us`, oldest first."""

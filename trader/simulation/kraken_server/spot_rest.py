@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from trader.domain.market import Timeframe
 from trader.ports import Clock
 from trader.simulation.exchange_orders import UNKNOWN_PAIR, PairRules, Refused, invalid
 from trader.simulation.fills import FillRules
+from trader.simulation.kraken_server.book import Level, digits
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Call
 
@@ -85,7 +86,8 @@ class SpotPublic:
 
     def _depth(self, call: Call) -> dict[str, Any]:
         rules, count = self._pair(call), _count(call, 100, 500)
-        return {rules.pair_id: self._view.book(rules, count, self._clock.now_us())}
+        book = self._view.book(rules, count)
+        return {rules.pair_id: {"asks": _depth_rows(book.asks, rules), "bids": _depth_rows(book.bids, rules)}}
 
     def _trades(self, call: Call) -> dict[str, Any]:
         rules, count, since = self._pair(call), _count(call, 1000, 1000), call.fields.get("since")
@@ -145,6 +147,14 @@ def asset_pair(rules: PairRules, fills: FillRules) -> dict[str, Any]:
         "tick_size": f"{rules.tick.normalize():f}",
         "status": rules.status,
     }
+
+
+def _depth_rows(levels: Sequence[Level], rules: PairRules) -> list[list[Any]]:
+    """Rows [price, volume, unix seconds] of one side of Depth."""
+    return [
+        [digits(price, rules.pair_decimals), digits(quantity, rules.lot_decimals), changed_us // 1_000_000]
+        for price, quantity, changed_us in levels
+    ]
 
 
 def _count(call: Call, default: int, most: int) -> int:
