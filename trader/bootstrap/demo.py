@@ -102,7 +102,7 @@ async def play(
         stack.callback(trading.cancel)
 
         endpoints = wire.Endpoints.loopback(settings)
-        exchange, market = wire.adapters(endpoints, clock, stack=stack, seed=world.seed)
+        exchange, market = wire.adapters(endpoints, clock, stack=stack, seed=world.seed, key_dir=paths.root)
         instruments = await exchange.instruments()
         needs = lookbacks(settings)
         store, history = wire.direct_history(paths, clock, needs)

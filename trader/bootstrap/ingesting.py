@@ -130,7 +130,7 @@ async def ingesting(
     clock = demo_clock(settings, paths)
     shape = World.load(paths.world).shape()
     async with AsyncExitStack() as stack:
-        exchange, market = wire.adapters(wire.Endpoints.loopback(settings), clock, stack=stack)
+        exchange, market = wire.adapters(wire.Endpoints.loopback(settings), clock, stack=stack, keys=None)
         store = HistoryStore(paths.history)
         stack.callback(store.close)
         yield Ingestion(

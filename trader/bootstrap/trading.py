@@ -55,7 +55,7 @@ async def trade(settings: Settings, *, seconds: float, stage: Stage = run_direct
             clock = demo_clock(settings, paths)
             world = World.load(paths.world)
             source = world.shape()
-            exchange, market = wire.adapters(wire.Endpoints.loopback(settings), clock, stack=stack)
+            exchange, market = wire.adapters(wire.Endpoints.loopback(settings), clock, stack=stack, key_dir=paths.root)
             instruments = await exchange.instruments()
             taker, _maker = await exchange.fee_rates()
             ledger = wire.open_ledger(paths, kill)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +28,9 @@ from trader.gemini.link import DirectLink, SocketLink
 from trader.kraken.client import make_client
 from trader.kraken.exchange import KrakenExchange
 from trader.kraken.feed import KrakenMarketData
-from trader.kraken.limits import TIERS, Limiter
+from trader.kraken.keyfile import KeyFile
+from trader.kraken.limits import Limiter
+from trader.kraken.tariff import TIERS
 from trader.ports import Clock, Exchange, HistoryLink, KillPoints, Ledger, MarketData, Stage, VerdictLink
 from trader.strategy.modes import parameters
 
@@ -83,10 +86,25 @@ async def worker_verdicts(paths: Paths, stack: AsyncExitStack) -> VerdictLink:
 
 
 def adapters(
-    endpoints: Endpoints, clock: Clock, *, stack: AsyncExitStack, seed: int = 0, keys: tuple[str, str] = (API_KEY, API_SECRET)
+    endpoints: Endpoints,
+    clock: Clock,
+    *,
+    stack: AsyncExitStack,
+    seed: int = 0,
+    keys: tuple[str, str] | None = (API_KEY, API_SECRET),
+    key_dir: Path | None = None,
 ) -> tuple[Exchange, MarketData]:
-    """Kraken's order side and market data over one client; a loopback exchange has no limit on public calls."""
-    client = make_client(url=endpoints.kraken, ws_url=endpoints.kraken_ws, api_key=keys[0], api_secret=keys[1], clock=clock)
+    """Kraken's order side and market data over one client; a loopback exchange has no limit on public calls.
+
+    `keys` None: public data only. `key_dir`: where the key is locked for this process and its nonce floor kept; None leaves
+    both out (a twin that lives no longer than the caller). Raises FatalError where another process uses the key.
+    """
+    key_file = stack.enter_context(KeyFile(key_dir, keys[0])) if keys is not None and key_dir is not None else None
+    api_key, api_secret = keys or (None, None)
+    client = make_client(
+        url=endpoints.kraken, ws_url=endpoints.kraken_ws, api_key=api_key, api_secret=api_secret, clock=clock,
+        save_nonce=key_file.save if key_file else None, nonce_floor=key_file.floor if key_file else 0,
+    )  # fmt: skip
     limiter = Limiter(clock, tier=TIERS["pro"], public_per_s=None if endpoints.kraken else 1.0)
     rng = np.random.default_rng(seed)
     exchange = KrakenExchange(client, clock, rng=rng, limiter=limiter)

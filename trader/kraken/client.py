@@ -10,26 +10,27 @@ import base64
 import binascii
 import logging
 import ssl
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import aiohttp
 import ccxt.pro as ccxtpro
 import certifi
-from ccxt.async_support.base.ws.client import Client as CcxtSocket
 from ccxt.base.errors import AuthenticationError, BaseError
 
 from trader.errors import ConfigError, FatalError
 from trader.kraken.exact import exact_json
+from trader.kraken.frame_socket import FrameSocket
+from trader.kraken.gate import Gate
 from trader.kraken.transport import NotSent, Refused, SocketEvents, Unanswered
 from trader.ports import Clock
 
 TIMEOUT_S = 10.0  # total, in I/O time, for one request
-PATIENCE_S = 2.0  # an order call lets a read in flight go on for this long
 QUEUE_S = 60.0  # longest wait for earlier private calls
 BODY_LIMIT = 32 * 1024 * 1024  # bytes after decompression
-NONCE_AHEAD_MS = 60_000
+NONCE_AHEAD_MS = 60_000  # how far a refused nonce makes us jump
+FLOOR_AHEAD_MS = 600_000  # how far ahead of the nonces in use the floor is stored
 
 # ccxt logs every request with key and signature at DEBUG; this logger never lets a record through.
 _SILENT = logging.Logger("trader.kraken.silent", level=logging.CRITICAL + 1)
@@ -55,80 +56,6 @@ class CappedResponse(aiohttp.ClientResponse):
         return await super().read()
 
 
-class Gate:
-    """One private call at a time, orders before reads; a read in flight is cut short when an order waits."""
-
-    def __init__(self) -> None:
-        self._busy = False
-        self._reading: asyncio.Timeout | None = None
-        self._queues: tuple[deque[asyncio.Future[None]], deque[asyncio.Future[None]]] = (deque(), deque())
-
-    async def enter(self, *, urgent: bool) -> None:
-        """Wait for the turn."""
-        if not self._busy:
-            self._busy = True
-            return
-        loop = asyncio.get_running_loop()
-        if urgent and self._reading is not None and (when := self._reading.when()) is not None:
-            self._reading.reschedule(min(when, loop.time() + PATIENCE_S))
-        turn: asyncio.Future[None] = loop.create_future()
-        self._queues[0 if urgent else 1].append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.leave()  # the turn came together with the cancellation: pass it on
-            raise
-
-    def holds(self, scope: asyncio.Timeout | None) -> None:
-        """Tell whose deadline may be cut: that of a read, or nobody's."""
-        self._reading = scope
-
-    def leave(self) -> None:
-        """Give the turn to the next."""
-        self._reading = None
-        for queue in self._queues:
-            while queue:
-                turn = queue.popleft()
-                if not turn.done():
-                    turn.set_result(None)
-                    return
-        self._busy = False
-
-
-class FrameSocket(CcxtSocket):  # type: ignore[misc]  # ccxt has no types
-    """ccxt's socket client that hands each text frame over as it came and never pings on a timer of its own."""
-
-    def __init__(self, url: str, events: SocketEvents, loop: asyncio.AbstractEventLoop) -> None:
-        self.events = events
-        options = {"keepAlive": 0, "asyncio_loop": loop, "log": lambda *_: None, "verbose": False, "options": {"compress": 0}}
-        super().__init__(
-            url, None, lambda _, error: events.lost(str(error)), lambda _, code: events.lost(f"closed with {code}"), lambda _: None, options
-        )
-
-    def handle_message(self, message: Any) -> None:
-        if message.type is aiohttp.WSMsgType.TEXT:
-            self.events.frame(message.data)
-        else:
-            super().handle_message(message)
-
-    async def send_text(self, text: str) -> None:
-        """Send one frame. Raises Unanswered when the socket is gone."""
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await self.send(text)
-        except (OSError, aiohttp.ClientError, TimeoutError) as error:
-            raise Unanswered(f"socket: {error or type(error).__name__}") from error
-
-    async def shut(self) -> None:
-        """Close; a peer that does not answer is left after the usual deadline."""
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await self.close()
-        except (OSError, aiohttp.ClientError, TimeoutError) as error:
-            log.debug("socket close: %s", error or type(error).__name__)
-
-
 class KrakenClient(ccxtpro.kraken):  # type: ignore[misc]  # ccxt has no types
     """`public` and `private` return the `result` of Kraken's envelope; `socket` opens a WebSocket."""
 
@@ -136,7 +63,7 @@ class KrakenClient(ccxtpro.kraken):  # type: ignore[misc]  # ccxt has no types
         self, config: Mapping[str, Any], *, clock: Clock, save_nonce: Callable[[int], None] | None, nonce_floor: int, keepalive_s: float
     ) -> None:
         self.clock = clock
-        self.save_nonce = save_nonce
+        self.save_nonce = partial(save_nonce) if save_nonce is not None else None  # ccxt trips over bound methods
         self.nonce_now = nonce_floor
         self.nonce_saved = nonce_floor
         self.keepalive_s = keepalive_s
@@ -203,7 +130,7 @@ class KrakenClient(ccxtpro.kraken):  # type: ignore[misc]  # ccxt has no types
         """Strictly increasing milliseconds above the persisted floor; the ceiling is stored before it is passed."""
         self.nonce_now = max(self._now_ms(), self.nonce_now + 1)
         if self.nonce_now >= self.nonce_saved:
-            self.nonce_saved = self.nonce_now + NONCE_AHEAD_MS
+            self.nonce_saved = self.nonce_now + FLOOR_AHEAD_MS
             if self.save_nonce is not None:
                 self.save_nonce(self.nonce_saved)
         return self.nonce_now
@@ -276,8 +203,8 @@ def make_client(
 ) -> KrakenClient:  # fmt: skip
     """A client for Kraken itself (`url` None: addresses untouched) or for another server (`http://host:port`, `ws://host:port`).
 
-    `save_nonce` is told a ceiling a minute ahead of the nonces in use; give the newest one back as `nonce_floor` at the next
-    start. Raises ConfigError for half a key or a secret that is not base64.
+    `save_nonce` is told a ceiling ten minutes ahead of the nonces in use; give the newest one back as `nonce_floor` at the
+    next start (`keyfile.KeyFile` does both). Raises ConfigError for half a key or a secret that is not base64.
     """
     if bool(api_key) != bool(api_secret):
         raise ConfigError("Kraken needs both an API key and its secret, or neither")

@@ -12,9 +12,10 @@ from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent
 from trader.errors import RejectedError, RetryableError, TraderError
 from trader.kraken import translate
 from trader.kraken.instruments import refusal_of
-from trader.kraken.limits import Kind, Limiter
+from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
 from trader.kraken.rest import Rest, not_on_rules
+from trader.kraken.tariff import Kind
 from trader.kraken.transport import NotSent, Transport
 from trader.ports import ApiKeyInfo, Clock, Rng
 

@@ -1,86 +1,69 @@
-"""Our own model of Kraken's counters (KRAKEN.md section 8): it never runs below the venue's and keeps a share for exits.
+"""Our own model of Kraken's counters: it never runs below the venue's and keeps a share for exits.
 
-Times are exchange time, so a simulated venue counts on the same clock.
+Times are exchange time, so a simulated venue counts on the same clock. A charge does not fall while its call is under way:
+the venue counts it at some moment between departure and answer, and we must not be the first to forget it. Ages are taken
+from the answer that made an order known, hence never above the venue's.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 
 from trader.errors import RetryableError
+from trader.kraken.tariff import ENGINE_COST, REST_COST, TIERS, Kind, Tier
 from trader.ports import Clock
 
-RESERVE = 0.25  # of each maximum is left to reducing orders
+RESERVE = 0.25  # of each maximum is left to reducing orders and what must be known about them
 LONGEST_WAIT_S = 60.0  # a wait beyond this is an answer ("later"), not a pause
 REMEMBERED = 5000  # orders whose age we know
-# (age below seconds, charge): the venue charges early changes of an order; an unknown age counts as zero.
-AMEND_AGES = ((5.0, 3.0), (10.0, 2.0), (15.0, 1.0))
-CANCEL_AGES = ((5.0, 8.0), (10.0, 6.0), (15.0, 5.0), (45.0, 4.0), (90.0, 2.0), (300.0, 1.0))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
-    """Maximum and decay per second of the key's REST counter and of each pair's engine counter."""
-
-    rest_max: float
-    rest_decay: float
-    engine_max: float
-    engine_decay: float
-
-
-TIERS = {
-    "starter": Tier(rest_max=15, rest_decay=0.33, engine_max=60, engine_decay=1.0),
-    "intermediate": Tier(rest_max=20, rest_decay=0.5, engine_max=125, engine_decay=2.34),
-    "pro": Tier(rest_max=20, rest_decay=1.0, engine_max=180, engine_decay=3.75),
-    "unlimited": Tier(rest_max=1e9, rest_decay=1e9, engine_max=1e9, engine_decay=1e9),  # a twin that counts nothing
-}
-
-
-class Kind(StrEnum):
-    """What a call is charged as."""
-
-    PUBLIC = "public"
-    READ = "read"
-    HISTORY = "history"  # TradesHistory, Ledgers
-    ADD = "add"
-    AMEND = "amend"
-    CANCEL = "cancel"
-
-
-REST_COST = {Kind.READ: 1.0, Kind.HISTORY: 2.0}
+ANY_PAIR = ""  # charges whose pair is not known count for every pair
+ROUNDING = 1e-9  # sums of decimal fractions may end a hair above a maximum
 
 
 @dataclass(slots=True)
 class Counter:
-    """A counter that falls with time; `value` as of `time_us`."""
+    """A counter that falls with time; `value` as of `time_us`, and what is under way on top of it."""
 
     maximum: float
     decay: float
     value: float = 0.0
     time_us: int = 0
+    pending: float = 0.0
 
     def at(self, now_us: int) -> float:
         """Its value now; time that runs backwards does not lower it."""
+        return self.pending + self._fallen(now_us)
+
+    def settle(self, now_us: int, cost: float) -> None:
+        """A pending charge has been counted by now: from here on it falls."""
+        self.pending -= cost
+        self._set(now_us, self._fallen(now_us) + cost)
+
+    def raise_to(self, now_us: int, value: float) -> None:
+        """The counter holds at least this much, besides what is under way."""
+        self._set(now_us, max(self._fallen(now_us), value))
+
+    def _fallen(self, now_us: int) -> float:
         return max(0.0, self.value - self.decay * max(0, now_us - self.time_us) / 1e6)
 
-    def wait_s(self, now_us: int, cost: float, share: float) -> float:
-        """Seconds until `cost` fits under `share` of the maximum."""
-        return max(0.0, (self.at(now_us) + cost - self.maximum * share) / self.decay)
+    def _set(self, now_us: int, value: float) -> None:
+        self.value, self.time_us = value, max(now_us, self.time_us)
 
-    def charge(self, now_us: int, cost: float) -> None:
-        """Add `cost`, which may go over the maximum."""
-        self.value = self.at(now_us) + cost
-        self.time_us = max(now_us, self.time_us)
 
-    def fill(self, now_us: int) -> None:
-        """The venue said "too many": believe it."""
-        self.value = max(self.at(now_us), self.maximum)
-        self.time_us = max(now_us, self.time_us)
+@dataclass(slots=True)
+class Charge:
+    """A call under way and what it costs."""
+
+    counter: Counter | None
+    cost: float
+    pair: str = ANY_PAIR
+    amended: str | None = None
 
 
 class Limiter:
-    """Says how long a call must wait, and counts the calls that were made."""
+    """Says how long a call must wait, and counts the calls that are made."""
 
     def __init__(self, clock: Clock, *, tier: Tier = TIERS["starter"], public_per_s: float | None = 1.0) -> None:
         self._clock = clock
@@ -88,44 +71,72 @@ class Limiter:
         self._public_us = int(1e6 / public_per_s) if public_per_s else 0
         self._next_public_us = 0
         self._blocked_until_us = 0
+        self._started_us = clock.now_us()
         self._ages: dict[str, tuple[str, int]] = {}
         self.rest = Counter(tier.rest_max, tier.rest_decay)
         self.engine: dict[str, Counter] = {}
 
-    async def wait(self, kind: Kind, *, pair: str | None = None, txid: str | None = None, reducing: bool = False) -> None:
-        """Pause until the call fits, then charge it. Raises RetryableError where that takes over a minute (or a lockout lasts)."""
-        while (delay := self.delay_s(kind, pair=pair, txid=txid, reducing=reducing)) > 0:
+    # --- calls ----------------------------------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def turn(
+        self, kind: Kind, *, pair: str | None = None, txid: str | None = None, reducing: bool = False, orders: int = 1
+    ) -> AsyncIterator[None]:
+        """Around a call: waits until it fits, counts it, and lets the count fall once it has ended, however it ended.
+
+        Raises RetryableError where the wait is over a minute (or a lockout lasts).
+        """
+        while (delay := self.delay_s(kind, pair=pair, txid=txid, reducing=reducing, orders=orders)) > 0:
             if delay > LONGEST_WAIT_S:
                 raise RetryableError(f"our own limit: a {kind} call must wait {delay:.0f} s", retry_after_s=delay)
             await self._clock.sleep(delay + 1e-3)
-        self.charge(kind, pair=pair, txid=txid)
+        charge = self.charge(kind, pair=pair, txid=txid, orders=orders)
+        try:
+            yield
+        finally:
+            self.settle(charge)
 
-    def delay_s(self, kind: Kind, *, pair: str | None = None, txid: str | None = None, reducing: bool = False) -> float:
+    def delay_s(self, kind: Kind, *, pair: str | None = None, txid: str | None = None, reducing: bool = False, orders: int = 1) -> float:
         """Seconds of exchange time before this call fits."""
         now, share = self._clock.now_us(), 1.0 if reducing else 1.0 - RESERVE
         if kind is Kind.PUBLIC:
             return max(0, self._next_public_us - now) / 1e6
         blocked = max(0, self._blocked_until_us - now) / 1e6
         if kind in REST_COST:
-            return max(blocked, self.rest.wait_s(now, REST_COST[kind], share))
-        return max(blocked, self._engine(self._pair(pair, txid)).wait_s(now, self._engine_cost(kind, txid, now), share))
+            return max(blocked, _wait_s(self.rest, self.rest.at(now) + REST_COST[kind], share))
+        name = self._pair(pair, txid)
+        full = self.engine_at(name) + orders * self._engine_cost(kind, txid, now)
+        return max(blocked, _wait_s(self._engine(name), full, share))
 
-    def charge(self, kind: Kind, *, pair: str | None = None, txid: str | None = None) -> None:
-        """Count a call that is about to be made."""
+    def charge(self, kind: Kind, *, pair: str | None = None, txid: str | None = None, orders: int = 1) -> Charge:
+        """Count a call that is about to be made; `settle` it when it has ended."""
         now = self._clock.now_us()
         if kind is Kind.PUBLIC:
             self._next_public_us = max(now, self._next_public_us) + self._public_us
-        elif kind in REST_COST:
-            self.rest.charge(now, REST_COST[kind])
+            return Charge(None, 0.0)
+        if kind in REST_COST:
+            made = Charge(self.rest, REST_COST[kind])
         else:
-            self._engine(self._pair(pair, txid)).charge(now, self._engine_cost(kind, txid, now))
-            if kind is Kind.AMEND and txid is not None:
-                self.saw_order(txid, self._pair(pair, txid), now)
+            name = self._pair(pair, txid)
+            cost = orders * self._engine_cost(kind, txid, now)
+            made = Charge(self._engine(name), cost, name, txid if kind in (Kind.AMEND, Kind.EDIT) else None)
+        assert made.counter is not None
+        made.counter.pending += made.cost
+        return made
 
+    def settle(self, charge: Charge) -> None:
+        """The call has ended: its charge falls from now on, and an amended order is young again."""
+        now = self._clock.now_us()
+        if charge.counter is not None:
+            charge.counter.settle(now, charge.cost)
+        if charge.amended is not None:
+            self.saw_order(charge.amended, charge.pair, now)
+
+    # --- what is learnt -------------------------------------------------------------------------------------------------
     def saw_order(self, txid: str, pair: str, changed_us: int) -> None:
-        """Remember when an order was placed or last amended; the newest time counts."""
+        """Remember when an order was placed or last amended; the newest time counts, and none is before we started:
+        what was amended earlier does not show."""
         known = self._ages.pop(txid, None)
-        self._ages[txid] = (pair, changed_us if known is None else max(known[1], changed_us))
+        self._ages[txid] = (pair, max(changed_us, self._started_us, 0 if known is None else known[1]))
         while len(self._ages) > REMEMBERED:
             del self._ages[next(iter(self._ages))]
 
@@ -135,19 +146,30 @@ class Limiter:
         if retry_after_s is not None:
             self._blocked_until_us = max(self._blocked_until_us, now + int(retry_after_s * 1e6))
         elif engine:
-            self._engine(pair or "").fill(now)
+            self.counted(pair or ANY_PAIR, self._tier.engine_max)
         else:
-            self.rest.fill(now)
+            self.rest.raise_to(now, self.rest.maximum)
+
+    def counted(self, pair: str, value: float) -> None:
+        """The venue told its engine counter of a pair (`ratecounter` of the executions channel); ours is never below it."""
+        self._engine(pair).raise_to(self._clock.now_us(), value)
+
+    def engine_at(self, pair: str) -> float:
+        """Our model of a pair's engine counter now, with what could be this pair's."""
+        now = self._clock.now_us()
+        return self._engine(pair).at(now) + (self._engine(ANY_PAIR).at(now) if pair != ANY_PAIR else 0.0)
 
     def _engine(self, pair: str) -> Counter:
         return self.engine.setdefault(pair, Counter(self._tier.engine_max, self._tier.engine_decay))
 
     def _pair(self, pair: str | None, txid: str | None) -> str:
-        return pair or self._ages.get(txid or "", ("", 0))[0]
+        return pair or self._ages.get(txid or "", (ANY_PAIR, 0))[0]
 
     def _engine_cost(self, kind: Kind, txid: str | None, now_us: int) -> float:
-        if kind is Kind.ADD:
-            return 1.0
-        age = (now_us - self._ages[txid][1]) / 1e6 if txid in self._ages else 0.0
-        ages = AMEND_AGES if kind is Kind.AMEND else CANCEL_AGES
-        return (1.0 if kind is Kind.AMEND else 0.0) + next((charge for below, charge in ages if age < below), 0.0)
+        age_s = (now_us - self._ages[txid][1]) / 1e6 if txid in self._ages else 0.0
+        return ENGINE_COST[kind].at(age_s)
+
+
+def _wait_s(counter: Counter, full: float, share: float) -> float:
+    """Seconds until a counter that would stand at `full` fits under its share of the maximum."""
+    return max(0.0, full - counter.maximum * share - ROUNDING) / counter.decay

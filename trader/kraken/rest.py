@@ -14,8 +14,9 @@ from trader.domain.money import PHI
 from trader.domain.orders import Ambiguous, Rejected
 from trader.errors import FatalError, RejectedError, RetryableError
 from trader.kraken import instruments, outcomes
-from trader.kraken.limits import Kind, Limiter
+from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
+from trader.kraken.tariff import Kind
 from trader.kraken.transport import NotSent, Refused, Transport, Unanswered
 from trader.ports import Clock, Rng
 
@@ -85,17 +86,21 @@ class Rest:
         """A public GET; `read` turns the result into a value and may raise ValueError (KeyError, ...) for a malformed one."""
 
         async def once() -> T:
-            await self.limiter.wait(Kind.PUBLIC)
-            return self._read(path, read, await self._errors(self.transport.public(path, params or {})))
+            async with self.limiter.turn(Kind.PUBLIC):
+                result = await self._errors(self.transport.public(path, params or {}))
+            return self._read(path, read, result)
 
         return await retrying(once, self.rng)
 
-    async def private(self, path: str, params: Mapping[str, str] | None = None, *, read: Callable[[Any], T], kind: Kind = Kind.READ) -> T:
-        """A private read. Reads serve exits as well as entries, so they may use the whole counter."""
+    async def private(
+        self, path: str, params: Mapping[str, str] | None = None, *, read: Callable[[Any], T], kind: Kind = Kind.READ, reserve: bool = True
+    ) -> T:
+        """A private read. `reserve`: it may be about an exit, so it may use the whole counter; bulk reads leave a share."""
 
         async def once() -> T:
-            await self.limiter.wait(kind, reducing=True)
-            return self._read(path, read, await self._errors(self.transport.private(path, lambda: params or {}, urgent=False)))
+            async with self.limiter.turn(kind, reducing=reserve):
+                result = await self._errors(self.transport.private(path, lambda: params or {}, urgent=False))
+            return self._read(path, read, result)
 
         return await retrying(once, self.rng)
 
@@ -129,8 +134,8 @@ class Rest:
         if delay > patience_s:
             return Rejected(kind=Class.LATER, message=f"not sent: our own limit asks for {delay:.1f} s", retry_after_s=delay)
         try:
-            await self.limiter.wait(kind, pair=pair, txid=txid, reducing=reducing)
-            result = await self.transport.private(path, build, urgent=True)
+            async with self.limiter.turn(kind, pair=pair, txid=txid, reducing=reducing):
+                result = await self.transport.private(path, build, urgent=True)
         except (NotSent, RetryableError) as error:
             return Rejected(kind=Class.LATER, message=f"not sent: {error}")
         except FatalError as error:
