@@ -1,17 +1,18 @@
 """Fault plan of the twins: TOML `[[fault]]` tables, read once, drawn per request or frame with a seed.
 
 [[fault]]
-where = "AddOrder"          # endpoint, WebSocket channel, or "account"
+where = "AddOrder"          # endpoint, WebSocket channel or method, "account", "system" or "pair"
 match = { type = "buy" }    # fields that must agree; a value ending in * matches by its beginning
 nth = 2                     # the 2nd matching call (or a list), counted from 1; or p = 0.05: each with this chance
 action = "http"
 arg = 502
-effect = "after"            # for http, html, delay and hang: before (default) or after the request took effect
+effect = "after"            # where an action can come on both sides: before (default) or after the request took effect
+
+What each action does, takes and where it may happen: `fault_catalogue`.
 """
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,75 +21,10 @@ from typing import Any
 
 from trader.errors import ConfigError
 from trader.simulation.exchange_orders import unit_hash
+from trader.simulation.fault_catalogue import KRAKEN_ACTIONS, Action, misplaced
 
+EDITS = ("rename", "drop_field")
 _KEYS = ("where", "match", "nth", "p", "action", "arg", "effect")
-ArgCheck = Callable[[Any], str | None]  # says what is allowed, or None where the argument is fine
-
-
-def no_arg(arg: Any) -> str | None:
-    """The action takes no argument."""
-    return None if arg is None else "no arg"
-
-
-def seconds(arg: Any) -> str | None:
-    """A finite, non-negative number of seconds."""
-    fine = isinstance(arg, (int, float)) and not isinstance(arg, bool) and math.isfinite(arg) and arg >= 0
-    return None if fine else "a number of seconds, 0 or more"
-
-
-def optional_seconds(arg: Any) -> str | None:
-    """As `seconds`; absent means for ever."""
-    return None if arg is None else seconds(arg)
-
-
-def text(arg: Any) -> str | None:
-    """A non-empty string."""
-    return None if isinstance(arg, str) and arg else "a non-empty string"
-
-
-def status(arg: Any) -> str | None:
-    """An HTTP status that is an error."""
-    return None if isinstance(arg, int) and not isinstance(arg, bool) and 400 <= arg <= 599 else "an HTTP status from 400 to 599"
-
-
-def foreign(arg: Any) -> str | None:
-    """A table {pair, side, quantity, after_s} of a trade that somebody else makes on the account."""
-    allowed = 'a table { pair, side = buy|sell, quantity = "1.5", after_s }'
-    if not isinstance(arg, Mapping) or set(arg) != {"pair", "side", "quantity", "after_s"} or arg["side"] not in ("buy", "sell"):
-        return allowed
-    return None if text(arg["pair"]) is text(arg["quantity"]) is seconds(arg["after_s"]) is None else allowed
-
-
-KRAKEN_ACTIONS: Mapping[str, ArgCheck] = {
-    "lost_request": no_arg,  # closed before the effect
-    "lost_response": no_arg,  # effect, then reset
-    "delay": seconds,
-    "hang": no_arg,
-    "error": text,  # Kraken's string, before the effect
-    "http": status,
-    "html": no_arg,
-    "cut_json": no_arg,
-    "hold_reply": no_arg,  # effect; the answer waits for POST /_twin/release
-    "swallow_stops": no_arg,
-    "non_monotonic": no_arg,
-    "nan": no_arg,
-    "negative": no_arg,
-    "gap": no_arg,
-    "foreign_fill": foreign,
-    "ws_drop": no_arg,
-    "ws_stall": optional_seconds,
-    "ws_duplicate": no_arg,
-}
-_BOUND = {
-    "swallow_stops": ("AddOrder",),
-    "foreign_fill": ("account",),
-    "non_monotonic": ("OHLC",),
-    "nan": ("OHLC", "ohlc"),
-    "negative": ("OHLC", "ohlc"),
-    "gap": ("OHLC", "ohlc"),
-}
-_AT_SUBSCRIBE = ("error", "delay", "hang", "lost_request", "lost_response", "ws_drop")
-_TIMED = ("http", "html", "delay", "hang")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +40,12 @@ class Fault:
     after: bool = False
 
     def fits(self, fields: Mapping[str, str]) -> bool:
-        """Whether all `match` fields agree; `pair` may name the wire's id or the unified symbol."""
+        """Whether all `match` fields agree; `pair` may name the wire's id or the unified symbol.
+
+        Snapshots of a channel meet edits, and whatever says match = { type = "snapshot" }: counts stay those of updates.
+        """
+        if fields.get("type") == "snapshot" and self.action not in EDITS and "type" not in self.match:
+            return False
         for key, wanted in self.match.items():
             seen = [fields.get(key, "")] + ([fields.get("symbol", "")] if key == "pair" else [])
             if not any(value.startswith(wanted[:-1]) if wanted.endswith("*") else value == wanted for value in seen):
@@ -120,6 +61,7 @@ class FaultPlan:
         self._faults: list[Fault] = list(faults)
         self._asked: list[int] = [0] * len(self._faults)
         self.fired: dict[str, int] = {}
+        self.missed: dict[str, int] = {}  # faults that were due and found nothing to spoil, as a field to rename
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -138,6 +80,11 @@ class FaultPlan:
         """Whether any fault could happen there (cheap question for busy channels)."""
         return any(fault.where == where for fault in self._faults)
 
+    def miss(self, where: str, fault: Fault) -> None:
+        """Count a fault that found nothing to spoil."""
+        name = f"{where}:{fault.action}"
+        self.missed[name] = self.missed.get(name, 0) + 1
+
     def take(self, where: str, fields: Mapping[str, str]) -> list[Fault]:
         """The faults that happen to this call, in plan order."""
         due: list[Fault] = []
@@ -153,7 +100,7 @@ class FaultPlan:
         return due
 
 
-def load_plan(path: Path, *, seed: int, actions: Mapping[str, ArgCheck] = KRAKEN_ACTIONS, places: Iterable[str] | None = None) -> FaultPlan:
+def load_plan(path: Path, *, seed: int, actions: Mapping[str, Action] = KRAKEN_ACTIONS, places: Iterable[str] | None = None) -> FaultPlan:
     """Read a plan file. Raises ConfigError naming the file, the fault and what is allowed."""
     try:
         source = path.read_text(encoding="utf-8")
@@ -165,9 +112,7 @@ def load_plan(path: Path, *, seed: int, actions: Mapping[str, ArgCheck] = KRAKEN
         raise ConfigError(f"{path}: {error}") from error
 
 
-def parse_plan(
-    source: str, *, seed: int, actions: Mapping[str, ArgCheck] = KRAKEN_ACTIONS, places: Iterable[str] | None = None
-) -> FaultPlan:
+def parse_plan(source: str, *, seed: int, actions: Mapping[str, Action] = KRAKEN_ACTIONS, places: Iterable[str] | None = None) -> FaultPlan:
     """Read a plan from TOML text; `places`: the known values of `where`, None for any. Raises ConfigError."""
     try:
         tables = tomllib.loads(source)
@@ -180,7 +125,7 @@ def parse_plan(
 
 
 def parse_fault(
-    row: Mapping[str, Any], number: int = 1, actions: Mapping[str, ArgCheck] = KRAKEN_ACTIONS, places: Iterable[str] | None = None
+    row: Mapping[str, Any], number: int = 1, actions: Mapping[str, Action] = KRAKEN_ACTIONS, places: Iterable[str] | None = None
 ) -> Fault:
     """One `[[fault]]` table as a value. Raises ConfigError naming the fault by its number."""
 
@@ -194,18 +139,16 @@ def parse_fault(
         raise bad("where", f"one of {', '.join(known)}" if known else "an endpoint or channel")
     if not isinstance(action, str) or action not in actions:
         raise bad("action", f"one of {', '.join(actions)}")
-    if actions is KRAKEN_ACTIONS and (bound := _BOUND.get(action)) and where not in bound:
-        raise bad("where", f"{action} happens at {' or '.join(bound)}")
-    if where == "subscribe" and action not in _AT_SUBSCRIBE:
-        raise bad("action", f"at subscribe one of {', '.join(_AT_SUBSCRIBE)}")
+    if (allowed := misplaced(where, action, actions)) is not None:
+        raise bad("where" if " happens at " in allowed else "action", allowed)
     match = row.get("match", {})
     if not isinstance(match, Mapping) or not all(isinstance(value, (str, int, float)) for value in match.values()):
         raise bad("match", "a table of field = value")
-    if (allowed := actions[action](row.get("arg"))) is not None:
+    if (allowed := actions[action].arg(row.get("arg"))) is not None:
         raise bad("arg", f"{action} takes {allowed}")
     effect = row.get("effect", "before")
-    if effect not in ("before", "after") or ("effect" in row and action not in _TIMED):
-        raise bad("effect", f"before or after, for {', '.join(_TIMED)}")
+    if effect not in ("before", "after") or ("effect" in row and not (actions[action].before and actions[action].after)):
+        raise bad("effect", f"before or after, for {', '.join(name for name, one in actions.items() if one.before and one.after)}")
     nth, p = _turns(row, bad)
     return Fault(
         where=where, action=action, match={k: str(v) for k, v in match.items()}, nth=nth, p=p, arg=row.get("arg"), after=effect == "after"

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trader.simulation.faults import ArgCheck, FaultPlan, load_plan, no_arg, optional_seconds, parse_plan
+from trader.simulation.fault_args import optional_seconds
+from trader.simulation.fault_catalogue import Action
+from trader.simulation.faults import FaultPlan, load_plan, parse_plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +92,16 @@ BODY_FAULTS: Mapping[str, Callable[[dict[str, Any]], bytes]] = {
 MODES: tuple[str, ...] = (*CONNECTION_FAULTS, *HTTP_FAULTS, *BODY_FAULTS)
 
 
-GEMINI_ACTIONS: Mapping[str, ArgCheck] = {
-    **dict.fromkeys(MODES, no_arg),
-    "slow": optional_seconds,  # on top of the usual latency; default 1
-    "hang": optional_seconds,  # default one day
-    "429": optional_seconds,  # retryDelay; default 30
-}
 PLACES = ("decisions",)
+_LATE = {
+    "slow": "on top of the usual latency, default 1 s",
+    "hang": "default one day",
+    "429": "retryDelay, default 30 s",
+}
+GEMINI_ACTIONS: Mapping[str, Action] = {
+    **{mode: Action(at=PLACES, about="this status, connection fault or body") for mode in MODES},
+    **{mode: Action(at=PLACES, arg=optional_seconds, about=about) for mode, about in _LATE.items()},
+}
 
 
 def gemini_plan(source: str = "", *, seed: int = 0) -> FaultPlan:

@@ -15,6 +15,7 @@ from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_account import ProtectionReport
 from trader.simulation.exchange_books import Books
 from trader.simulation.exchange_orders import MARKET, OrderRequest, Refused
+from trader.simulation.fault_catalogue import BY_TIME, METHODS
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.fills import FillRules, Prices, bar_path
 from trader.simulation.kraken_server import control, signing
@@ -22,6 +23,7 @@ from trader.simulation.kraken_server.limits import LimitRules, RateLimits
 from trader.simulation.kraken_server.market_view import MarketView, rules_of
 from trader.simulation.kraken_server.middleware import Call, Middleware
 from trader.simulation.kraken_server.order_form import parse_body
+from trader.simulation.kraken_server.replies import deliver
 from trader.simulation.kraken_server.spot_rest import SpotPublic
 from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
 from trader.simulation.kraken_server.spot_ws import Hub
@@ -73,7 +75,7 @@ class KrakenTwin:
         self._public = SpotPublic(self.view, clock)
         self.limits = RateLimits(limits or LimitRules())
         self._private = SpotPrivate(self.exchange, self.view, clock, self.limits, api_key=api_key, api_secret=api_secret)
-        self.places = (*self._public.handlers, *self._private.handlers, *PUBLIC, *PRIVATE, "subscribe", "account")
+        self.places = (*self._public.handlers, *self._private.handlers, *PUBLIC, *PRIVATE, "status", *METHODS, *BY_TIME)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         for fault in plan.faults:
@@ -167,7 +169,7 @@ class KrakenTwin:
         await self.hub.flush()
 
     # --- REST ------------------------------------------------------------------------------------------------------
-    async def _rest(self, request: web.Request) -> web.Response:
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         private = request.path.startswith("/0/private/")
         call = Call(
@@ -187,9 +189,7 @@ class KrakenTwin:
         if rules := self.view.find(call.fields.get("pair", "")):
             call.fields["symbol"] = rules.symbol
         reply = await self.middleware.run(call, self._admit, self._effect, self.hub.flush)
-        if reply.abort and request.transport is not None:
-            request.transport.abort()
-        return web.Response(text=reply.text, status=reply.status, content_type=reply.content_type)
+        return await deliver(request, reply, self.middleware.stopped)
 
     def _admit(self, call: Call) -> None:
         handlers = self._private.handlers if call.private else self._public.handlers

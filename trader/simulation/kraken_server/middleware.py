@@ -1,4 +1,4 @@
-"""The one way in: every request passes `admit`, `before_effect`, its effect and `after_effect`; faults act in between.
+"""The one way in: every request passes `admit`, its effect and the way out; faults act in between.
 
 A fault before the effect leaves the books untouched; a fault after it only spoils the answer.
 """
@@ -6,17 +6,19 @@ A fault before the effect leaves the books untouched; a fault after it only spoi
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from trader.ports import Clock
 from trader.simulation.exchange_orders import Refused, unit_hash
-from trader.simulation.faults import Fault, FaultPlan
+from trader.simulation.fault_catalogue import KRAKEN_ACTIONS
+from trader.simulation.faults import EDITS, Fault, FaultPlan
+from trader.simulation.kraken_server.replies import End, Reply, envelope
+from trader.simulation.kraken_server.spoiling import dumps, edited, spoilt
 
 LATENCY_S = (0.020, 0.050)
-HTML = "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
+INVALID_NONCE = "EAPI:Invalid nonce"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,23 +36,10 @@ class Call:
     flags: dict[str, bool] = field(default_factory=dict)  # faults that the effect itself has to play
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """An answer, or (`abort`) a connection that breaks instead of one."""
-
-    text: str = ""
-    status: int = 200
-    content_type: str = "application/json"
-    abort: bool = False
-
-
-ABORT = Reply(abort=True)
-
-
-def envelope(result: Any = None, error: str | None = None) -> str:
-    """Kraken's answer: always an `error` list, and a `result` where there is none."""
-    body: dict[str, Any] = {"error": [error]} if error else {"error": [], "result": result}
-    return json.dumps(body, separators=(",", ":"))
+def comes_after(fault: Fault) -> bool:
+    """Whether a fault waits for the effect: by its nature, or where both are possible by the plan's word."""
+    action = KRAKEN_ACTIONS[fault.action]
+    return action.after and (fault.after or not action.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +60,13 @@ class Middleware:
         self.plan = plan
         self.counters: dict[str, int] = {}
         self.held = self._calls = 0
+        self.stopped = asyncio.Event()
         self._clock, self._seed = clock, seed
         self._released = asyncio.Event()
-        self._stopped = asyncio.Event()
+
+    def count(self, what: str) -> None:
+        """One more of something: an endpoint's request, a refusal by its string."""
+        self.counters[what] = self.counters.get(what, 0) + 1
 
     async def run(
         self,
@@ -83,40 +76,64 @@ class Middleware:
         settled: Callable[[], Awaitable[None]],
         dialect: Dialect = SPOT,
     ) -> Reply:
-        """Answer one request. `admit` and `effect` raise Refused with Kraken's string; `settled` tells the streams."""
-        self.counters[call.name] = self.counters.get(call.name, 0) + 1
+        """Answer one request. `admit` and `effect` raise Refused with the venue's string; `settled` tells the streams."""
+        self.count(call.name)
         self._calls += 1
         number = self._calls
         faults = self.plan.take(call.name, call.fields)
         if any(fault.action == "lost_request" for fault in faults):
-            return ABORT
+            return Reply(end=End.FIN)
+        early, late = [f for f in faults if not comes_after(f)], [f for f in faults if comes_after(f)]
+        call.flags.update((fault.action, True) for fault in late)
         try:
             admit(call)
-            if (reply := await self._before_effect(call, faults)) is not None:
-                return reply
+            for fault in early:
+                if (instead := await self._before(fault)) is not None:
+                    return instead
             if call.private:
                 low, high = LATENCY_S
                 await self._clock.sleep(low + (high - low) * unit_hash(self._seed, "latency", number))
             reply = dialect.answer(effect(call))
         except Refused as refusal:
-            self.counters[refusal.error] = self.counters.get(refusal.error, 0) + 1
+            self.count(refusal.error)
             reply = dialect.refusal(refusal.error)
         await settled()
-        return await self._after_effect(reply, faults)
+        for fault in late:
+            reply = await self._after(call.name, fault, reply, dialect)
+        return reply
 
     async def stream(self, name: str, fields: Mapping[str, str], effect: Callable[[str | None], list[str]]) -> list[str] | None:
         """Frames that answer a WebSocket request, None where the connection breaks. `effect` takes an error to refuse with."""
-        self.counters[name] = self.counters.get(name, 0) + 1
+        self.count(name)
         faults = self.plan.take(name, fields)
-        actions = {fault.action: fault.arg for fault in faults}
+        actions = {fault.action: fault for fault in faults}
         if "ws_drop" in actions:
             return None
-        if "lost_request" in actions or "hang" in actions:
+        if "lost_request" in actions or ("hang" in actions and not actions["hang"].after):
             return []
-        if "delay" in actions:
-            await asyncio.sleep(actions["delay"])
-        frames = effect(actions.get("error"))
-        return [] if "lost_response" in actions else frames
+        if "msg_rate" in actions:
+            return [dumps({"error": "Exceeded msg rate", "success": False})]
+        delay = actions.get("delay")
+        if delay is not None and not delay.after:
+            await asyncio.sleep(delay.arg)
+        refusal = actions.get("error")
+        frames = effect(refusal.arg if refusal is not None and not refusal.after else None)
+        if refusal is not None and refusal.after:
+            frames = effect(refusal.arg)
+        if delay is not None and delay.after:
+            await asyncio.sleep(delay.arg)
+        if "lost_response" in actions or "hang" in actions:
+            return []
+        for fault in faults:
+            if fault.action in EDITS:
+                frames = self._edit_each(name, frames, fault)
+        return frames
+
+    def _edit_each(self, name: str, frames: list[str], fault: Fault) -> list[str]:
+        changed = [edited(text, fault) for text in frames]
+        if not any(changed):
+            self.plan.miss(name, fault)
+        return [new or old for new, old in zip(changed, frames, strict=True)]
 
     def release(self) -> int:
         """Let the held answers go; returns how many there were."""
@@ -127,40 +144,30 @@ class Middleware:
 
     def stop(self) -> None:
         """Break every request that waits for ever."""
-        self._stopped.set()
+        self.stopped.set()
         self.release()
 
-    async def _before_effect(self, call: Call, faults: list[Fault]) -> Reply | None:
-        for fault in faults:
-            if fault.action == "error":
-                raise Refused(fault.arg)
-            if not fault.after and (reply := await self._spoil(fault, None)) is not None:
-                return reply
-            call.flags[fault.action] = True
-        return None
-
-    async def _after_effect(self, reply: Reply, faults: list[Fault]) -> Reply:
-        for fault in faults:
-            if fault.action == "lost_response":
-                return ABORT
-            if fault.action == "cut_json":
-                reply = Reply(text=reply.text[: len(reply.text) // 2])
-            elif fault.action == "hold_reply":
-                await self._hold()
-            elif fault.after:
-                reply = await self._spoil(fault, reply) or reply
-        return reply
-
-    async def _spoil(self, fault: Fault, reply: Reply | None) -> Reply | None:
+    async def _before(self, fault: Fault) -> Reply | None:
+        """What is answered instead of the effect, None to go on."""
+        if fault.action in ("error", "nonce_reject"):
+            raise Refused(fault.arg or INVALID_NONCE)
         if fault.action == "delay":
             await asyncio.sleep(fault.arg)
-        elif fault.action == "hang":
-            await self._stopped.wait()
-            return ABORT
-        elif fault.action == "http":
-            return Reply(text=HTML, status=fault.arg, content_type="text/html")
-        elif fault.action == "html":
-            return Reply(text=HTML, content_type="text/html")
+            return None
+        return spoilt(Reply(), fault)
+
+    async def _after(self, name: str, fault: Fault, reply: Reply, dialect: Dialect) -> Reply:
+        """The answer as a fault leaves it."""
+        if fault.action == "delay":
+            await asyncio.sleep(fault.arg)
+        elif fault.action == "hold_reply":
+            await self._hold()
+        elif fault.action == "error":
+            return dialect.refusal(fault.arg)
+        elif (changed := spoilt(reply, fault)) is not None:
+            return changed
+        else:
+            self.plan.miss(name, fault)
         return reply
 
     async def _hold(self) -> None:

@@ -13,6 +13,7 @@ from trader.ports import Clock
 from trader.simulation.exchange_orders import BalanceChange, Event
 from trader.simulation.fills import Tick
 from trader.simulation.kraken_server import frames
+from trader.simulation.kraken_server.frame_faults import FrameFaults
 from trader.simulation.kraken_server.market_view import TICKS, MarketView, RunningBars
 from trader.simulation.kraken_server.middleware import Middleware
 from trader.simulation.kraken_server.render import execution, iso
@@ -37,7 +38,7 @@ class Hub:
         heartbeat_s: float,
     ) -> None:
         self._view, self._clock, self._middleware, self._subscriptions = view, clock, middleware, subscriptions
-        self._plan = middleware.plan
+        self._faults = FrameFaults(middleware.plan)
         self._per_minute, self._heartbeat_s = frames_per_minute, heartbeat_s
         self.connections: list[Connection] = []
         self.opened = self.sent = 0
@@ -58,7 +59,7 @@ class Hub:
         self.connections.append(connection)
         self.opened += 1
         try:
-            await self.send(connection, frames.status(self.opened))
+            await self._push(connection, "status", "", frames.status(self.opened))
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
                     await self._receive(connection, message.data)
@@ -68,7 +69,11 @@ class Hub:
 
     async def send(self, connection: Connection, text: str) -> None:
         """Send one frame, unless the connection is stalled, gone or far behind."""
-        if asyncio.get_running_loop().time() < connection.stalled_until or connection.socket.closed or connection.transport.is_closing():
+        if (
+            asyncio.get_running_loop().time() < connection.wire.stalled_until
+            or connection.socket.closed
+            or connection.transport.is_closing()
+        ):
             return
         if connection.transport.get_write_buffer_size() > BUFFER:
             connection.transport.abort()
@@ -119,7 +124,10 @@ class Hub:
             connection.transport.abort()
             return
         for text in answers:
-            await self.send(connection, text)
+            if text.startswith('{"channel"'):  # a snapshot
+                await self._push(connection, str(wanted.get("channel")), _symbol_of(text), text, snapshot=True)
+            else:
+                await self.send(connection, text)
 
     # --- pushes ----------------------------------------------------------------------------------------------------
     def _on_event(self, event: Event) -> None:
@@ -189,32 +197,18 @@ class Hub:
             "update", symbol, [(side, float(tick.prices[index]), float(row.volume[index]) / TICKS, number, iso(tick.time_us))]
         )
 
-    async def _push(self, connection: Connection, channel: str, symbol: str, text: str) -> None:
+    async def _push(self, connection: Connection, channel: str, symbol: str, text: str, *, snapshot: bool = False) -> None:
         """Send a frame through the fault plan."""
-        if not self._plan.watches(channel):
-            await self.send(connection, text)
+        loop = asyncio.get_running_loop()
+        texts = self._faults.outgoing(connection.wire, channel, symbol, text, now=loop.time(), snapshot=snapshot)
+        if texts is None:
+            connection.transport.abort()
             return
-        copies = 1
-        for fault in self._plan.take(channel, {"pair": symbol, "symbol": symbol}):
-            if fault.action == "ws_drop":
-                connection.transport.abort()
-                return
-            if fault.action == "ws_stall":
-                loop = asyncio.get_running_loop()
-                connection.stalled_until = loop.time() + fault.arg if fault.arg is not None else float("inf")
-            elif fault.action == "ws_duplicate":
-                copies = 2
-            elif fault.action == "gap":
-                return
-            elif fault.action in ("nan", "negative"):
-                text = _spoilt(text, fault.action)
-        for _ in range(copies):
-            await self.send(connection, text)
+        for one in texts:
+            await self.send(connection, one)
 
 
-def _spoilt(text: str, action: str) -> str:
-    """A candle whose low is null (JSON has no NaN) or negative."""
-    frame = json.loads(text)
-    row = frame["data"][0]
-    row["low"] = None if action == "nan" else -row["low"]
-    return frames.dumps(frame)
+def _symbol_of(text: str) -> str:
+    """The pair a public snapshot is about."""
+    rows = json.loads(text)["data"]
+    return str(rows[0].get("symbol", "")) if rows else ""

@@ -13,6 +13,7 @@ from trader.domain.market import Timeframe
 from trader.ports import Clock
 from trader.simulation.exchange_orders import Event, PairRules
 from trader.simulation.kraken_server import frames
+from trader.simulation.kraken_server.frame_faults import Wire
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.render import execution, iso, live_status, order_fields, totals
 
@@ -29,7 +30,7 @@ class Connection:
     symbols: dict[str, dict[str, None]] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
     orders: bool = True  # order_status: send every transition, not fills only
-    stalled_until: float = 0.0
+    wire: Wire = field(default_factory=Wire)  # what faults do to it
     busy: bool = False  # a frame went out since the last heartbeat
 
     @property
