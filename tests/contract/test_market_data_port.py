@@ -1,205 +1,203 @@
-"""Contract of `ports.MarketData`, run on the Kraken adapter over the twin."""
+"""Contract of `ports.MarketData`: each promise runs on every implementation; what a wire can do is in test_market_data_faults.py."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
-from kraken_kit import PAIR, World, on_twin
+from venue_kit import KINDS, Bench, Kind, on_venue
 
-from trader.domain.market import MINUTE, Timeframe
-from trader.domain.messages import BarsClosed, FeedReset, Filled, Tick
-from trader.domain.orders import Acked
+from trader.domain.market import MINUTE, Candle, Timeframe
+from trader.domain.messages import BarsClosed, FeedEvent, FeedReset, Filled, OrderChanged, Tick
+from trader.domain.orders import Acked, ExchangeStatus
 from trader.errors import RejectedError
-from trader.simulation.faults import Fault
 from trader.simulation.market import EPOCH_US
 
-
-def test_history_is_closed_ascending_and_complete() -> None:
-    async def test(w: World) -> None:
-        await w.clock.sleep(90)
-        for timeframe in (Timeframe.M1, Timeframe.M15, Timeframe.H4):
-            rows = await w.market.history(PAIR, timeframe)
-            assert len(rows) >= 719
-            assert rows[-1].close_us == timeframe.floor(w.clock.now_us())
-            assert all(b.time_us - a.time_us == timeframe.us for a, b in pairwise(rows))
-        since = EPOCH_US - 10 * MINUTE
-        assert (await w.market.history(PAIR, Timeframe.M1, since))[0].time_us == since
-        with pytest.raises(RejectedError, match="NIX/EUR"):
-            await w.market.history("NIX/EUR", Timeframe.M1)
-
-    on_twin(test)
+Promise = Callable[[Bench], Awaitable[None]]
+KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-def test_history_of_a_spoilt_answer_comes_as_served_so_that_the_gate_can_refuse_it() -> None:
-    async def test(w: World) -> None:
-        rows = await w.market.history(PAIR, Timeframe.M1)
-        assert len(rows) > 700
-        assert sum(a.time_us >= b.time_us for a, b in pairwise(rows)) == 1
-
-    on_twin(test, Fault(where="OHLC", action="non_monotonic"))
-
-
-def test_tickers_come_in_one_call_and_the_book_is_uncrossed() -> None:
-    async def test(w: World) -> None:
-        tickers = await w.market.tickers()
-        assert set(tickers) == set(w.twin.market.pairs)
-        assert w.twin.middleware.counters["Ticker"] == 1
-        assert tickers[PAIR].quote_volume > 0
-        book = await w.market.book(PAIR, 5)
-        assert len(book.bids) > 0
-        assert book.bids[0][0] < book.asks[0][0]
-        assert [level[0] for level in book.bids] == sorted((level[0] for level in book.bids), reverse=True)
-
-    on_twin(test)
+async def history_is_closed_ascending_and_complete(b: Bench) -> None:
+    await b.clock.sleep(90)
+    for timeframe in (Timeframe.M1, Timeframe.M15, Timeframe.H4):
+        rows = await b.market.history(b.kind.pair, timeframe)
+        assert len(rows) >= 719
+        assert rows[-1].close_us == timeframe.floor(b.clock.now_us())
+        assert all(after.time_us - before.time_us == timeframe.us for before, after in pairwise(rows))
+    since = EPOCH_US - 10 * MINUTE
+    assert (await b.market.history(b.kind.pair, Timeframe.M1, since))[0].time_us == since
+    with pytest.raises(RejectedError, match=b.kind.unlisted):
+        await b.market.history(b.kind.unlisted, Timeframe.M1)
 
 
-def test_candles_of_all_pairs_close_once_a_minute_and_equal_history() -> None:
-    async def test(w: World) -> None:
-        pairs = list(w.twin.market.pairs)
-        w.listen(pairs)
-        await w.clock.sleep(10 * 60 + 5)
-        bars = w.of(BarsClosed)
-        assert [bar.close_us for bar in bars] == [EPOCH_US + n * MINUTE for n in range(1, 11)]
-        assert all([candle.pair for candle in bar.candles] == pairs for bar in bars)
-        history = {row.time_us: row for row in await w.market.history(PAIR, Timeframe.M1, EPOCH_US)}
-        for bar in bars:
-            candle = bar.candles[0]
-            row = history[candle.time_us]
-            assert (candle.open, candle.high, candle.low, candle.close, candle.volume) == (
-                row.open,
-                row.high,
-                row.low,
-                row.close,
-                row.volume,
-            )
-        assert w.of(FeedReset) == []
-
-    on_twin(test)
+async def tickers_name_every_pair_and_the_book_is_uncrossed(b: Bench) -> None:
+    tickers = await b.market.tickers()
+    assert set(tickers) == set(b.pairs)
+    assert tickers[b.kind.pair].quote_volume > 0
+    assert tickers[b.kind.pair].bid < tickers[b.kind.pair].ask
+    book = await b.market.book(b.kind.pair, 5)
+    assert 0 < len(book.bids) <= 5
+    assert book.bids[0][0] < book.asks[0][0]
+    assert [level[0] for level in book.bids] == sorted((level[0] for level in book.bids), reverse=True)
+    assert [level[0] for level in book.asks] == sorted(level[0] for level in book.asks)
 
 
-def test_only_watched_pairs_deliver_ticks() -> None:
-    async def test(w: World) -> None:
-        pairs = list(w.twin.market.pairs)
-        w.listen(pairs)
-        await w.clock.sleep(61)
-        assert w.of(Tick) == []
-        await w.market.watch_ticks(pairs[:2])
-        await w.clock.sleep(60)
-        assert {tick.pair for tick in w.of(Tick)} == set(pairs[:2])
-        assert len(w.of(Tick)) == 8
-        await w.market.watch_ticks([])
-        await w.clock.sleep(60)
-        assert len(w.of(Tick)) == 8
-
-    on_twin(test)
-
-
-def test_pairs_added_later_join_with_the_running_candle() -> None:
-    async def test(w: World) -> None:
-        w.listen([])
-        await w.clock.sleep(90)
-        assert w.of(BarsClosed) == []
-        await w.market.add_pairs(["BTC/EUR"])
-        await w.clock.sleep(60)
-        await w.market.add_pairs(["ETH/EUR", "BTC/EUR"])
-        await w.clock.sleep(60)
-        assert [(bar.close_us - EPOCH_US, [c.pair for c in bar.candles]) for bar in w.of(BarsClosed)] == [
-            (2 * MINUTE, ["BTC/EUR"]),
-            (3 * MINUTE, ["BTC/EUR", "ETH/EUR"]),
-        ]
-        forming = w.market.forming("BTC/EUR")
-        assert forming is None or forming.time_us == Timeframe.M1.floor(w.clock.now_us())
-
-    on_twin(test)
+async def candles_of_all_pairs_close_once_a_minute_and_equal_history(b: Bench) -> None:
+    await b.listen()
+    await b.clock.sleep(10 * 60 + 5)
+    bars = b.of(BarsClosed)
+    assert [bar.close_us for bar in bars] == [EPOCH_US + n * MINUTE for n in range(1, 11)]
+    assert all([candle.pair for candle in bar.candles] == b.pairs for bar in bars)
+    compared = 0
+    for pair in b.pairs:
+        history = {row.time_us: _prices(row) for row in await b.market.history(pair, Timeframe.M1, EPOCH_US)}
+        for candle in [candle for bar in bars for candle in bar.candles if candle.pair == pair]:
+            assert _prices(candle) == history[candle.time_us]
+            compared += 1
+    assert compared == 10 * len(b.pairs) >= 20
+    assert b.of(FeedReset) == []
 
 
-@pytest.mark.parametrize(("action", "arg"), [("ws_drop", None), ("ws_stall", 30.0)])
-def test_a_lost_stream_comes_back_without_losing_candles_or_fills(action: str, arg: float | None) -> None:
-    fault = Fault(where="ohlc", action=action, nth=(6,), arg=arg)
-
-    async def test(w: World) -> None:
-        pairs = list(w.twin.market.pairs)
-        w.listen(pairs)
-        await w.clock.sleep(5 * 60 + 5)
-        bars = w.of(BarsClosed)
-        assert [bar.close_us for bar in bars] == [EPOCH_US + n * MINUTE for n in range(1, 6)]
-        history = {row.time_us: row.close for row in await w.market.history(PAIR, Timeframe.M1, EPOCH_US)}
-        for bar in bars:
-            assert sorted(candle.pair for candle in bar.candles) == sorted(pairs)
-            assert [candle.close for candle in bar.candles if candle.pair == PAIR] == [history[bar.close_us - MINUTE]]
-        assert len(w.of(FeedReset)) == 1
-        assert w.twin.plan.fired != {}
-
-    on_twin(test, fault)
+def _prices(candle: Candle) -> tuple[float, ...]:
+    return candle.open, candle.high, candle.low, candle.close, candle.volume
 
 
-def test_a_fill_during_a_break_of_the_private_stream_is_delivered_once_after_it() -> None:
-    fault = Fault(where="executions", action="ws_drop", nth=(1,))
-
-    async def test(w: World) -> None:
-        w.listen([PAIR])
-        await w.clock.sleep(1)
-        assert isinstance(await w.exchange.submit(await w.entry()), Acked)
-        await w.clock.sleep(20)
-        assert [event.fill for event in w.of(Filled)] == list(await w.exchange.fills(0))
-        assert len(w.of(Filled)) == 1
-        assert len(w.of(FeedReset)) == 1
-
-    on_twin(test, fault)
-
-
-def test_duplicated_executions_are_delivered_once() -> None:
-    async def test(w: World) -> None:
-        w.listen([PAIR])
-        await w.clock.sleep(1)
-        assert isinstance(await w.exchange.submit(await w.entry()), Acked)
-        await w.clock.sleep(2)
-        assert len(w.of(Filled)) == 1
-        assert w.twin.plan.fired != {}
-        assert w.of(FeedReset) == []
-
-    on_twin(test, Fault(where="executions", action="ws_duplicate"))
+async def only_watched_pairs_deliver_ticks(b: Bench) -> None:
+    await b.listen()
+    await b.clock.sleep(60)
+    assert b.of(Tick) == []
+    await b.market.watch_ticks(b.pairs[:2])
+    await b.clock.sleep(60)
+    assert {tick.pair for tick in b.of(Tick)} == set(b.pairs[:2])
+    assert len(b.of(Tick)) == 8
+    assert all(tick.price > 0 for tick in b.of(Tick))
+    await b.market.watch_ticks([])
+    await b.clock.sleep(60)
+    assert len(b.of(Tick)) == 8
 
 
-def test_a_refused_pair_is_fetched_by_rest_and_stops_nobody() -> None:
-    async def test(w: World) -> None:
-        w.listen(["NIX/EUR", *w.twin.market.pairs])
-        await w.clock.sleep(2 * 60 + 5)
-        assert dict(w.market.refused) == {"NIX/EUR": "Currency pair not supported NIX/EUR"}
-        assert [[c.pair for c in bar.candles] for bar in w.of(BarsClosed)] == [list(w.twin.market.pairs)] * 2
-
-    on_twin(test)
-
-
-def test_spoilt_frames_are_replaced_by_rest() -> None:
-    async def test(w: World) -> None:
-        w.listen(list(w.twin.market.pairs))
-        await w.clock.sleep(2 * 60 + 5)
-        history = {row.time_us: row.low for row in await w.market.history(PAIR, Timeframe.M1, EPOCH_US)}
-        lows = {c.time_us: c.low for bar in w.of(BarsClosed) for c in bar.candles if c.pair == PAIR}
-        assert len(lows) == 2
-        assert lows == {time_us: history[time_us] for time_us in lows}
-        assert w.twin.plan.fired != {}
-
-    on_twin(test, Fault(where="ohlc", action="nan", match={"pair": PAIR}))
+async def pairs_added_later_join_with_the_running_candle(b: Bench) -> None:
+    first, second = b.kind.pair, b.kind.other
+    await b.listen([])
+    await b.clock.sleep(89)
+    assert b.of(BarsClosed) == []
+    await b.market.add_pairs([first])
+    await b.clock.sleep(60)
+    await b.market.add_pairs([second, first])
+    await b.clock.sleep(60)
+    assert [(bar.close_us - EPOCH_US, [c.pair for c in bar.candles]) for bar in b.of(BarsClosed)] == [
+        (2 * MINUTE, [first]),
+        (3 * MINUTE, [first, second]),
+    ]
+    forming = b.market.forming(first)
+    assert forming is None or forming.time_us == Timeframe.M1.floor(b.clock.now_us())
 
 
-def test_without_a_key_there_is_public_data_only() -> None:
-    async def test(w: World) -> None:
-        w.listen([PAIR])
-        await w.clock.sleep(2 * 60 + 5)
-        assert len(w.of(BarsClosed)) == 2
-        assert "GetWebSocketsToken" not in w.twin.middleware.counters
-
-    on_twin(test, key=False)
+async def an_unlisted_pair_stops_nobody(b: Bench) -> None:
+    await b.listen([b.kind.unlisted, *b.pairs])
+    await b.clock.sleep(2 * 60 + 5)
+    assert [[c.pair for c in bar.candles] for bar in b.of(BarsClosed)] == [b.pairs] * 2
 
 
-def test_one_stream_at_a_time() -> None:
-    async def test(w: World) -> None:
-        w.listen([PAIR])
-        await w.clock.sleep(1)
-        with pytest.raises(RuntimeError, match="running already"):
-            await anext(aiter(w.market.stream([PAIR], Timeframe.M1)))
+async def own_orders_and_fills_come_once_and_end_in_their_final_status(b: Bench) -> None:
+    await b.listen([b.kind.pair])
+    fill = await b.bought()
+    placed = await b.exchange.submit(await b.stop(fill.quantity, await b.far("0.9")))
+    assert isinstance(placed, Acked)
+    await b.clock.sleep(2)
+    await b.exchange.cancel(placed.txid)
+    await b.clock.sleep(2)
+    assert [event.fill for event in b.of(Filled)] == [fill]
+    final = {event.order.txid: event.order for event in b.of(OrderChanged)}
+    assert {txid: order.status for txid, order in final.items()} == {
+        fill.txid: ExchangeStatus.CLOSED,
+        placed.txid: ExchangeStatus.CANCELED,
+    }
+    for order in await b.exchange.orders([fill.txid, placed.txid]):
+        seen = final[order.txid]
+        assert (seen.cl_ord_id, seen.pair, seen.side, seen.filled) == (order.cl_ord_id, order.pair, order.side, order.filled)
 
-    on_twin(test)
+
+async def a_stream_that_joins_late_is_told_the_live_orders(b: Bench) -> None:
+    fill = await b.bought()
+    placed = await b.exchange.submit(await b.stop(fill.quantity, await b.far("0.9")))
+    assert isinstance(placed, Acked)
+    await b.listen([b.kind.pair])
+    await b.clock.sleep(2)
+    assert [event.order.txid for event in b.of(OrderChanged) if event.order.status.live] == [placed.txid]
+    assert [event.fill.trade_id for event in b.of(Filled)] == [fill.trade_id]
+
+
+async def there_is_one_stream_at_a_time(b: Bench) -> None:
+    await b.listen()
+    with pytest.raises(RuntimeError, match="running already"):
+        await anext(aiter(b.market.stream(b.pairs, Timeframe.M1)))
+
+
+PROMISES: tuple[Promise, ...] = (
+    history_is_closed_ascending_and_complete, tickers_name_every_pair_and_the_book_is_uncrossed,
+    candles_of_all_pairs_close_once_a_minute_and_equal_history, only_watched_pairs_deliver_ticks,
+    pairs_added_later_join_with_the_running_candle, an_unlisted_pair_stops_nobody,
+    own_orders_and_fills_come_once_and_end_in_their_final_status, a_stream_that_joins_late_is_told_the_live_orders,
+    there_is_one_stream_at_a_time,
+)  # fmt: skip
+
+
+@KIND
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+def test_every_implementation_keeps(promise: Promise, kind: Kind) -> None:
+    on_venue(kind, promise)
+
+
+# --- the suite can fail ----------------------------------------------------------------------------------------------------
+class Broken:
+    """An implementation with one fault of its own; everything else is the real one's."""
+
+    def __init__(self, whole: Any) -> None:
+        self.whole = whole
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
+
+
+class RepeatsEvents(Broken):
+    async def stream(self, pairs: Sequence[str], timeframe: Timeframe) -> AsyncIterator[FeedEvent]:
+        async for event in self.whole.stream(pairs, timeframe):
+            yield event
+            yield event
+
+
+class LosesEveryThirdMinute(Broken):
+    async def stream(self, pairs: Sequence[str], timeframe: Timeframe) -> AsyncIterator[FeedEvent]:
+        async for event in self.whole.stream(pairs, timeframe):
+            if not isinstance(event, BarsClosed) or event.close_us // MINUTE % 3:
+                yield event
+
+
+class ServesTheRunningBar(Broken):
+    async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:
+        rows = list(await self.whole.history(pair, timeframe, since_us))
+        running = rows[-1]
+        return [*rows, Candle(**({f: getattr(running, f) for f in running.__slots__} | {"time_us": running.close_us}))]
+
+
+@KIND
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (RepeatsEvents, own_orders_and_fills_come_once_and_end_in_their_final_status),
+        (RepeatsEvents, candles_of_all_pairs_close_once_a_minute_and_equal_history),
+        (LosesEveryThirdMinute, candles_of_all_pairs_close_once_a_minute_and_equal_history),
+        (ServesTheRunningBar, history_is_closed_ascending_and_complete),
+    ],
+    ids=lambda part: part.__name__,
+)
+def test_a_broken_implementation_breaks_its_promise(broken: type[Broken], promise: Promise, kind: Kind) -> None:
+    async def run(b: Bench) -> None:
+        b.market = broken(b.market)
+        await promise(b)
+
+    with pytest.raises(AssertionError):
+        on_venue(kind, run)

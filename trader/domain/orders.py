@@ -138,6 +138,16 @@ class Intent:
     def remaining(self) -> Decimal:
         return self.quantity - self.filled
 
+    @property
+    def misshapen(self) -> str | None:
+        """Why no venue could take it, whatever its rules: a price its type needs is missing, or IOC on another type."""
+        needed = {OrderType.LIMIT: self.limit_price, OrderType.STOP_LOSS: self.trigger_price}
+        if self.order_type in needed and needed[self.order_type] is None:
+            return f"a {self.order_type} order needs its price"
+        if self.immediate and self.order_type is not OrderType.LIMIT:
+            return f"immediate is for limit orders, not for {self.order_type}"
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:

@@ -11,13 +11,14 @@ from aiohttp import web
 
 from trader.errors import ConfigError
 from trader.ports import Clock
+from trader.simulation.drive import prices_at, run_ticks
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_account import ProtectionReport
 from trader.simulation.exchange_books import Books
 from trader.simulation.exchange_orders import MARKET, OrderRequest, Refused
 from trader.simulation.fault_catalogue import BY_TIME, METHODS
 from trader.simulation.faults import Fault, FaultPlan
-from trader.simulation.fills import FillRules, Prices, bar_path
+from trader.simulation.fills import FillRules, Tick
 from trader.simulation.kraken_server import control, signing
 from trader.simulation.kraken_server.limits import LimitRules, RateLimits
 from trader.simulation.kraken_server.market_view import MarketView, rules_of
@@ -28,7 +29,7 @@ from trader.simulation.kraken_server.spot_rest import SpotPublic
 from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
 from trader.simulation.kraken_server.spot_ws import Hub
 from trader.simulation.kraken_server.subscriptions import PRIVATE, PUBLIC, Subscriptions
-from trader.simulation.market import Market
+from trader.simulation.market import Market, Row
 
 QUIET_S = 1e9  # aiohttp's own keep-alive timer; on a simulated clock every timer is a jump
 
@@ -67,7 +68,7 @@ class KrakenTwin:
             tag=tag,
             start_us=clock.now_us(),
         )
-        self.exchange.set_prices(self._prices_at(self.exchange.state.tick_us))
+        self.exchange.set_prices(prices_at(market, self.exchange.state.tick_us))
         self.view = MarketView(market, self.exchange, seed)
         self.middleware = Middleware(plan=plan, clock=clock, seed=seed)
         subscriptions = Subscriptions(self.view, clock, lambda token: signing.token_valid(token, api_secret, clock.now_us()))
@@ -115,30 +116,12 @@ class KrakenTwin:
 
     # --- market ----------------------------------------------------------------------------------------------------
     async def run_market(self, until_us: int | None = None) -> None:
-        """Work off the price ticks in order, each at its time or, when late, at once; returns after `until_us`."""
-        open_us = self.market.base.floor(self.exchange.state.tick_us)
-        while until_us is None or open_us <= until_us:
-            row = self.market.minute(open_us)
-            for tick in bar_path(open_us, self.market.base, row):
-                if tick.time_us <= self.exchange.state.tick_us:
-                    continue
-                if until_us is not None and tick.time_us > until_us:
-                    return
-                await self.clock.sleep_until(tick.time_us)
-                self.exchange.advance(tick)
-                await self.hub.flush()
-                await self.hub.publish(open_us, tick, row)
-            open_us += self.market.base.us
-            await asyncio.sleep(0)  # catching up must not starve the clients
+        """Work off the price ticks in order and tell the streams; returns after `until_us`."""
+        await run_ticks(self.market, self.exchange, self.clock, self._moved, until_us)
 
-    def _prices_at(self, time_us: int) -> Prices:
-        """Prices of the newest tick at or before `time_us`; before the first tick of a candle, the close before."""
-        base = self.market.base
-        for open_us in (base.floor(time_us), base.floor(time_us) - base.us):
-            seen = [tick for tick in bar_path(open_us, base, self.market.minute(open_us)) if tick.time_us <= time_us]
-            if seen:
-                return seen[-1].prices
-        raise ValueError(f"the market has no price at {time_us}")
+    async def _moved(self, open_us: int, tick: Tick, row: Row) -> None:
+        await self.hub.flush()
+        await self.hub.publish(open_us, tick, row)
 
     # --- faults and reports ----------------------------------------------------------------------------------------
     def protection_report(self) -> ProtectionReport:
