@@ -168,16 +168,20 @@ def twin(  # noqa: PLR0917 - the options of a command line
     replay: Annotated[Path | None, typer.Option(help="a Parquet file of real candles instead of the synthetic market")] = None,
     start: Annotated[str | None, typer.Option("--from", help="first simulated moment of a replay, e.g. 2024-07-15")] = None,
     plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,
-    api_key: Annotated[str | None, typer.Option(help="the key the twin accepts (default: the demo's)")] = None,
-    api_secret: Annotated[str | None, typer.Option(help="its secret, base64 (default: the demo's)")] = None,
+    api_key: Annotated[list[str] | None, typer.Option(help="a key the twin accepts; may be repeated (default: the demo's)")] = None,
+    api_secret: Annotated[list[str] | None, typer.Option(help="its secret, base64; the k-th belongs to the k-th key")] = None,
+    key_rights: Annotated[
+        list[str] | None, typer.Option(help="what the k-th key may do, e.g. query-funds,query-open-trades (default: all but moving money)")
+    ] = None,
+    tier: Annotated[str, typer.Option(help="rate limits of the account: starter, intermediate, pro, or none")] = "pro",
     state: Annotated[Path | None, typer.Option("--state", help="keep the books in this directory (default: in memory)")] = None,
 ) -> None:
     """Run a simulated peer alone. Prints one line `ready URL` once it answers; Ctrl-C ends it."""
-    from trader.bootstrap.twins import run_twin
+    from trader.bootstrap.twins import keys_of, run_twin
 
     settings = settings_from(None, market__seed=seed, market__pairs=pairs, state_dir=str(state) if state else None)
-    run_twin(which, settings, port=port, replay=replay, start=start, plan=plan, api_key=api_key, api_secret=api_secret,
-             keep=state is not None, say=say)  # fmt: skip
+    run_twin(which, settings, port=port, replay=replay, start=start, plan=plan, keep=state is not None, say=say,
+             keys=keys_of(api_key or (), api_secret or (), key_rights or ()), tier=None if tier == "none" else tier)  # fmt: skip
 
 
 def _control(verb: str, argument: str, state: Path | None) -> None:

@@ -58,12 +58,10 @@ async def trading(
         clock,
         state_dir=state_dir,
         plan=parse_plan(plan, seed=1),
-        api_key=KEY,
-        api_secret=SECRET,
         seed=7,
         tag="abc",
         starting_cash=Decimal(10_000),
-        **options,
+        **({"api_key": KEY, "api_secret": SECRET} | options),
     )
     port = await twin.start("127.0.0.1", port)
     market = asyncio.create_task(twin.run_market(None))

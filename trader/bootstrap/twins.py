@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from trader.bootstrap.paths import API_KEY, API_SECRET, Paths
-from trader.bootstrap.world import HOST, Plans, World, gemini_twin, kraken_twin, read_plans, world_of
+from trader.bootstrap.paths import Paths
+from trader.bootstrap.world import DEMO_KEY, HOST, TIER, Plans, World, gemini_twin, kraken_twin, read_plans, world_of
 from trader.config import Settings, load
 from trader.errors import ConfigError, TraderError
 from trader.maintenance.sockets import owner_of
 from trader.ports import Clock
 from trader.simulation.clock import PacedClock, load_clock, wall_clock
 from trader.simulation.kraken_server.app import KrakenTwin
+from trader.simulation.kraken_server.keyring import TRADING, ApiKey
 
 KINDS = ("kraken", "gemini")
 
@@ -29,8 +30,8 @@ def run_twin(
     replay: Path | None = None,
     start: str | None = None,
     plan: Path | None = None,
-    api_key: str | None = None,
-    api_secret: str | None = None,
+    keys: Sequence[ApiKey] = (DEMO_KEY,),
+    tier: str | None = TIER,
     keep: bool = False,
     say: Callable[[str], None],
 ) -> None:
@@ -50,12 +51,29 @@ def run_twin(
         if which == "gemini":
             await _serve_gemini(world, clock, plans, port, say)
             return
-        twin = kraken_twin(
-            world, world.market(), clock, paths=paths, plan=plans.kraken, key=api_key or API_KEY, secret=api_secret or API_SECRET
-        )
+        twin = kraken_twin(world, world.market(), clock, paths=paths, plan=plans.kraken, keys=keys, tier=tier)
         await _serve_kraken(twin, port, say)
 
     asyncio.run(serve())
+
+
+def keys_of(names: Sequence[str], secrets: Sequence[str], rights: Sequence[str]) -> tuple[ApiKey, ...]:
+    """The keys of a command line: the k-th secret and the k-th rights belong to the k-th key; without any, the demo's key.
+
+    `rights`: comma-separated words of Kraken; a key without them may do everything but move money. Raises ConfigError.
+    """
+    if len(secrets) != len(names):
+        raise ConfigError(f"--api-key is given {len(names)} times and --api-secret {len(secrets)}: the k-th secret belongs to the k-th key")
+    if len(rights) > len(names):
+        raise ConfigError(f"--key-rights is given {len(rights)} times for {len(names)} --api-key: the k-th rights belong to the k-th key")
+    found: list[ApiKey] = []
+    for number, (name, secret) in enumerate(zip(names, secrets, strict=True)):
+        words = tuple(word.strip() for word in rights[number].split(",") if word.strip()) if number < len(rights) else TRADING
+        try:
+            found.append(ApiKey(key=name, secret=secret, permissions=words, name=f"twin-{number + 1}"))
+        except ConfigError as error:
+            raise ConfigError(f"--api-key, --api-secret, --key-rights: {error}") from error
+    return tuple(found) or (DEMO_KEY,)
 
 
 def _world(settings: Settings, paths: Paths | None, *, replay: Path | None, start: str | None) -> World:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +18,13 @@ from trader.simulation.faults import FaultPlan, parse_fault
 from trader.simulation.gemini_faults import GEMINI_ACTIONS
 from trader.simulation.gemini_server import GeminiTwin
 from trader.simulation.kraken_server.app import KrakenTwin
+from trader.simulation.kraken_server.keyring import ApiKey
 from trader.simulation.kraken_server.limits import LimitRules
 from trader.simulation.market import Market, SyntheticMarket
 from trader.simulation.replay import ReplayMarket
 
 HOST = "127.0.0.1"
+DEMO_KEY = ApiKey(key=API_KEY, secret=API_SECRET)
 TIER = "pro"  # what our own limiter assumes too
 HEARTBEAT_S = 2.0  # of a quiet connection; Kraken says about one second, our watchdog allows five
 
@@ -124,14 +127,14 @@ def read_plans(file: Path | None, seed: int) -> Plans:
 
 
 def kraken_twin(
-    world: World, market: Market, clock: Clock, *, paths: Paths | None, plan: FaultPlan, key: str = API_KEY, secret: str = API_SECRET,
+    world: World, market: Market, clock: Clock, *, paths: Paths | None, plan: FaultPlan, keys: Sequence[ApiKey] = (DEMO_KEY,),
     tier: str | None = TIER,
 ) -> KrakenTwin:  # fmt: skip
     """The exchange of a world; with `paths` it keeps its books there and reopens them. `tier`: what its rate limits count."""
     from decimal import Decimal
 
     return KrakenTwin(
-        market, clock, state_dir=paths.twin if paths else None, plan=plan, api_key=key, api_secret=secret, seed=world.seed,
+        market, clock, state_dir=paths.twin if paths else None, plan=plan, keys=keys, seed=world.seed,
         tag=tag_of(world.seed), starting_cash=Decimal(world.cash), heartbeat_s=HEARTBEAT_S, limits=LimitRules(tier=tier),
     )  # fmt: skip
 

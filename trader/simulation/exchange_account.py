@@ -68,8 +68,8 @@ class Account:
         self._new_trades: list[TwinTrade] = []
         if not books.load(self.state):
             self.state.mark_us = self.state.tick_us = start_us
-            self.state.balances = dict(cash)
-            self._commit(start_us, balances=True)
+            self.state.balances, self.state.opening, self.state.opened_us = dict(cash), dict(cash), start_us
+            self._commit(start_us, opening=True)
         for order in self.state.orders.values():
             if order.live:
                 self._rest(order)
@@ -211,7 +211,7 @@ class Account:
         copy = dataclasses.replace(order, trades=list(order.trades))
         self._events.append(Event(kind=kind, order=copy, time_us=now_us, trade=trade, reason=reason))
 
-    def _commit(self, now_us: int, *, nonce: str = "", balances: bool = False) -> None:
+    def _commit(self, now_us: int, *, nonce: str = "", opening: bool = False) -> None:
         """Write the operation as one line, then tell the listeners."""
         state = self.state
         state.line, state.mark_us = state.line + 1, max(now_us, state.mark_us)
@@ -225,8 +225,10 @@ class Account:
             }
         if self._new_trades:
             line["f"] = [to_json(trade) for trade in self._new_trades]
-        if self._changes or balances:
+        if self._changes or opening:
             line["b"] = {asset: str(amount) for asset, amount in state.balances.items()}
+        if opening:
+            line |= {"opening": dict(line["b"]), "opened": state.opened_us}
         if not nonce:
             line["c"] = dict(state.counters)
         else:

@@ -35,7 +35,10 @@ class Kept(Protocol):
 
 @dataclass(slots=True)
 class State:
-    """Everything a restarted twin must know. `mark_us`: newest operation; `tick_us`: newest price tick worked off."""
+    """Everything a restarted twin must know. `mark_us`: newest operation; `tick_us`: newest price tick worked off.
+
+    `opening`: what was paid in at `opened_us`, before the first trade.
+    """
 
     line: int = 0
     mark_us: int = 0
@@ -43,6 +46,8 @@ class State:
     orders: dict[str, TwinOrder] = field(default_factory=dict)
     trades: dict[str, TwinTrade] = field(default_factory=dict)
     balances: dict[str, Decimal] = field(default_factory=dict)
+    opening: dict[str, Decimal] = field(default_factory=dict)
+    opened_us: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     nonces: dict[str, int] = field(default_factory=dict)
     bare_since: dict[str, int] = field(default_factory=dict)
@@ -61,6 +66,8 @@ class State:
             "o": [to_json(order) for order in self.orders.values()],
             "f": [to_json(trade) for trade in self.trades.values()],
             "b": {asset: str(amount) for asset, amount in self.balances.items()},
+            "opening": {asset: str(amount) for asset, amount in self.opening.items()},
+            "opened": self.opened_us,
             "c": dict(self.counters),
             "nonce": dict(self.nonces),
             "bare": dict(self.bare_since),
@@ -75,6 +82,8 @@ class State:
         for row in line.get("f", ()):
             self.trades[row["trade_id"]] = trade_from_json(row)
         self.balances.update({asset: Decimal(text) for asset, text in line.get("b", {}).items()})
+        self.opening.update({asset: Decimal(text) for asset, text in line.get("opening", {}).items()})
+        self.opened_us = line.get("opened", self.opened_us)
         self.counters.update(line.get("c", {}))
         self.nonces.update(line.get("nonce", {}))
         if "bare" in line:

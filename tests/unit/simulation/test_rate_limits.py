@@ -97,15 +97,21 @@ def test_public_calls_count_per_address_and_history_per_address_and_pair() -> No
 
 def test_persistent_abuse_locks_a_key_out_for_fifteen_minutes() -> None:
     limits = RateLimits(LimitRules(tier="pro", lockout_after=3))
-    answers = [refusal(limits, "rest", "key", "Balance", 0) for _ in range(24)]
-    assert answers == [None] * 20 + [RATE_LIMIT] * 3 + [LOCKOUT]
-    assert refusal(limits, "rest", "key", "AddOrder", 900 * SECOND - 1) == LOCKOUT
-    assert refusal(limits, "rest", "key", "Balance", 900 * SECOND) is None
-    assert limits.refusals == {RATE_LIMIT: 3, LOCKOUT: 2}
-    spread = RateLimits(LimitRules(tier="pro", lockout_after=3))
+    answers = [refusal(limits, "rest", "key", "Balance", 0) for _ in range(23)]
+    assert answers == [None] * 20 + [RATE_LIMIT] * 3
+    assert refusal(limits, "locked", "key", 900 * SECOND - 1) == LOCKOUT
+    assert refusal(limits, "locked", "key", 900 * SECOND) is None
+    assert refusal(limits, "locked", "other", 0) is None
+    assert limits.refusals == {RATE_LIMIT: 3, LOCKOUT: 1}
+
+
+def test_bad_nonces_lock_out_only_when_they_come_within_a_minute() -> None:
+    limits = RateLimits(LimitRules(nonce_ban_after=3))
     for minute in range(5):
-        spread.abused("key", minute * 61 * SECOND)
-    assert refusal(spread, "rest", "key", "Balance", 305 * SECOND) is None
+        limits.bad_nonce("key", minute * 31 * SECOND)
+    assert refusal(limits, "locked", "key", 125 * SECOND) is None
+    limits.bad_nonce("key", 125 * SECOND)
+    assert refusal(limits, "locked", "key", 126 * SECOND) == LOCKOUT
 
 
 @pytest.mark.parametrize("options", [{"tier": "gold"}, {"public_per_s": 0}, {"lockout_after": -1}])

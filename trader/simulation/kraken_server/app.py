@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -19,13 +20,19 @@ from trader.simulation.exchange_orders import MARKET, OrderRequest, Refused
 from trader.simulation.fault_catalogue import BY_TIME, METHODS
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.fills import FillRules, Tick
-from trader.simulation.kraken_server import control, signing
+from trader.simulation.kraken_server import control
+from trader.simulation.kraken_server.assets import Assets
+from trader.simulation.kraken_server.fee_tiers import FeeTiers
+from trader.simulation.kraken_server.keyring import ApiKey, Keyring
 from trader.simulation.kraken_server.limits import LimitRules, RateLimits
-from trader.simulation.kraken_server.market_view import MarketView, rules_of
+from trader.simulation.kraken_server.market_view import QUOTE_DECIMALS, MarketView, rules_of
 from trader.simulation.kraken_server.middleware import Call, Middleware
 from trader.simulation.kraken_server.order_form import parse_body
+from trader.simulation.kraken_server.paging import PAGE
 from trader.simulation.kraken_server.replies import deliver
-from trader.simulation.kraken_server.spot_rest import SpotPublic
+from trader.simulation.kraken_server.spot_account import SpotAccount
+from trader.simulation.kraken_server.spot_ledger import SpotLedger
+from trader.simulation.kraken_server.spot_rest import Handler, SpotPublic
 from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
 from trader.simulation.kraken_server.spot_ws import Hub
 from trader.simulation.kraken_server.subscriptions import PRIVATE, PUBLIC, Subscriptions
@@ -35,7 +42,11 @@ QUIET_S = 1e9  # aiohttp's own keep-alive timer; on a simulated clock every time
 
 
 class KrakenTwin:
-    """One account on one exchange. `state_dir` holds its books (None: memory only); `tag`: the installation whose orders are "ours"."""
+    """One account on one exchange. `state_dir` holds its books (None: memory only); `tag`: the installation whose orders are "ours".
+
+    `keys`, or one key with every trading right by `api_key` and `api_secret`, open the private door. `closed_page_size`:
+    orders a page of ClosedOrders; `fee_tiers`: fees fall with the account's volume instead of staying at the base tier.
+    """
 
     def __init__(
         self,
@@ -44,8 +55,9 @@ class KrakenTwin:
         *,
         state_dir: Path | None,
         plan: FaultPlan,
-        api_key: str,
-        api_secret: str,
+        api_key: str = "",
+        api_secret: str = "",
+        keys: Sequence[ApiKey] = (),
         seed: int,
         tag: str,
         starting_cash: Decimal,
@@ -53,6 +65,8 @@ class KrakenTwin:
         fills: FillRules | None = None,
         heartbeat_s: float = 1.0,
         limits: LimitRules | None = None,
+        closed_page_size: int = PAGE,
+        fee_tiers: bool = False,
     ) -> None:
         if frames_per_minute not in (1, 4):
             raise ConfigError(f"frames_per_minute {frames_per_minute!r} must be 1 or 4")
@@ -71,12 +85,21 @@ class KrakenTwin:
         self.exchange.set_prices(prices_at(market, self.exchange.state.tick_us))
         self.view = MarketView(market, self.exchange, seed)
         self.middleware = Middleware(plan=plan, clock=clock, seed=seed)
-        subscriptions = Subscriptions(self.view, clock, lambda token: signing.token_valid(token, api_secret, clock.now_us()))
-        self.hub = Hub(self.view, clock, self.middleware, subscriptions, frames_per_minute=frames_per_minute, heartbeat_s=heartbeat_s)
-        self._public = SpotPublic(self.view, clock)
         self.limits = RateLimits(limits or LimitRules())
-        self._private = SpotPrivate(self.exchange, self.view, clock, self.limits, api_key=api_key, api_secret=api_secret)
-        self.places = (*self._public.handlers, *self._private.handlers, *PUBLIC, *PRIVATE, "status", *METHODS, *BY_TIME)
+        ring = tuple(keys) or (ApiKey(key=api_key, secret=api_secret),)
+        self.keyring = Keyring(ring, self.exchange, clock, self.limits)
+        subscriptions = Subscriptions(self.view, clock, lambda token: self.keyring.session(token) is not None)
+        self.hub = Hub(self.view, clock, self.middleware, subscriptions, frames_per_minute=frames_per_minute, heartbeat_s=heartbeat_s)
+        assets = Assets(market, quote_decimals=QUOTE_DECIMALS)
+        self._fees = FeeTiers(self.exchange, tiers=fee_tiers)
+        self._public = SpotPublic(self.view, clock).handlers
+        self._private: Mapping[str, Handler] = {
+            **SpotPrivate(self.exchange, self.view, clock, closed_page_size=closed_page_size).handlers,
+            **SpotAccount(self.exchange, self.view, clock, assets=assets, fees=self._fees).handlers,
+            **SpotLedger(self.exchange, assets).handlers,
+            **self.keyring.handlers,
+        }
+        self.places = (*self._public, *self._private, *PUBLIC, *PRIVATE, "status", *METHODS, *BY_TIME)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         for fault in plan.faults:
@@ -175,16 +198,17 @@ class KrakenTwin:
         return await deliver(request, reply, self.middleware.stopped)
 
     def _admit(self, call: Call) -> None:
-        handlers = self._private.handlers if call.private else self._public.handlers
+        handlers = self._private if call.private else self._public
         if call.flags.get("unreadable"):
             raise Refused("EAPI:Bad request")
         if call.name not in handlers:
             raise Refused("EGeneral:Unknown method")
         if call.private:
-            self._private.admit(call)
+            self.keyring.admit(call)
+            self._fees.refresh(self.clock.now_us())
         else:
             self.limits.public(call.address, call.name, call.fields.get("symbol", ""), self.clock.now_us())
 
     def _effect(self, call: Call) -> object:
-        handlers = self._private.handlers if call.private else self._public.handlers
+        handlers = self._private if call.private else self._public
         return handlers[call.name](call)

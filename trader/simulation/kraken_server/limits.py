@@ -54,17 +54,19 @@ class LimitRules:
     """What the twin counts. `tier` None counts no private call.
 
     `public_per_s`: calls a second of one address, and of one address and pair for OHLC and Trades (None: not counted; Kraken
-    names no number). `lockout_after`: refusals of one key within a minute that shut it out for 15 minutes (None: never).
+    names no number). `lockout_after`: rate refusals, and `nonce_ban_after`: bad nonces, of one key within a minute that shut it
+    out for 15 minutes (None: never; the exchange does so at numbers it does not tell).
     """
 
     tier: str | None = None
     public_per_s: int | None = None
     lockout_after: int | None = None
+    nonce_ban_after: int | None = None
 
     def __post_init__(self) -> None:
         if self.tier is not None and self.tier not in TIERS:
             raise ConfigError(f"tier {self.tier!r}: allowed are {', '.join(TIERS)}")
-        for name in ("public_per_s", "lockout_after"):
+        for name in ("public_per_s", "lockout_after", "nonce_ban_after"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} {value!r} must be at least 1")
 
@@ -108,19 +110,17 @@ class RateLimits:
         self._rest: dict[str, Counter] = {}
         self._engine: dict[str, Counter] = {}
         self._public: dict[tuple[str, str], Counter] = {}
-        self._abuse: dict[str, list[int]] = {}
+        self._abuse: dict[tuple[str, str], list[int]] = {}
         self._locked: dict[str, int] = {}
 
     # --- doors -----------------------------------------------------------------------------------------------------
     def rest(self, key: str, endpoint: str, now_us: int) -> None:
         """A private REST call of an API key (named by its fingerprint)."""
-        if now_us < self._locked.get(key, 0):
-            raise self._refused(LOCKOUT)
         if self.tier is None or endpoint in UNCHARGED:
             return
         counter = self._rest.setdefault(key, Counter(self.tier.rest_max, self.tier.rest_decay))
         if not counter.take((2 if endpoint in HISTORY else 1) * UNIT, now_us):
-            self.abused(key, now_us)
+            self._abused(key, RATE_LIMIT, self.rules.lockout_after, now_us)
             raise self._refused(RATE_LIMIT)
 
     def add(self, pair: str, now_us: int) -> None:
@@ -143,15 +143,24 @@ class RateLimits:
         if not self._public.setdefault(who, Counter(rate, rate * 100)).take(UNIT, now_us):
             raise self._refused(TOO_MANY)
 
-    def abused(self, key: str, now_us: int) -> None:
-        """Count a refusal of a key; enough of them within a minute shut it out."""
-        if self.rules.lockout_after is None:
+    def locked(self, key: str, now_us: int) -> None:
+        """Refuse a key that is shut out."""
+        if now_us < self._locked.get(key, 0):
+            raise self._refused(LOCKOUT)
+
+    def bad_nonce(self, key: str, now_us: int) -> None:
+        """Count a bad nonce of a key."""
+        self._abused(key, "nonce", self.rules.nonce_ban_after, now_us)
+
+    def _abused(self, key: str, what: str, most: int | None, now_us: int) -> None:
+        """Enough of one kind within a minute shut a key out."""
+        if most is None:
             return
-        recent = [time_us for time_us in self._abuse.get(key, ()) if time_us > now_us - ABUSE_US]
-        self._abuse[key] = recent = [*recent, now_us]
-        if len(recent) >= self.rules.lockout_after:
+        kept = [time_us for time_us in self._abuse.get((key, what), ()) if time_us > now_us - ABUSE_US]
+        self._abuse[key, what] = [*kept, now_us]
+        if len(kept) + 1 >= most:
             self._locked[key] = now_us + LOCKOUT_US
-            del self._abuse[key]
+            del self._abuse[key, what]
 
     # --- reading ---------------------------------------------------------------------------------------------------
     def engine_value(self, pair: str, now_us: int) -> float:
