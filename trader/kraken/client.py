@@ -6,57 +6,32 @@ ccxt signs and sends; the answers come back raw. Importing this module imports c
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import aiohttp
 import ccxt.pro as ccxtpro
-import certifi
 from ccxt.base.errors import AuthenticationError, BaseError
 
 from trader.errors import ConfigError, FatalError
+from trader.kraken.ccxt_session import SILENT, TIMEOUT_S, OwnSession, cause_of, ccxt_config
 from trader.kraken.exact import exact_json
 from trader.kraken.frame_socket import FrameSocket
 from trader.kraken.gate import Gate
 from trader.kraken.transport import NotSent, Refused, SocketEvents, Unanswered
 from trader.ports import Clock
 
-TIMEOUT_S = 10.0  # total, in I/O time, for one request
 QUEUE_S = 60.0  # longest wait for earlier private calls
-BODY_LIMIT = 32 * 1024 * 1024  # bytes after decompression
 NONCE_AHEAD_MS = 60_000  # how far a refused nonce makes us jump
 FLOOR_AHEAD_MS = 600_000  # how far ahead of the nonces in use the floor is stored
 
-# ccxt logs every request with key and signature at DEBUG; this logger never lets a record through.
-_SILENT = logging.Logger("trader.kraken.silent", level=logging.CRITICAL + 1)
 _fast_json: Callable[[str], Any] = ccxtpro.kraken.on_json_response
 log = logging.getLogger(__name__)
 
 
-class CappedResponse(aiohttp.ClientResponse):
-    """A response whose body may not grow beyond `BODY_LIMIT`."""
-
-    async def read(self) -> bytes:
-        if self._body is None:
-            body = bytearray()
-            try:
-                async for chunk in self.content.iter_any():
-                    body += chunk
-                    if len(body) > BODY_LIMIT:
-                        raise aiohttp.ClientPayloadError(f"body exceeds {BODY_LIMIT} bytes")
-            except BaseException:
-                self.close()
-                raise
-            self._body = bytes(body)
-        return await super().read()
-
-
-class KrakenClient(ccxtpro.kraken):  # type: ignore[misc]  # ccxt has no types
+class KrakenClient(OwnSession, ccxtpro.kraken):  # type: ignore[misc]  # ccxt has no types
     """`public` and `private` return the `result` of Kraken's envelope; `socket` opens a WebSocket."""
 
     def __init__(
@@ -68,7 +43,7 @@ class KrakenClient(ccxtpro.kraken):  # type: ignore[misc]  # ccxt has no types
         self.nonce_saved = nonce_floor
         self.keepalive_s = keepalive_s
         self.gate = Gate()
-        self.logger = _SILENT
+        self.logger = SILENT
         super().__init__(config)
         self.milliseconds = self._now_ms
         self.seconds = lambda: clock.now_us() // 1_000_000
@@ -154,22 +129,9 @@ class KrakenClient(ccxtpro.kraken):  # type: ignore[misc]  # ccxt has no types
         if code >= 400 or result is None:
             raise Unanswered(f"HTTP {code}: an envelope without error and result")
 
-    session: aiohttp.ClientSession | None
-
     def parse(self, text: str) -> Any:
         """Fast JSON for frames that carry no money; raises ValueError."""
         return _fast_json(text)
-
-    def open(self, lazy: bool = False) -> None:
-        if self.session is None and not (lazy and self.closed_by_user):
-            loop = asyncio.get_running_loop()
-            self.ssl_context = ssl.create_default_context(cafile=certifi.where()) if self._tls() else True
-            self.tcp_connector = aiohttp.TCPConnector(ssl=self.ssl_context, keepalive_timeout=self.keepalive_s, loop=loop)
-            self.session = aiohttp.ClientSession(connector=self.tcp_connector, response_class=CappedResponse, loop=loop)
-        super().open(lazy)
-
-    def _tls(self) -> bool:
-        return any(str(self.urls["api"][kind]).startswith("https") for kind in ("public", "private"))
 
     async def _exchange(self, path: str, api: str, method: str, params: Mapping[str, Any]) -> Any:
         try:
@@ -177,24 +139,12 @@ class KrakenClient(ccxtpro.kraken):  # type: ignore[misc]  # ccxt has no types
         except AuthenticationError as error:
             raise FatalError(f"{path}: {error}") from None
         except BaseError as error:
-            raise Unanswered(f"{path}: {type(error).__name__}: {_cause(error)}") from error
+            raise Unanswered(f"{path}: {type(error).__name__}: {cause_of(error)}") from error
         except (OSError, ValueError, aiohttp.ClientError) as error:
             raise Unanswered(f"{path}: {type(error).__name__}") from error
         if not isinstance(envelope, dict):
             raise Unanswered(f"{path}: not an answer of Kraken")
         return envelope["result"]
-
-
-def _cause(error: BaseException) -> str:
-    """What the network said; ccxt's own text repeats the address only."""
-    return f"{type(error.__cause__).__name__}: {error.__cause__}" if error.__cause__ is not None else str(error)[:200]
-
-
-def _check_secret(secret: str) -> None:
-    try:
-        base64.b64decode(secret, validate=True)
-    except (binascii.Error, ValueError):
-        raise ConfigError("the Kraken API secret is not base64; copy it as Kraken shows it") from None
 
 
 def make_client(
@@ -206,17 +156,9 @@ def make_client(
     `save_nonce` is told a ceiling ten minutes ahead of the nonces in use; give the newest one back as `nonce_floor` at the
     next start (`keyfile.KeyFile` does both). Raises ConfigError for half a key or a secret that is not base64.
     """
-    if bool(api_key) != bool(api_secret):
-        raise ConfigError("Kraken needs both an API key and its secret, or neither")
     if (url is None) != (ws_url is None):
         raise ConfigError(f"set both addresses or none, not url={url!r} and ws_url={ws_url!r}")
-    config: dict[str, Any] = {
-        "enableRateLimit": False, "timeout": int(TIMEOUT_S * 1000), "verbose": False,
-        "options": {"maxRetriesOnFailure": 0, "compress": 0, "ws": {"options": {"compress": 0}}},
-    }  # fmt: skip
-    if api_key and api_secret:
-        _check_secret(api_secret)
-        config |= {"apiKey": api_key, "secret": api_secret}
+    config = ccxt_config(api_key, api_secret)
     if url is not None and ws_url is not None:
         http, socket = url.rstrip("/"), ws_url.rstrip("/").removesuffix("/v2")
         streams = {"public": socket, "private": socket, "publicV2": socket + "/v2", "privateV2": socket + "/v2"}

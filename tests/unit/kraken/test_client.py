@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from trader.errors import ConfigError, FatalError
-from trader.kraken import client as module
+from trader.kraken import ccxt_session
 from trader.kraken.client import KrakenClient, make_client
 from trader.kraken.transport import NotSent, Refused, Unanswered
 from trader.simulation.clock import LoopClock
@@ -214,7 +214,7 @@ def test_a_cancelled_caller_passes_the_turn_on() -> None:
 
 
 def test_a_huge_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BODY_LIMIT", 100_000)
+    monkeypatch.setattr(ccxt_session, "BODY_LIMIT", 100_000)
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(text='{"error":[],"result":"' + "x" * 1_000_000 + '"}', content_type="application/json")
