@@ -15,7 +15,10 @@ from trader.domain.orders import Fill, RemoteOrder, Side
 # --- events -----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarsClosed:
-    """All base candles (the finest timeframe the source serves) that ended at `close_us`; one at most per pair."""
+    """Base candles (the finest timeframe the source serves) that ended at `close_us`, one at most per pair.
+
+    Before them, oldest first, those of earlier closes that could only be had late: each pair's candles come in order, once.
+    """
 
     close_us: int
     candles: tuple[Candle, ...]

@@ -1,13 +1,15 @@
-"""Candles from the ohlc channel, closed by the clock: the newest frame of a pair and interval wins.
+"""Candles from the ohlc channel, closed by the clock: the fullest frame of a pair and interval wins.
 
 The channel says nothing about the end of a candle, and nothing at all while nobody trades; its frames are cumulative, so the
-newest one of a connection is the whole candle. What may have been missed is named, never guessed.
+one with the largest volume is the newest, in whatever order and however often frames come. What may have been missed is
+named, never guessed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from trader.domain.market import Candle, Timeframe
@@ -15,6 +17,16 @@ from trader.kraken import translate
 
 NEVER = 1 << 62
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """One interval as the stream knows it. `missing`: must be asked for elsewhere; `quiet`: those of `candles` that no frame
+    told of, so that they repeat the close before."""
+
+    candles: list[Candle]
+    missing: list[str]
+    quiet: list[str]
 
 
 class CandleBoard:
@@ -35,19 +47,36 @@ class CandleBoard:
         self.since.update(dict.fromkeys(fresh, max(self.timeframe.floor(now_us), self.closed_us)))
         return fresh
 
-    def take(self, items: Iterable[Mapping[str, Any]], now_us: int) -> None:
-        """Keep the items of one frame. Raises KeyError, TypeError or ValueError for a frame without symbol or stamp."""
+    def take(self, items: Iterable[Mapping[str, Any]], now_us: int) -> list[tuple[str, str]]:
+        """Keep the items of one frame; (reason, detail) of each that is refused, alone."""
+        refused: list[tuple[str, str]] = []
         for item in items:
-            stamp, pair = item["interval_begin"], item["symbol"]
-            begin = self._begins.get(stamp)
-            if begin is None:
-                begin = self._begins[stamp] = translate.stamp_us(stamp, "interval_begin")
-            if pair not in self._certain:
-                self._certain[pair] = self.timeframe.floor(now_us)
-            if begin >= self.closed_us:
-                frames = self._frames.get(begin)
-                if frames is None:
-                    frames = self._frames[begin] = {}
+            try:
+                self._take(item, now_us)
+            except LookupError as error:
+                refused.append(("ohlc of unknown symbol", str(error)))
+            except (TypeError, ValueError, AttributeError) as error:
+                refused.append(("malformed ohlc", f"{type(error).__name__}: {error}"))
+        return refused
+
+    def _take(self, item: Mapping[str, Any], now_us: int) -> None:
+        stamp, pair = item["interval_begin"], item["symbol"]
+        begin = self._begins.get(stamp)
+        if begin is None:
+            begin = translate.stamp_us(stamp, "interval_begin")
+            if begin != self.timeframe.floor(begin) or begin > now_us + self.timeframe.us:
+                raise ValueError(f"interval_begin: {stamp!r} opens no {self.timeframe} candle that can be running")
+            self._begins[stamp] = begin
+        if pair not in self._certain:
+            if pair not in self.since:
+                raise LookupError(f"{pair!r:.40}")
+            self._certain[pair] = self.timeframe.floor(now_us)
+        if begin >= self.closed_us:
+            frames = self._frames.get(begin)
+            if frames is None:
+                frames = self._frames[begin] = {}
+            held = frames.get(pair)
+            if held is None or _newer(item, held):
                 frames[pair] = item
 
     def acknowledged(self, pair: str, now_us: int) -> None:
@@ -59,24 +88,42 @@ class CandleBoard:
         self._certain.clear()
         self._frames = {begin: frames for begin, frames in self._frames.items() if begin + self.timeframe.us <= now_us}
 
-    def close(self, begin: int, *, alive: bool) -> tuple[list[Candle], list[str]]:
-        """Candles of the interval that opened at `begin`, and the pairs whose candle must be asked for elsewhere."""
+    def close(self, begin: int, *, alive: bool) -> Closing:
+        """The interval that opened at `begin` has ended."""
         frames = self._frames.get(begin, {})
-        candles: list[Candle] = []
-        missing: list[str] = []
+        closing = Closing(candles=[], missing=[], quiet=[])
         for pair, since in self.since.items():
             if since > begin:
                 continue
-            candle = self._candle(frames.get(pair), pair, begin, alive=alive)
+            item = frames.get(pair)
+            candle = self._candle(item, pair, begin, alive=alive)
             if candle is None:
-                missing.append(pair)
-            else:
-                candles.append(candle)
-                self._last[pair] = candle.close
+                closing.missing.append(pair)
+                self._last.pop(pair, None)  # the next quiet candle would repeat a close that is too old
+                continue
+            closing.candles.append(candle)
+            if item is None:
+                closing.quiet.append(pair)
+            self._last[pair] = candle.close
+        self._end(begin)
+        return closing
+
+    def doubt(self, pairs: Iterable[str]) -> None:
+        """The close of these pairs is not certain: no quiet candle may repeat it."""
+        for pair in pairs:
+            self._last.pop(pair, None)
+
+    def skip(self, begin: int) -> dict[str, int]:
+        """Intervals up to the one at `begin` passed while nobody looked: all pairs, with the open of the first that is owed."""
+        owed = {pair: max(since, self.closed_us) for pair, since in self.since.items() if since <= begin}
+        self._last.clear()
+        self._end(begin)
+        return owed
+
+    def _end(self, begin: int) -> None:
         self.closed_us = begin + self.timeframe.us
         self._frames = {key: kept for key, kept in self._frames.items() if key >= self.closed_us}
         self._begins = {stamp: key for stamp, key in self._begins.items() if key >= begin}
-        return candles, missing
 
     def known(self, candles: Sequence[Candle]) -> None:
         """Candles that were fetched elsewhere carry the last close of their pairs."""
@@ -105,3 +152,11 @@ class CandleBoard:
         except (KeyError, TypeError, ValueError) as error:
             log.warning("ohlc frame of %s is malformed: %s: %s", pair, type(error).__name__, error)
             return None
+
+
+def _newer(item: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    """Whether a cumulative frame comes after another; one that cannot be read counts as newer, so that its candle is asked for."""
+    try:
+        return bool(item["volume"] >= held["volume"])
+    except (KeyError, TypeError):
+        return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from trader.domain.messages import FeedEvent, FeedReset, Tick
 from trader.kraken import translate
 from trader.kraken.board import CandleBoard
+from trader.kraken.catchup import CatchUp
 from trader.kraken.exact import exact_json
 from trader.kraken.executions import ExecutionReader, SequenceGapError
 from trader.kraken.rest import Rest
@@ -18,7 +20,9 @@ from trader.kraken.stream import Link
 from trader.ports import Clock
 
 ACK_S = 10.0  # I/O time in which a subscription must be answered; nobody else waits for refusals (pitfall B)
+SYMBOLS_PER_FRAME = 100  # a subscription of more goes out in several frames
 QUEUE_LIMIT = 20_000  # events the consumer may be behind; ticks beyond it are dropped
+KNOWN = ("ohlc", "trade", "executions", "status")
 Events = asyncio.Queue[FeedEvent | BaseException]
 log = logging.getLogger(__name__)
 
@@ -30,14 +34,18 @@ class Channels:
         self._rest, self._clock, self._board, self._queue = rest, clock, board, queue
         self._parse: Callable[[str], Any] = rest.transport.parse
         self._reader = ExecutionReader(since_us)
+        self._catchup = CatchUp(rest, self._reader, queue.put_nowait)
         self._public = Link("public", rest.transport, self, private=False, rng=rest.rng)
         self._private = Link("private", rest.transport, self, private=True, rng=rest.rng) if rest.transport.has_key else None
         self._ticking: dict[str, None] = {}
         self._pending: dict[str, float] = {}  # pair -> loop time by which its ohlc subscription must be answered
         self._reasons: dict[str, str] = {}
         self._requests = 0
+        self._told = False  # the private subscription stands
+        self._heard_us = clock.now_us()  # the newest private frame under a subscription that stands
         self.refused: dict[str, str] = {}
-        self.dropped_ticks = self.malformed = self.frames = 0
+        self.system = "online"  # as the status channel says
+        self.counts: Counter[str] = Counter()  # what was rejected, dropped or repaired, by reason
 
     # --- for the feed ---------------------------------------------------------------------------------------------------
     @property
@@ -49,7 +57,7 @@ class Channels:
         if self._private is None:
             return [(self._public.run(), "public stream")]
         self._private.wanted.set()
-        return [(self._public.run(), "public stream"), (self._private.run(), "private stream")]
+        return [(self._public.run(), "public stream"), (self._private.run(), "private stream"), (self._catchup.run(), "catch-up")]
 
     async def want(self, pairs: Sequence[str]) -> None:
         """Candles of these pairs from the running one on."""
@@ -84,9 +92,12 @@ class Channels:
 
     def down(self, link: Link, reason: str) -> None:
         self._reasons.setdefault(link.name, reason)
+        self.counts[f"{link.name} reconnects"] += 1
         if link is self._public:
             self._board.interrupted(self._clock.now_us())
             self._pending.clear()
+        else:
+            self._told = False
 
     def watch(self, link: Link) -> Awaitable[None] | None:
         if link is not self._public or not self._pending:
@@ -96,31 +107,61 @@ class Channels:
         return self._subscribe_candles(overdue) if overdue else None
 
     def text(self, link: Link, text: str) -> None:
-        """One frame. Candles come by the hundred thousand, so they take the shortest way."""
-        self.frames += 1
+        """One frame; a bad one is rejected alone and counted. Candles come by the hundred thousand: they take the shortest way."""
+        if link is self._private and self._told:
+            self._heard_us = self._clock.now_us()
+        channel: object = None
         try:
             message = self._parse(text)
             channel = message.get("channel")
             if channel == "ohlc":
-                self._board.take(message["data"], self._clock.now_us())
+                self._candles(message["data"])
             elif channel == "heartbeat":
                 return
             elif channel == "trade":
                 self._ticks(message)
             elif channel == "executions":
-                for event in self._reader.read(exact_json(text)):
-                    self._queue.put_nowait(event)
+                self._executions(exact_json(text))
+            elif channel == "status":
+                self._status(message["data"])
             elif message.get("method") in ("subscribe", "unsubscribe"):
                 self._answered(link, message)
             elif "error" in message:
-                log.error("%s stream: %s", link.name, message["error"])
+                self._reject(f"{link.name} stream said", message["error"])
         except SequenceGapError as gap:
             link.lost(str(gap))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self.malformed += 1
-            log.warning("%s stream: malformed frame: %s: %s", link.name, type(error).__name__, error)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            self._reject(f"malformed {channel if channel in KNOWN else 'frame'}", f"{type(error).__name__}: {error}")
+            if link is self._private:
+                self._catchup.owe(self._heard_us, unnamed=True)
 
     # --- frames ---------------------------------------------------------------------------------------------------------
+    def _reject(self, reason: str, detail: object) -> None:
+        self.counts[reason] += 1
+        log.warning("%s: %.300s", reason, detail)
+
+    def _candles(self, items: Any) -> None:
+        for reason, detail in self._board.take(items, self._clock.now_us()):
+            self._reject(reason, detail)
+
+    def _executions(self, frame: Mapping[str, Any]) -> None:
+        for event in self._reader.read(frame):
+            self._queue.put_nowait(event)
+        doubtful, self._reader.doubtful = self._reader.doubtful, {}
+        for txid, why in doubtful.items():
+            self._reject("execution to look up", f"{txid or 'unnamed order'}: {why}")
+        if doubtful:
+            self._catchup.owe(self._heard_us, [txid for txid in doubtful if txid], unnamed="" in doubtful)
+
+    def _status(self, items: Any) -> None:
+        """The venue's own state; what it lets through is judged by its answers, this is for those who watch."""
+        for item in items:
+            system = translate.text(item["system"], "system")
+            if system != self.system:
+                log.warning("Kraken is %s (was %s)", system, self.system)
+                self.counts[f"system {system}"] += 1
+                self.system = system
+
     def _ticks(self, message: Mapping[str, Any]) -> None:
         if message.get("type") == "snapshot":
             return
@@ -128,21 +169,23 @@ class Channels:
             if item["symbol"] not in self._ticking:
                 continue
             if self._queue.qsize() > QUEUE_LIMIT:
-                self.dropped_ticks += 1
+                self.counts["dropped tick"] += 1
                 continue
-            price: Decimal = translate.decimal(item["price"], "price")
+            price: Decimal = translate.positive(item["price"], "price")
             self._queue.put_nowait(Tick(pair=item["symbol"], price=price, time_us=translate.stamp_us(item["timestamp"], "timestamp")))
 
     def _answered(self, link: Link, message: Mapping[str, Any]) -> None:
         error = str(message.get("error", ""))
         if message.get("success") or error == "Already subscribed":
             result = message.get("result") or {}
+            if message["method"] == "unsubscribe":
+                return
             if result.get("channel") == "ohlc":
                 self._pending.pop(result["symbol"], None)
                 self.refused.pop(result["symbol"], None)
                 self._board.acknowledged(result["symbol"], self._clock.now_us())
             elif result.get("channel") == "executions":
-                self._announce(link)
+                self._stands(link)
             return
         if link is self._private:
             link.lost(f"subscription refused: {error}")
@@ -151,6 +194,13 @@ class Channels:
         log.error("public stream: subscription refused: %s", error)
         if self._pending.pop(pair, None) is not None:
             self.refused[pair] = error
+
+    def _stands(self, link: Link) -> None:
+        """Executions flow from here on; what happened before on this account is asked for, not hoped for."""
+        if link.connects > 1:
+            self._catchup.owe(self._heard_us, again=True)
+        self._told, self._heard_us = True, self._clock.now_us()
+        self._announce(link)
 
     def _announce(self, link: Link) -> None:
         """A connection that came back: whoever keeps state from the stream must reconcile."""
@@ -164,13 +214,27 @@ class Channels:
             return
         limit = asyncio.get_running_loop().time() + ACK_S
         self._pending.update(dict.fromkeys(pairs, limit))
-        params = {"channel": "ohlc", "symbol": list(pairs), "interval": self._board.timeframe.minutes, "snapshot": True}
-        await self._send(self._public, "subscribe", params)
+        await self._ohlc("subscribe", pairs, {"snapshot": True})
+
+    async def resubscribe(self, pairs: Sequence[str]) -> None:
+        """Candles of pairs that went silent while others flow: leave and join again, they alone."""
+        self.counts["resubscribed"] += len(pairs)
+        await self._ohlc("unsubscribe", pairs, {})
+        await self._subscribe_candles(pairs)
+
+    async def _ohlc(self, method: str, pairs: Sequence[str], more: Mapping[str, Any]) -> None:
+        for batch in _batches(pairs):
+            params = {"channel": "ohlc", "symbol": batch, "interval": self._board.timeframe.minutes, **more}
+            await self._send(self._public, method, params)
 
     async def _trades(self, method: str, pairs: Sequence[str]) -> None:
-        if pairs:
-            await self._send(self._public, method, {"channel": "trade", "symbol": list(pairs), "snapshot": False})
+        for batch in _batches(pairs):
+            await self._send(self._public, method, {"channel": "trade", "symbol": batch, "snapshot": False})
 
     async def _send(self, link: Link, method: str, params: Mapping[str, Any]) -> None:
         self._requests += 1
         await link.send({"method": method, "params": dict(params), "req_id": self._requests})
+
+
+def _batches(pairs: Sequence[str]) -> list[list[str]]:
+    return [list(pairs[start : start + SYMBOLS_PER_FRAME]) for start in range(0, len(pairs), SYMBOLS_PER_FRAME)]

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from trader.domain.market import SECOND, Instrument
 from trader.domain.money import plain
 from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder
-from trader.errors import RejectedError, RetryableError, TraderError
+from trader.errors import RejectedError, TraderError
 from trader.kraken import translate
 from trader.kraken.instruments import refusal_of
 from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
+from trader.kraken.pages import orders_of, pages, read_fills, read_orders
 from trader.kraken.rest import Rest, not_on_rules
 from trader.kraken.tariff import Kind
 from trader.kraken.transport import NotSent, Transport
 from trader.ports import ApiKeyInfo, Clock, Rng
 
-T = TypeVar("T")
 NEAREST_US, FARTHEST_US = 2 * SECOND, 60 * SECOND  # deadlines REST accepts, from now
 HURRY_US = SECOND  # a deadline nearer than this cannot be met
 CANCEL_PATIENCE_S = 2.0  # longest wait of our own limiter before a cancel is given up
-IDS_PER_CALL = 20
-MOST_PAGES = 400  # 20,000 rows: more means the paging does not end
 
 
 class KrakenExchange:
@@ -119,27 +117,22 @@ class KrakenExchange:
     # --- reads ----------------------------------------------------------------------------------------------------------
     async def open_orders(self) -> Sequence[RemoteOrder]:
         names = await self._rest.named()
-        orders = await self._rest.private("OpenOrders", read=lambda result: _orders(result["open"], names.pair))
+        orders = await self._rest.private("OpenOrders", read=lambda result: orders_of(result["open"], names.pair))
         for order in orders:
             self._rest.limiter.saw_order(order.txid, order.pair, order.opened_us)
         return orders
 
     async def closed_orders(self, since_us: int) -> Sequence[RemoteOrder]:
         names = await self._rest.named()
-        rows = await self._pages("ClosedOrders", "closed", since_us, Kind.READ, lambda txid, row: translate.order(txid, row, names.pair))
+        rows = await pages(self._rest, "ClosedOrders", "closed", since_us, lambda txid, row: translate.order(txid, row, names.pair))
         return sorted(rows, key=lambda order: (order.closed_us or order.opened_us, order.txid))
 
     async def orders(self, txids: Sequence[str]) -> Sequence[RemoteOrder]:
         """Orders by id; ids Kraken does not know are absent from the answer."""
-        found: list[RemoteOrder] = []
-        for start in range(0, len(txids), IDS_PER_CALL):
-            found += await self._query(txids[start : start + IDS_PER_CALL])
-        return found
+        return await read_orders(self._rest, txids)
 
     async def fills(self, since_us: int) -> Sequence[Fill]:
-        names = await self._rest.named()
-        rows = await self._pages("TradesHistory", "trades", since_us, Kind.HISTORY, lambda key, row: translate.fill(key, row, names.pair))
-        return sorted(rows, key=lambda fill: (fill.time_us, fill.trade_id))
+        return await read_fills(self._rest, since_us)
 
     async def balances(self) -> Mapping[str, Balance]:
         """By our asset names; `.F`, `.M` and other suffixes are assets of their own."""
@@ -155,31 +148,6 @@ class KrakenExchange:
         await self._rest.transport.close()
 
     # --- helpers --------------------------------------------------------------------------------------------------------
-    async def _query(self, txids: Sequence[str]) -> Sequence[RemoteOrder]:
-        names = await self._rest.named()
-        try:
-            return await self._rest.private("QueryOrders", {"txid": ",".join(txids)}, read=lambda result: _orders(result, names.pair))
-        except RejectedError:
-            if len(txids) == 1:
-                return []
-        # One unknown id refuses the whole call: ask one by one.
-        return [order for txid in txids for order in await self._query([txid])]
-
-    async def _pages(self, path: str, part: str, since_us: int, kind: Kind, read: Callable[[str, Any], T]) -> list[T]:
-        """All pages, each row once: rows that appear while we page push others to the next page, never off it."""
-        rows: dict[str, T] = {}
-        start, offset = plain(Decimal(max(0, since_us)).scaleb(-6)), 0
-        for _ in range(MOST_PAGES):
-            result = await self._rest.private(
-                path, {"start": start, "ofs": str(offset)}, kind=kind, read=lambda raw: _page(raw, part, read)
-            )
-            page, count = result
-            rows |= page
-            offset += len(page)
-            if not page or offset >= count:
-                return list(rows.values())
-        raise RetryableError(f"{path}: still more rows after {MOST_PAGES} pages")
-
     def _left_s(self, deadline_us: int) -> float:
         return max(0.0, (deadline_us - HURRY_US - self._rest.clock.now_us()) / SECOND)
 
@@ -242,13 +210,3 @@ def _only_id(result: Any) -> str:
     if not isinstance(txids, list) or len(txids) != 1:
         raise ValueError(f"txid: {txids!r:.80} is not one id")
     return translate.text(txids[0], "txid")
-
-
-def _orders(raw: Any, name: translate.PairName) -> list[RemoteOrder]:
-    rows = [translate.order(txid, row, name) for txid, row in translate.mapping(raw, "orders").items()]
-    return sorted(rows, key=lambda order: (order.opened_us, order.txid))
-
-
-def _page(raw: Any, part: str, read: Callable[[str, Any], T]) -> tuple[dict[str, T], int]:
-    """Rows of one page by id, and how many there are in all."""
-    return {key: read(key, row) for key, row in translate.mapping(raw[part], part).items()}, int(raw["count"])

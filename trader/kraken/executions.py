@@ -10,7 +10,7 @@ from typing import Any
 
 from trader.domain.messages import FeedEvent, Filled, OrderChanged
 from trader.domain.money import ZERO
-from trader.domain.orders import ExchangeStatus, RemoteOrder, Side
+from trader.domain.orders import ExchangeStatus, Fill, RemoteOrder, Side
 from trader.kraken import translate
 
 STATUS = {
@@ -30,20 +30,25 @@ class SequenceGapError(Exception):
 
 
 class ExecutionReader:
-    """Turns frames into events. Snapshot trades before `since_us` are old news and left out."""
+    """Turns frames into events. Snapshot trades before `since_us` are old news and left out.
+
+    An item nobody can read is rejected alone: `doubtful` names its order ("" where not even that can be read), and whoever
+    calls takes the truth from REST through `take_fill` and `take_order`.
+    """
 
     def __init__(self, since_us: int) -> None:
         self._since_us = since_us
         self._orders: dict[str, RemoteOrder] = {}
         self._fills: dict[str, None] = {}
         self._sequence: int | None = None
+        self.doubtful: dict[str, str] = {}  # order id -> why
 
     def reconnected(self) -> None:
         """A new connection counts from its own start."""
         self._sequence = None
 
     def read(self, frame: Mapping[str, Any]) -> list[FeedEvent]:
-        """Events of one frame, in its order. Raises SequenceGapError; a malformed item is logged and left to reconciliation."""
+        """Events of one frame, in its order. Raises SequenceGapError."""
         sequence, snapshot = frame.get("sequence"), frame.get("type") == "snapshot"
         if isinstance(sequence, int):
             if self._sequence is not None and sequence <= self._sequence:
@@ -51,13 +56,42 @@ class ExecutionReader:
             if self._sequence is not None and sequence != self._sequence + 1:
                 raise SequenceGapError(f"executions jumped from {self._sequence} to {sequence}")
             self._sequence = sequence
+        items = frame.get("data")
+        if not isinstance(items, list):
+            self.doubtful[""] = f"data is {type(items).__name__}, not a list"
+            return []
         events: list[FeedEvent] = []
-        for item in frame.get("data") or ():
+        for item in items:
             try:
                 events += self._item(translate.mapping(item, "executions item"), snapshot=snapshot)
-            except (ValueError, KeyError, TypeError) as error:
-                raise SequenceGapError(f"unreadable execution: {type(error).__name__}: {error}") from error
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                txid = item.get("order_id") if isinstance(item, Mapping) else None
+                self.doubtful[txid if isinstance(txid, str) else ""] = f"{type(error).__name__}: {error}"
+        if snapshot:
+            self._ended(items)
         return events
+
+    def take_fill(self, fill: Fill) -> list[FeedEvent]:
+        """A trade read by REST: an event where the stream has not told it."""
+        if fill.trade_id in self._fills:
+            return []
+        _remember(self._fills, fill.trade_id, None)
+        return [Filled(fill=fill)]
+
+    def take_order(self, order: RemoteOrder) -> list[FeedEvent]:
+        """An order read by REST: an event where it says more than the stream did."""
+        known = self._orders.get(order.txid)
+        if known is not None and (not known.status.live or (known.status is order.status and known.filled >= order.filled)):
+            return []
+        _remember(self._orders, order.txid, order)
+        return [OrderChanged(order=order)]
+
+    def _ended(self, items: list[Any]) -> None:
+        """Orders that were live before the break and are not in the snapshot: what became of them must be asked."""
+        shown = {item.get("order_id"): None for item in items if isinstance(item, Mapping) and item.get("exec_type") != "trade"}
+        for txid, order in self._orders.items():
+            if order.status.live and txid not in shown:
+                self.doubtful.setdefault(txid, "not in the snapshot of open orders")
 
     def _item(self, item: Mapping[str, Any], *, snapshot: bool) -> Iterable[FeedEvent]:
         txid = translate.text(item.get("order_id"), "order_id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -12,19 +12,18 @@ from typing import Any
 
 from trader.domain.market import MINUTE, SECOND, Book, Candle, Ticker, Timeframe
 from trader.domain.messages import BarsClosed, FeedEvent, FeedReset
-from trader.errors import RejectedError, RetryableError
 from trader.kraken import translate
 from trader.kraken.board import CandleBoard
 from trader.kraken.channels import Channels, Events
 from trader.kraken.limits import Limiter
+from trader.kraken.repairs import Repairs
 from trader.kraken.rest import Rest
+from trader.kraken.silence import QuietProof, Staleness
 from trader.kraken.transport import Transport
 from trader.ports import Clock, Rng
 
 CLOSE_AFTER_US = 2 * SECOND  # a candle is closed by exchange time, this long after its end
-FETCH_S = 10.0  # I/O time to get candles by REST that the stream may have missed
-FETCHERS = 8
-LONGEST_SKIP = 16  # candles a pair is left alone after its REST candle could not be had
+FETCH_S = 10.0  # I/O time a close waits for candles by REST that the stream may have missed; later ones come with a later close
 SNAPSHOT_TRADES_US = 10 * MINUTE  # fills older than this at the first connect are reconciliation's, not the stream's
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ class KrakenMarketData:
         self._channels: Channels | None = None
         self._pairs: dict[str, None] = {}
         self._ticking: tuple[str, ...] = ()
-        self._skips: dict[str, tuple[int, int]] = {}  # pair -> (candles still to skip, length of the last skip)
+        self._counts: Counter[str] = Counter()
 
     # --- REST -----------------------------------------------------------------------------------------------------------
     async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:
@@ -97,10 +96,12 @@ class KrakenMarketData:
         queue: Events = asyncio.Queue()
         self._board = board = CandleBoard(timeframe, now)
         self._channels = channels = Channels(self._rest, self._clock, board, queue, since_us=now - SNAPSHOT_TRADES_US)
+        self._counts = channels.counts
+        repairs = Repairs(timeframe, lambda pair, since_us: self.history(pair, timeframe, since_us), channels.counts, board.known)
         self._pairs.update(dict.fromkeys(pairs))
         tasks = [
             asyncio.create_task(_guarded(coroutine, queue), name=name)
-            for coroutine, name in (*channels.loops(), (self._close_candles(board, channels, queue), "candle closer"))
+            for coroutine, name in (*channels.loops(), (self._close_candles(board, channels, repairs, queue), "candle closer"))
         ]
         try:
             await channels.want(list(self._pairs))
@@ -115,6 +116,7 @@ class KrakenMarketData:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await repairs.stop()
 
     async def watch_ticks(self, pairs: Iterable[str]) -> None:
         self._ticking = tuple(dict.fromkeys(pairs))
@@ -135,59 +137,40 @@ class KrakenMarketData:
         """Pairs whose subscription Kraken refused, with its words."""
         return {} if self._channels is None else dict(self._channels.refused)
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the newest stream rejected, dropped, repaired and reconnected, by reason."""
+        return dict(self._counts)
+
+    @property
+    def system(self) -> str:
+        """Kraken's own state as the status channel says: online, maintenance, cancel_only, post_only."""
+        return "online" if self._channels is None else self._channels.system
+
     # --- closing --------------------------------------------------------------------------------------------------------
-    async def _close_candles(self, board: CandleBoard, channels: Channels, queue: Events) -> None:
-        length = board.timeframe.us
+    async def _close_candles(self, board: CandleBoard, channels: Channels, repairs: Repairs, queue: Events) -> None:
+        proof, stale, length = QuietProof(self._rest), Staleness(channels.counts), board.timeframe.us
         end = board.closed_us + length
         while True:
             await self._clock.sleep_until(end + CLOSE_AFTER_US)
+            missing: dict[str, int] = {}
             behind = (self._clock.now_us() - CLOSE_AFTER_US - end) // length
-            if behind >= 2:  # a suspended machine: these candles are history's business
+            if behind >= 2:  # a suspended machine: nothing is decided about these candles any more, but they are delivered
                 queue.put_nowait(FeedReset(reason=f"{behind} candles were missed while this process stood still"))
+                missing = board.skip(end + (behind - 2) * length)
                 end += behind * length
-            candles, missing = board.close(end - length, alive=channels.public_alive)
-            if missing:
-                fetched = await self._fetch(missing, end - length, board.timeframe)
-                board.known(fetched)
-                candles += fetched
+            closing = board.close(end - length, alive=channels.public_alive)
+            doubtful = await proof.doubtful([candle for candle in closing.candles if candle.pair in closing.quiet])
+            board.doubt(doubtful)
+            candles = [candle for candle in closing.candles if candle.pair not in doubtful]
+            missing = dict.fromkeys([*closing.missing, *doubtful], end - length) | missing
+            delivered = await repairs.close(candles, missing, end, patience_s=FETCH_S)
             if board.since:
-                queue.put_nowait(BarsClosed(close_us=end, candles=tuple(candles)))
+                queue.put_nowait(BarsClosed(close_us=end, candles=tuple(delivered)))
+            heard = [candle.pair for candle in candles if candle.pair not in closing.quiet]
+            if again := stale.judge(doubtful, delivered, heard):
+                await channels.resubscribe(again)
             end += length
-
-    async def _fetch(self, pairs: Sequence[str], begin: int, timeframe: Timeframe) -> list[Candle]:
-        """The candle at `begin` of each pair by REST, as far as it can be had in time; what failed is left alone for a while."""
-        found: dict[str, Candle] = {}
-        turns = asyncio.Semaphore(FETCHERS)
-
-        async def one(pair: str) -> None:
-            async with turns:
-                try:
-                    rows = await self.history(pair, timeframe, begin)
-                except (RetryableError, RejectedError) as error:
-                    log.warning("no candle of %s by REST: %s", pair, error)
-                    return
-                found.update((pair, row) for row in rows if row.time_us == begin and _sane(row))
-
-        wanted = [pair for pair in pairs if not self._skipped(pair)]
-        tasks = [asyncio.create_task(one(pair), name=f"candle of {pair}") for pair in wanted]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=FETCH_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for pair in wanted:
-            if pair in found:
-                self._skips.pop(pair, None)
-            else:
-                length = min(LONGEST_SKIP, 2 * self._skips.get(pair, (0, 0))[1] or 1)
-                self._skips[pair] = (length, length)
-        return [found[pair] for pair in wanted if pair in found]
-
-    def _skipped(self, pair: str) -> bool:
-        left, length = self._skips.get(pair, (0, 0))
-        if left > 0:
-            self._skips[pair] = (left - 1, length)
-        return left > 0
 
 
 async def _guarded(coroutine: Any, queue: Events) -> None:
@@ -206,12 +189,6 @@ def _closed(rows: Any, pair: str, timeframe: Timeframe, since_us: int | None, no
     if any(a.time_us >= b.time_us for a, b in pairwise(candles)):
         log.warning("OHLC of %s came out of order", pair)
     return [candle for candle in candles if candle.close_us <= now_us and (since_us is None or candle.time_us >= since_us)]
-
-
-def _sane(candle: Candle) -> bool:
-    """Whether a candle may stand in for one of the stream."""
-    prices = (candle.open, candle.high, candle.low, candle.close)
-    return all(map(math.isfinite, (*prices, candle.volume))) and 0 < candle.low <= min(prices) and max(prices) == candle.high
 
 
 def _ticker(pair: str, row: Any) -> Ticker:

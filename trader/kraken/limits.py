@@ -7,6 +7,7 @@ from the answer that made an order known, hence never above the venue's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -106,6 +107,12 @@ class Limiter:
         name = self._pair(pair, txid)
         full = self.engine_at(name) + orders * self._engine_cost(kind, txid, now)
         return max(blocked, _wait_s(self._engine(name), full, share))
+
+    def public_room(self, seconds: float) -> float:
+        """How many public calls fit into the next seconds."""
+        if not self._public_us:
+            return math.inf
+        return max(0.0, (self._clock.now_us() + seconds * 1e6 - self._next_public_us) // self._public_us)
 
     def charge(self, kind: Kind, *, pair: str | None = None, txid: str | None = None, orders: int = 1) -> Charge:
         """Count a call that is about to be made; `settle` it when it has ended."""

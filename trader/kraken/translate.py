@@ -34,6 +34,14 @@ def decimal(value: Any, field: str) -> Decimal:
     return number
 
 
+def positive(value: Any, field: str) -> Decimal:
+    """As `decimal`, above zero."""
+    number = decimal(value, field)
+    if number <= ZERO:
+        raise ValueError(f"{field}: {value!r:.40} is not above zero")
+    return number
+
+
 def text(value: Any, field: str) -> str:
     """A non-empty string."""
     if not isinstance(value, str) or not value:
@@ -103,7 +111,7 @@ def fill(trade_id: str, raw: Any, name: PairName) -> Fill:
 
 def stream_fill(item: Mapping[str, Any], pair: str, side: Side) -> Fill:
     """A `trade` item of the executions channel; `cost` is price x quantity where the frame has none."""
-    price, quantity = decimal(item.get("last_price"), "last_price"), decimal(item.get("last_qty"), "last_qty")
+    price, quantity = positive(item.get("last_price"), "last_price"), positive(item.get("last_qty"), "last_qty")
     cost = item.get("cost")
     fees = item.get("fees") or ()
     fee = sum((decimal(mapping(part, "fees").get("qty"), "fees.qty") for part in fees), ZERO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -90,11 +91,53 @@ def test_a_final_status_never_changes() -> None:
     assert event.order.status is ExchangeStatus.CLOSED
 
 
-def test_an_execution_nobody_can_read_asks_for_reconciliation() -> None:
-    with pytest.raises(SequenceGapError, match="not known"):
-        ExecutionReader(0).read(frame(1, DONE))
-    with pytest.raises(SequenceGapError, match="last_qty"):
-        ExecutionReader(0).read(frame(1, NEW, TRADE | {"last_qty": None}))
+@pytest.mark.parametrize(
+    ("item", "order"),
+    [
+        (DONE, DONE["order_id"]), (TRADE | {"symbol": "BTC/EUR", "side": "sell", "last_qty": None}, TRADE["order_id"]),
+        (TRADE | {"symbol": "BTC/EUR", "side": "sell", "last_qty": Decimal(-1)}, TRADE["order_id"]),
+        (TRADE | {"symbol": "BTC/EUR", "side": "sell", "last_price": Decimal("1e400")}, TRADE["order_id"]),
+        (TRADE | {"symbol": "BTC/EUR", "side": "up"}, TRADE["order_id"]), (NEW | {"timestamp": 5}, NEW["order_id"]),
+        (NEW | {"triggers": 5}, NEW["order_id"]), ({"exec_type": "trade"}, ""), ({"order_id": 7}, ""), (7, ""), (None, ""),
+    ],
+)  # fmt: skip
+def test_an_item_nobody_can_read_is_rejected_alone_and_its_order_named(item: Any, order: str) -> None:
+    reader = ExecutionReader(0)
+    other = NEW | {"order_id": "OTHER1-AAAAA-BBBBBB"}
+    events = reader.read(frame(1, item, other))
+    assert [event.order.txid for event in events if isinstance(event, OrderChanged)] == ["OTHER1-AAAAA-BBBBBB"]
+    assert list(reader.doubtful) == [order]
+    assert len(reader.read(frame(2, NEW | {"order_id": "OTHER2-AAAAA-BBBBBB"}))) == 1  # the sequence goes on
+
+
+@pytest.mark.parametrize("data", [None, 5, "x", {"order_id": "O1"}])
+def test_a_frame_whose_data_is_no_list_leaves_everything_to_rest(data: Any) -> None:
+    reader = ExecutionReader(0)
+    assert reader.read({"channel": "executions", "type": "update", "sequence": 1, "data": data}) == []
+    assert list(reader.doubtful) == [""]
+
+
+def test_an_order_that_is_not_in_the_snapshot_after_a_break_must_be_looked_up() -> None:
+    reader = ExecutionReader(0)
+    reader.read(frame(1, NEW, NEW | {"order_id": "OTHER1-AAAAA-BBBBBB"}))
+    reader.reconnected()
+    reader.read(frame(1, NEW, TRADE | {"symbol": "BTC/EUR", "side": "sell", "order_id": "OTHER1-AAAAA-BBBBBB"}, kind="snapshot"))
+    assert list(reader.doubtful) == ["OTHER1-AAAAA-BBBBBB"]
+
+
+def test_what_rest_tells_is_news_only_once() -> None:
+    reader = ExecutionReader(0)
+    (_, streamed) = reader.read(frame(1, NEW, TRADE))
+    assert isinstance(streamed, Filled)
+    assert reader.take_fill(streamed.fill) == []
+    later = replace(streamed.fill, trade_id="TOTHER-AAAAA-BBBBBB")
+    assert reader.take_fill(later) == [Filled(fill=later)]
+    assert reader.take_fill(later) == []
+    (changed,) = ExecutionReader(0).read(frame(1, NEW))
+    assert isinstance(changed, OrderChanged)
+    ended = replace(changed.order, status=ExchangeStatus.CLOSED, filled=Decimal("0.005"))
+    assert reader.take_order(ended) == [OrderChanged(order=ended)]
+    assert reader.take_order(ended) == []
 
 
 def test_quantities_beyond_float_precision_stay_exact() -> None:
