@@ -1,7 +1,8 @@
 """A network inside one event loop: servers and connections on 127.0.0.1 that never touch the kernel.
 
 Real protocol code (aiohttp, ccxt, google-genai) runs on top. Bytes arrive in order at the next turn of the loop, several
-writes of one turn in one piece, as a kernel would deliver them. A closed side gives the other its last bytes, then EOF.
+writes of one turn in one piece, as a kernel would deliver them. A closed side gives the other its last bytes, then EOF;
+a reset one takes away even those.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import errno
 import itertools
 import socket
+import struct
 from asyncio import transports
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -21,10 +23,14 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0", "::", "", None
 # What a kernel would hold for a slow reader before the writer is asked to pause.
 KERNEL_BUFFER = 256 * 1024
 FIRST_EPHEMERAL_PORT = 49152
+LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class StubSocket:
-    """What libraries ask of `get_extra_info("socket")`: addresses, family and options that are accepted and ignored."""
+    """What libraries ask of `get_extra_info("socket")`: addresses, family and options.
+
+    Options are accepted and ignored, but for SO_LINGER with a time of 0, which makes closing a reset.
+    """
 
     family = socket.AF_INET
     type = socket.SOCK_STREAM
@@ -33,6 +39,7 @@ class StubSocket:
     def __init__(self, name: Address, peer: Address | None) -> None:
         self._name = name
         self._peer = peer
+        self.resets = False
 
     def getsockname(self) -> Address:
         return self._name
@@ -42,8 +49,9 @@ class StubSocket:
             raise OSError(errno.ENOTCONN, "a listening socket has no peer")
         return self._peer
 
-    def setsockopt(self, *_: object) -> None:
-        return None
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
+            self.resets = value == LINGER_NOT
 
     def getsockopt(self, *_: object) -> int:
         return 0
@@ -177,7 +185,10 @@ class MemoryTransport(transports._FlowControlMixin, asyncio.Transport):
         self._inbox.clear()
         self._inbox_size = 0
         self._event_loop.call_soon(self._protocol.connection_lost, error)
-        if not self._finished:
+        if self.get_extra_info("socket").resets:
+            self._finished = True
+            self._event_loop.call_soon(self.peer._break, ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
+        elif not self._finished:
             self._finished = True
             self.peer._tell_eof()
 

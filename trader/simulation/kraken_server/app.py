@@ -16,7 +16,7 @@ from trader.simulation.drive import prices_at, run_ticks
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_account import ProtectionReport
 from trader.simulation.exchange_books import Books
-from trader.simulation.exchange_orders import MARKET, OrderRequest, Refused
+from trader.simulation.exchange_orders import Refused
 from trader.simulation.fault_catalogue import BY_TIME, METHODS
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.fills import FillRules, Tick
@@ -36,6 +36,7 @@ from trader.simulation.kraken_server.spot_rest import Handler, SpotPublic
 from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
 from trader.simulation.kraken_server.spot_ws import Hub
 from trader.simulation.kraken_server.subscriptions import PRIVATE, PUBLIC, Subscriptions
+from trader.simulation.kraken_server.timed_faults import SkewedClock, TimedFaults
 from trader.simulation.market import Market, Row
 
 QUIET_S = 1e9  # aiohttp's own keep-alive timer; on a simulated clock every timer is a jump
@@ -87,19 +88,21 @@ class KrakenTwin:
         self.middleware = Middleware(plan=plan, clock=clock, seed=seed)
         self.limits = RateLimits(limits or LimitRules())
         ring = tuple(keys) or (ApiKey(key=api_key, secret=api_secret),)
+        self.shown = shown = SkewedClock(clock)
         self.keyring = Keyring(ring, self.exchange, clock, self.limits)
         subscriptions = Subscriptions(self.view, clock, lambda token: self.keyring.session(token) is not None)
-        self.hub = Hub(self.view, clock, self.middleware, subscriptions, frames_per_minute=frames_per_minute, heartbeat_s=heartbeat_s)
+        self.hub = Hub(self.view, shown, self.middleware, subscriptions, frames_per_minute=frames_per_minute, heartbeat_s=heartbeat_s)
         assets = Assets(market, quote_decimals=QUOTE_DECIMALS)
         self._fees = FeeTiers(self.exchange, tiers=fee_tiers)
-        self._public = SpotPublic(self.view, clock).handlers
+        self._public = SpotPublic(self.view, clock, shown=shown).handlers
         self._private: Mapping[str, Handler] = {
-            **SpotPrivate(self.exchange, self.view, clock, closed_page_size=closed_page_size).handlers,
+            **SpotPrivate(self.exchange, self.view, shown, closed_page_size=closed_page_size).handlers,
             **SpotAccount(self.exchange, self.view, clock, assets=assets, fees=self._fees).handlers,
             **SpotLedger(self.exchange, assets).handlers,
             **self.keyring.handlers,
         }
         self.places = (*self._public, *self._private, *PUBLIC, *PRIVATE, "status", *METHODS, *BY_TIME)
+        self.timed = TimedFaults(self.exchange, clock, shown, plan, self.hub.flush)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         for fault in plan.faults:
@@ -122,13 +125,15 @@ class KrakenTwin:
         await site.start()
         self._tasks.append(asyncio.create_task(self.hub.heartbeats(), name="twin heartbeats"))
         for fault in self.plan.faults:
-            self._schedule(fault)
+            self.timed.schedule(fault)
         addresses = self._runner.addresses
         return int(addresses[0][1]) if addresses else port
 
     async def close(self) -> None:
         """Stop serving, drop clients, close the books."""
         self.middleware.stop()
+        await self.middleware.late_orders.close()
+        await self.timed.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -152,27 +157,14 @@ class KrakenTwin:
         return self.exchange.protection_report(self.clock.now_us())
 
     def inject(self, fault: Fault) -> None:
-        """Put one more fault into force; a foreign_fill starts its time now."""
+        """Put one more fault into force; the time of one that comes by time starts now."""
         self.plan.add(fault)
-        self._schedule(fault)
+        self.timed.schedule(fault)
 
-    def _schedule(self, fault: Fault) -> None:
-        if fault.action == "foreign_fill":
-            self._tasks.append(asyncio.create_task(self._foreign_fill(fault), name="twin foreign fill"))
-
-    async def _foreign_fill(self, fault: Fault) -> None:
-        """Somebody else trades on the account: a market order without our tag."""
-        await self.clock.sleep(float(fault.arg["after_s"]))
-        request = OrderRequest(
-            pair=fault.arg["pair"], side=fault.arg["side"], ordertype=MARKET, volume=Decimal(fault.arg["quantity"]), oflags=("fciq",)
-        )
-        try:
-            self.exchange.place(request, self.clock.now_us())
-            outcome = "account:foreign_fill"
-        except Refused as refusal:
-            outcome = f"account:foreign_fill:{refusal.error}"
-        self.plan.fired[outcome] = self.plan.fired.get(outcome, 0) + 1
-        await self.hub.flush()
+    def clear_faults(self) -> None:
+        """No more faults; what they changed for a time is as before."""
+        self.plan.clear()
+        self.timed.clear()
 
     # --- REST ------------------------------------------------------------------------------------------------------
     async def _rest(self, request: web.Request) -> web.StreamResponse:
@@ -185,7 +177,7 @@ class KrakenTwin:
             raw=raw,
             headers=request.headers,
             fields={},
-            arrived_us=self.clock.now_us(),
+            arrived_us=self.shown.now_us(),
             address=request.remote or "",
         )
         try:

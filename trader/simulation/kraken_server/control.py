@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -15,28 +16,65 @@ if TYPE_CHECKING:
     from trader.simulation.kraken_server.app import KrakenTwin
 
 
+Lever = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
 def add_routes(app: web.Application, twin: KrakenTwin) -> None:
-    """GET /_twin; POST /_twin/release; POST /_twin/inject with one fault as JSON, in the words of the fault plan."""
+    """GET /_twin: the figures. POST /_twin/inject, release, clear, disconnect: the levers; answers and bodies are JSON.
 
-    async def show(_: web.Request) -> web.Response:
-        return web.Response(text=dumps(figures(twin)), content_type="application/json")
+    Only for clients on this machine: others get 403. A body that is not allowed gets 400 and what is.
+    """
 
-    async def release(_: web.Request) -> web.Response:
-        return web.Response(text=dumps({"released": twin.middleware.release()}), content_type="application/json")
+    async def show(request: web.Request) -> web.Response:
+        _local(request)
+        return _json(figures(twin))
 
-    async def inject(request: web.Request) -> web.Response:
-        try:
-            row = json.loads(await request.read())
-            if not isinstance(row, dict):
-                raise ConfigError(f"inject: a fault is a JSON object, not {row!r}")
-            twin.inject(parse_fault(row, places=twin.places))
-        except (ValueError, ConfigError) as error:
-            return web.Response(text=dumps({"error": str(error)}), status=400, content_type="application/json")
-        return web.Response(text=dumps({"faults": len(twin.plan.faults)}), content_type="application/json")
+    async def inject(row: dict[str, Any]) -> dict[str, Any]:
+        twin.inject(parse_fault(row, places=twin.places))
+        return {"faults": len(twin.plan.faults)}
 
+    async def release(_: dict[str, Any]) -> dict[str, Any]:
+        return {"released": twin.middleware.release()}
+
+    async def clear(_: dict[str, Any]) -> dict[str, Any]:
+        count = len(twin.plan.faults)
+        twin.clear_faults()
+        return {"cleared": count}
+
+    async def disconnect(row: dict[str, Any]) -> dict[str, Any]:
+        if set(row) - {"private"} or not isinstance(row.get("private", False), bool):
+            raise ConfigError("disconnect: only { private = true | false } is allowed")
+        return {"disconnected": twin.hub.disconnect(private_only=row.get("private", False))}
+
+    levers: Mapping[str, Lever] = {"inject": inject, "release": release, "clear": clear, "disconnect": disconnect}
     app.router.add_get("/_twin", show)
-    app.router.add_post("/_twin/release", release)
-    app.router.add_post("/_twin/inject", inject)
+    for name, lever in levers.items():
+        app.router.add_post(f"/_twin/{name}", _handler(lever))
+
+
+def _handler(lever: Lever) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        _local(request)
+        raw = await request.read()
+        try:
+            row = json.loads(raw) if raw else {}
+            if not isinstance(row, dict):
+                raise ConfigError(f"the body must be a JSON object, not {row!r}")
+            return _json(await lever(row))
+        except (ValueError, ConfigError) as error:
+            return _json({"error": str(error)}, status=400)
+
+    return handle
+
+
+def _local(request: web.Request) -> None:
+    """Raises 403 for a client on another machine."""
+    if request.remote not in ("127.0.0.1", "::1"):
+        raise web.HTTPForbidden(text="the twin's levers are for its own machine")
+
+
+def _json(value: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(text=dumps(value), status=status, content_type="application/json")
 
 
 def figures(twin: KrakenTwin) -> dict[str, Any]:
@@ -49,6 +87,8 @@ def figures(twin: KrakenTwin) -> dict[str, Any]:
         "limits": twin.limits.figures(twin.clock.now_us()),
         "held_replies": twin.middleware.held,
         "faults_fired": dict(sorted(twin.plan.fired.items())),
+        "faults_missed": dict(sorted(twin.plan.missed.items())),
+        "writes": dict(sorted(twin.middleware.writes.counts.items())),
         "orders": len(state.orders),
         "open_orders": len(twin.exchange.open_orders()),
         "trades": len(state.trades),

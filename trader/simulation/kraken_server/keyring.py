@@ -176,7 +176,8 @@ class Keyring:
     def _token(self, call: Call) -> dict[str, Any]:
         self._tokens += 1
         secret = self._keys[call.headers["API-Key"]].secret
-        return {"token": signing.make_token(secret, self._clock.now_us(), self._tokens), "expires": signing.TOKEN_LIFE_US // 1_000_000}
+        issued_us = self._clock.now_us() - (2 * signing.TOKEN_LIFE_US if call.flags.get("expire_token") else 0)
+        return {"token": signing.make_token(secret, issued_us, self._tokens), "expires": signing.TOKEN_LIFE_US // 1_000_000}
 
 
 def allowed(key: ApiKey, endpoint: str) -> bool:

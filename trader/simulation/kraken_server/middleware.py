@@ -16,6 +16,8 @@ from trader.simulation.fault_catalogue import KRAKEN_ACTIONS
 from trader.simulation.faults import EDITS, Fault, FaultPlan
 from trader.simulation.kraken_server.replies import End, Reply, envelope
 from trader.simulation.kraken_server.spoiling import dumps, edited, spoilt
+from trader.simulation.kraken_server.timed_faults import LateOrders
+from trader.simulation.kraken_server.write_log import WriteLog
 
 LATENCY_S = (0.020, 0.050)
 INVALID_NONCE = "EAPI:Invalid nonce"
@@ -61,6 +63,8 @@ class Middleware:
         self.counters: dict[str, int] = {}
         self.held = self._calls = 0
         self.stopped = asyncio.Event()
+        self.writes = WriteLog()
+        self.late_orders = LateOrders(clock)
         self._clock, self._seed = clock, seed
         self._released = asyncio.Event()
 
@@ -78,6 +82,7 @@ class Middleware:
     ) -> Reply:
         """Answer one request. `admit` and `effect` raise Refused with the venue's string; `settled` tells the streams."""
         self.count(call.name)
+        self.writes.note(call.name, call.fields, call.raw)
         self._calls += 1
         number = self._calls
         faults = self.plan.take(call.name, call.fields)
@@ -93,7 +98,11 @@ class Middleware:
             if call.private:
                 low, high = LATENCY_S
                 await self._clock.sleep(low + (high - low) * unit_hash(self._seed, "latency", number))
-            reply = dialect.answer(effect(call))
+            result = self.late_orders.without(call.name, effect(call))
+            for fault in late:
+                if fault.action == "ack_lag":
+                    self.late_orders.hide(result.get("txid", ()), fault.arg, settled)
+            reply = dialect.answer(result)
         except Refused as refusal:
             self.count(refusal.error)
             reply = dialect.refusal(refusal.error)
@@ -105,6 +114,7 @@ class Middleware:
     async def stream(self, name: str, fields: Mapping[str, str], effect: Callable[[str | None], list[str]]) -> list[str] | None:
         """Frames that answer a WebSocket request, None where the connection breaks. `effect` takes an error to refuse with."""
         self.count(name)
+        self.writes.note(name, fields)
         faults = self.plan.take(name, fields)
         actions = {fault.action: fault for fault in faults}
         if "ws_drop" in actions:

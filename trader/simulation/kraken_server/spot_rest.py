@@ -18,10 +18,10 @@ Handler = Callable[[Call], Any]
 
 
 class SpotPublic:
-    """Market data without a key. Every handler raises Refused with Kraken's string."""
+    """Market data without a key; `shown`: the exchange's own clock. Every handler raises Refused with Kraken's string."""
 
-    def __init__(self, view: MarketView, clock: Clock) -> None:
-        self._view, self._clock = view, clock
+    def __init__(self, view: MarketView, clock: Clock, *, shown: Clock) -> None:
+        self._view, self._clock, self._shown = view, clock, shown
         self.handlers: Mapping[str, Handler] = {
             "Time": self._time,
             "SystemStatus": self._status,
@@ -34,11 +34,11 @@ class SpotPublic:
         }
 
     def _time(self, _: Call) -> dict[str, Any]:
-        now = datetime.fromtimestamp(self._clock.now_us() // 1_000_000, UTC)
+        now = datetime.fromtimestamp(self._shown.now_us() // 1_000_000, UTC)
         return {"unixtime": int(now.timestamp()), "rfc1123": now.strftime("%a, %d %b %y %H:%M:%S +0000")}
 
     def _status(self, _: Call) -> dict[str, str]:
-        now = datetime.fromtimestamp(self._clock.now_us() // 1_000_000, UTC)
+        now = datetime.fromtimestamp(self._shown.now_us() // 1_000_000, UTC)
         return {"status": "online", "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     def _assets(self, call: Call) -> dict[str, Any]:

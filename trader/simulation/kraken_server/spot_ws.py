@@ -91,6 +91,13 @@ class Hub:
                     await self.send(connection, frames.HEARTBEAT)
                 connection.busy = False
 
+    def disconnect(self, *, private_only: bool) -> int:
+        """Cut all connections, or those with private subscriptions; returns how many."""
+        chosen = [connection for connection in self.connections if connection.sequences or not private_only]
+        for connection in chosen:
+            connection.transport.abort()
+        return len(chosen)
+
     async def close(self) -> None:
         """Say goodbye to everybody."""
         for connection in tuple(self.connections):
@@ -148,7 +155,7 @@ class Hub:
 
     async def flush(self) -> None:
         """Send what happened to orders and balances, one item a frame, in order."""
-        queue, self._queue = self._queue, []
+        queue, self._queue = self._middleware.late_orders.split(self._queue)
         for channel, row, subject in queue:
             for connection in tuple(self.connections):
                 if channel not in connection.sequences or (row.get("exec_type", "trade") != "trade" and not connection.orders):

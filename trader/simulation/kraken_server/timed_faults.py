@@ -1,0 +1,127 @@
+"""Faults that come by time: a foreign trade, a skewed clock, orders that are seen late, states of the venue and of pairs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from trader.ports import Clock
+from trader.simulation.exchange import TwinExchange
+from trader.simulation.exchange_orders import MARKET, OrderRequest, Refused
+from trader.simulation.faults import Fault, FaultPlan
+
+Event = tuple[str, dict[str, Any], str]
+LISTS: Mapping[str, str] = {"OpenOrders": "open", "ClosedOrders": "closed"}  # endpoint -> part of its result
+
+
+class SkewedClock:
+    """The exchange's own clock: `offset_us` ahead of the true one. Sleeping is not skewed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self.offset_us = clock, 0
+
+    def now_us(self) -> int:
+        return self._clock.now_us() + self.offset_us
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+    async def sleep_until(self, time_us: int) -> None:
+        await self._clock.sleep_until(time_us - self.offset_us)
+
+
+class LateOrders:
+    """Orders that were accepted and are not shown yet (fault `ack_lag`). `wake`: called when one may be seen."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until_us: dict[str, int] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def hide(self, txids: Iterable[str], seconds: float, wake: Callable[[], Awaitable[None]]) -> None:
+        """Hide orders from now on, with the orders they give rise to."""
+        until_us = self._clock.now_us() + int(seconds * 1_000_000)
+        self._until_us.update(dict.fromkeys(txids, until_us))
+        self._tasks.append(asyncio.create_task(self._show(until_us, wake), name="twin late order"))
+
+    async def _show(self, until_us: int, wake: Callable[[], Awaitable[None]]) -> None:
+        await self._clock.sleep_until(until_us)
+        self._until_us = {txid: end for txid, end in self._until_us.items() if end > until_us}
+        await wake()
+
+    def hides(self, txid: str, refid: str | None = None) -> bool:
+        """Whether an order, or the one it comes from, is not shown yet."""
+        if refid in self._until_us:
+            self._until_us.setdefault(txid, self._until_us[refid])
+        return txid in self._until_us
+
+    def without(self, endpoint: str, result: Any) -> Any:
+        """The result of an endpoint without the orders that are not shown yet."""
+        part = LISTS.get(endpoint)
+        if part is None or not self._until_us:
+            return result
+        rows = {txid: row for txid, row in result[part].items() if not self.hides(txid, row.get("refid"))}
+        gone = len(result[part]) - len(rows)
+        return result | {part: rows} | ({"count": result["count"] - gone} if "count" in result else {})
+
+    def split(self, events: list[Event]) -> tuple[list[Event], list[Event]]:
+        """Events (channel, row, subject) that may be shown now, and those that wait."""
+        if not self._until_us:
+            return events, []
+        waits = [self.hides(row.get("order_id", ""), row.get("order_ref_id")) for _, row, _ in events]
+        return [one for one, late in zip(events, waits, strict=True) if not late], [
+            one for one, late in zip(events, waits, strict=True) if late
+        ]
+
+    async def close(self) -> None:
+        """Forget what waits."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class TimedFaults:
+    """Carries out the faults of `account` and `system`, each at its time. `settled`: tells the streams what happened."""
+
+    def __init__(
+        self, exchange: TwinExchange, clock: Clock, shown: SkewedClock, plan: FaultPlan, settled: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._exchange, self._clock, self._shown, self._plan, self._settled = exchange, clock, shown, plan, settled
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def schedule(self, fault: Fault) -> None:
+        """Start the time of a fault; one that happens at calls or frames is left to them."""
+        if fault.action == "clock_skew":
+            self._shown.offset_us = round(fault.arg * 1_000_000)
+            self._count("system:clock_skew")
+        elif fault.action == "foreign_fill":
+            self._tasks.append(asyncio.create_task(self._foreign_fill(fault), name="twin foreign fill"))
+
+    def clear(self) -> None:
+        """Take back what lasts; what has not begun never will."""
+        self._shown.offset_us = 0
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Stop what has not happened yet."""
+        self.clear()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _foreign_fill(self, fault: Fault) -> None:
+        """Somebody else trades on the account: a market order without our tag."""
+        await self._clock.sleep(float(fault.arg["after_s"]))
+        request = OrderRequest(
+            pair=fault.arg["pair"], side=fault.arg["side"], ordertype=MARKET, volume=Decimal(fault.arg["quantity"]), oflags=("fciq",)
+        )
+        try:
+            self._exchange.place(request, self._shown.now_us())
+            self._count("account:foreign_fill")
+        except Refused as refusal:
+            self._count(f"account:foreign_fill:{refusal.error}")
+        await self._settled()
+
+    def _count(self, outcome: str) -> None:
+        self._plan.fired[outcome] = self._plan.fired.get(outcome, 0) + 1
