@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from trader.domain.money import ZERO, quantum
+from trader.simulation.exchange_terms import LIMITED, TRAILING, TRIGGERED, Close, Offset
 
-BUY, SELL = "buy", "sell"
-MARKET, LIMIT, STOP_LOSS = "market", "limit", "stop-loss"
-OPEN, CLOSED, CANCELED, EXPIRED = "open", "closed", "canceled", "expired"
+PENDING, OPEN, CLOSED, CANCELED, EXPIRED = "pending", "open", "closed", "canceled", "expired"
 
 INSUFFICIENT_FUNDS = "EOrder:Insufficient funds"
 ORDER_MINIMUM = "EOrder:Order minimum not met"
@@ -77,27 +74,65 @@ class PairRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRequest:
-    """What AddOrder asks for, parsed but not yet judged. `price` is a limit, `trigger` a stop level."""
+    """What AddOrder asks for, parsed but not yet judged. `price` is a limit, `trigger` a stop level; `_by`: the same, relative.
+
+    `cash`: what a market buy may cost (oflags viqc), `volume` is then zero; `display`: what an iceberg shows; `start_us`,
+    `expire_us`: 0 for none; `leverage`: None without margin.
+    """
 
     pair: str
     side: str
     ordertype: str
     volume: Decimal
     price: Decimal | None = None
+    price_by: Offset | None = None
     trigger: Decimal | None = None
+    trigger_by: Offset | None = None
     timeinforce: str = "GTC"
+    start_us: int = 0
     expire_us: int = 0
     post_only: bool = False
+    reduce_only: bool = False
+    leverage: str | None = None
     oflags: tuple[str, ...] = ()
     cl_ord_id: str | None = None
     userref: int = 0
-    close_trigger: Decimal | None = None
+    cash: Decimal | None = None
+    display: Decimal | None = None
+    close: Close | None = None
+    deadline_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which order is meant: by one of its ids. A `userref` may mean several."""
+
+    txid: str | None = None
+    cl_ord_id: str | None = None
+    userref: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amendment:
+    """New terms of a live order; None leaves a term as it is. Meanings as in OrderRequest."""
+
+    volume: Decimal | None = None
+    price: Decimal | None = None
+    price_by: Offset | None = None
+    trigger: Decimal | None = None
+    trigger_by: Offset | None = None
+    display: Decimal | None = None
+    post_only: bool | None = None
     deadline_us: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class TwinOrder:
-    """An order in the books. `held`: what it reserves of `held_asset`; `refid`: txid of the entry a closing order belongs to."""
+    """An order in the books. `held`: what it reserves; `refid`: txid of the entry a closing order belongs to.
+
+    `triggered`: a triggered order whose trigger was reached; `peak`: best price a trailing stop has seen; `closes`: closing
+    orders its fills opened; `changed_us`: creation or last amend.
+    """
 
     txid: str
     number: int
@@ -106,17 +141,25 @@ class TwinOrder:
     ordertype: str
     volume: Decimal
     opened_us: int
+    changed_us: int = 0
     price: Decimal | None = None
+    price_by: Offset | None = None
     trigger: Decimal | None = None
+    trigger_by: Offset | None = None
+    peak: Decimal | None = None
+    triggered: bool = False
     timeinforce: str = "GTC"
+    start_us: int = 0
     expire_us: int = 0
     post_only: bool = False
     oflags: tuple[str, ...] = ()
     cl_ord_id: str | None = None
     userref: int = 0
     refid: str | None = None
-    close_trigger: Decimal | None = None
-    close_txid: str | None = None
+    cash: Decimal | None = None
+    display: Decimal | None = None
+    close: Close | None = None
+    closes: list[str] = field(default_factory=list)
     close_swallowed: bool = False
     status: str = OPEN
     reason: str | None = None
@@ -131,16 +174,31 @@ class TwinOrder:
 
     @property
     def live(self) -> bool:
-        return self.status == OPEN
+        return self.status in (OPEN, PENDING)
 
     @property
     def remaining(self) -> Decimal:
         return self.volume - self.executed
 
     @property
+    def waiting(self) -> bool:
+        """Whether it still waits for its trigger."""
+        return self.ordertype in TRIGGERED and not self.triggered
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has a limit price, be it only once triggered."""
+        return self.ordertype in LIMITED
+
+    @property
+    def trailing(self) -> bool:
+        """Whether its trigger follows the market."""
+        return self.ordertype in TRAILING
+
+    @property
     def level(self) -> Decimal:
-        """The price at which a resting order acts: its trigger or its limit."""
-        level = self.trigger if self.ordertype == STOP_LOSS else self.price
+        """The price at which a resting order acts: its trigger while it waits, else its limit."""
+        level = self.trigger if self.waiting else self.price
         if level is None:
             raise ValueError(f"order {self.txid} of type {self.ordertype!r} has no level to rest at")
         return level
@@ -165,6 +223,22 @@ class TwinTrade:
     time_us: int
     maker: bool
     ours: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amend:
+    """One line of an order's history of terms. `kind`: original, user or restated."""
+
+    amend_id: str
+    txid: str
+    kind: str
+    volume: Decimal
+    remaining: Decimal
+    time_us: int
+    price: Decimal | None = None
+    trigger: Decimal | None = None
+    display: Decimal | None = None
+    post_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,36 +277,3 @@ def unit_hash(*parts: str | int) -> float:
     """A number in [0, 1) made of its arguments: seeded chance that does not depend on call order."""
     digest = hashlib.blake2b("\x1f".join(str(part) for part in parts).encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
-
-
-def to_json(value: TwinOrder | TwinTrade) -> dict[str, Any]:
-    """Fields of an order or trade as JSON values; decimals become strings."""
-    return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-
-
-def order_from_json(row: Mapping[str, Any]) -> TwinOrder:
-    """The order `to_json` wrote."""
-    return TwinOrder(**_typed(row, TwinOrder))
-
-
-def trade_from_json(row: Mapping[str, Any]) -> TwinTrade:
-    """The trade `to_json` wrote."""
-    return TwinTrade(**_typed(row, TwinTrade))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    return list(value) if isinstance(value, (tuple, list)) else value
-
-
-def _typed(row: Mapping[str, Any], kind: type[TwinOrder | TwinTrade]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for item in fields(kind):
-        value = row[item.name]
-        if "Decimal" in str(item.type) and value is not None:
-            value = Decimal(value)
-        elif str(item.type).startswith("tuple"):
-            value = tuple(value)
-        result[item.name] = value
-    return result
