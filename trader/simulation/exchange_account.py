@@ -13,13 +13,11 @@ import numpy as np
 
 from trader.domain.money import ZERO, mul, up
 from trader.simulation.exchange_books import Books, State
+from trader.simulation.exchange_codec import to_json
 from trader.simulation.exchange_orders import (
-    BUY,
-    LIMIT,
-    MARKET,
-    SELL,
-    UNKNOWN_ORDER,
+    OPEN,
     UNKNOWN_PAIR,
+    Amend,
     BalanceChange,
     Event,
     PairRules,
@@ -27,8 +25,8 @@ from trader.simulation.exchange_orders import (
     TwinOrder,
     TwinTrade,
     content_id,
-    to_json,
 )
+from trader.simulation.exchange_terms import BUY, MARKET, SELL
 from trader.simulation.fills import FillRules, Prices, to_price
 
 
@@ -47,7 +45,11 @@ class ProtectionReport:
 
 
 class Account:
-    """State of one account and what may be read from it. TwinExchange adds the orders' life."""
+    """State of one account and what may be read from it. Its heirs add the orders' life.
+
+    Listeners hear of order events, of balance changes, of a pair (None: the system) whose status or minimum changed, and of a
+    time (us) at which something is due without a price.
+    """
 
     def __init__(
         self, rules: Sequence[PairRules], *, cash: Mapping[str, Decimal], fills: FillRules, books: Books, seed: int, tag: str, start_us: int
@@ -58,6 +60,8 @@ class Account:
         self.state = State()
         self.listeners: list[Callable[[Event], None]] = []
         self.balance_listeners: list[Callable[[BalanceChange], None]] = []
+        self.status_listeners: list[Callable[[str | None], None]] = []
+        self.due_listeners: list[Callable[[int], None]] = []
         self._books, self._seed, self._prefix = books, seed, f"t{tag}"
         self._last: Prices = np.full(len(self.rules), math.nan)
         self._resting: dict[int, list[TwinOrder]] = {}
@@ -66,6 +70,7 @@ class Account:
         self._changes: list[BalanceChange] = []
         self._dirty: dict[str, TwinOrder] = {}
         self._new_trades: list[TwinTrade] = []
+        self._new_amends: list[Amend] = []
         if not books.load(self.state):
             self.state.mark_us = self.state.tick_us = start_us
             self.state.balances, self.state.opening, self.state.opened_us = dict(cash), dict(cash), start_us
@@ -111,13 +116,6 @@ class Account:
     def open_orders(self) -> list[TwinOrder]:
         """Live orders, oldest first."""
         return sorted((order for orders in self._resting.values() for order in orders), key=lambda order: order.number)
-
-    def find(self, *, txid: str | None = None, cl_ord_id: str | None = None) -> TwinOrder:
-        """A live order by either id. Raises Refused(unknown order)."""
-        for order in self.open_orders():
-            if order.txid == txid or (cl_ord_id is not None and order.cl_ord_id == cl_ord_id):
-                return order
-        raise Refused(UNKNOWN_ORDER)
 
     def protection_report(self, now_us: int) -> ProtectionReport:
         """See ProtectionReport; a holding that is bare now counts with its time so far."""
@@ -168,12 +166,14 @@ class Account:
 
     def _hold(self, order: TwinOrder, rules: PairRules, at_once: Decimal | None) -> Decimal:
         """What the rest of an order reserves: coins of a sell; cost and taker fee of a buy at the worst price it may get."""
-        if order.side == SELL:
-            return order.remaining
-        if order.ordertype == MARKET:
+        if order.side == SELL or order.remaining <= ZERO:
+            return max(order.remaining, ZERO)
+        if order.limited and order.price is not None:
+            price = order.price
+        elif order.ordertype == MARKET:
             price = at_once if at_once is not None else self.fills.taken(BUY, self.last(order.pair), rules)
         else:
-            price = order.level if order.ordertype == LIMIT else self.fills.taken(BUY, order.level, rules)
+            price = self.fills.taken(BUY, order.trigger or self.last(order.pair), rules)
         cost = up(mul(price, order.remaining), rules.quote_step)
         return cost + self.fills.fee(cost, maker=False, rules=rules)
 
@@ -208,7 +208,7 @@ class Account:
     # --- books -----------------------------------------------------------------------------------------------------
     def _note(self, kind: str, order: TwinOrder, now_us: int, *, trade: TwinTrade | None = None, reason: str | None = None) -> None:
         self._dirty[order.txid] = order
-        copy = dataclasses.replace(order, trades=list(order.trades))
+        copy = dataclasses.replace(order, trades=list(order.trades), closes=list(order.closes))
         self._events.append(Event(kind=kind, order=copy, time_us=now_us, trade=trade, reason=reason))
 
     def _commit(self, now_us: int, *, nonce: str = "", opening: bool = False) -> None:
@@ -223,6 +223,8 @@ class Account:
                 "bare": dict(state.bare_since),
                 "max": state.max_unprotected_us,
             }
+        if self._new_amends:
+            line["a"] = [to_json(amend) for amend in self._new_amends]
         if self._new_trades:
             line["f"] = [to_json(trade) for trade in self._new_trades]
         if self._changes or opening:
@@ -230,11 +232,11 @@ class Account:
         if opening:
             line |= {"opening": dict(line["b"]), "opened": state.opened_us}
         if not nonce:
-            line["c"] = dict(state.counters)
+            line |= {"c": dict(state.counters), "dead": state.deadman_us}
         else:
             line["nonce"] = {nonce: state.nonces[nonce]}
         events, changes = self._events, self._changes
-        self._events, self._changes, self._dirty, self._new_trades = [], [], {}, []
+        self._events, self._changes, self._dirty, self._new_trades, self._new_amends = [], [], {}, [], []
         self._books.append(line, state)
         for event in events:
             for listener in self.listeners:
@@ -247,7 +249,8 @@ class Account:
         """Open or close the clock of each pair whose orders changed: coins of ours without enough live sells."""
         for pair in dict.fromkeys(order.pair for order in self._dirty.values()):
             rules, held = self.by_symbol[pair], self._positions.get(pair, ZERO)
-            covered = sum((order.remaining for order in self._resting.get(rules.index, ()) if order.side == SELL and order.ours), ZERO)
+            resting = self._resting.get(rules.index, ())
+            covered = sum((o.remaining for o in resting if o.side == SELL and o.ours and o.status == OPEN), ZERO)
             bare = held >= rules.ordermin and mul(held, self.last(pair)) >= rules.costmin and covered < held
             if bare:
                 self.state.bare_since.setdefault(pair, now_us)

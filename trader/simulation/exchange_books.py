@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO, cast
 
 from trader.errors import CorruptError
-from trader.simulation.exchange_orders import TwinOrder, TwinTrade, order_from_json, to_json, trade_from_json
+from trader.simulation.exchange_codec import amend_from_json, order_from_json, to_json, trade_from_json
+from trader.simulation.exchange_orders import Amend, TwinOrder, TwinTrade
 
 SPOT = "kraken"
 LOG, SNAPSHOT = f"{SPOT}.jsonl", f"{SPOT}.snapshot.json"
@@ -38,6 +39,7 @@ class State:
     """Everything a restarted twin must know. `mark_us`: newest operation; `tick_us`: newest price tick worked off.
 
     `opening`: what was paid in at `opened_us`, before the first trade.
+    `amends`: terms an amended order has had, by txid; `deadman_us`: when the dead-man's switch fires, 0 while it is off.
     """
 
     line: int = 0
@@ -52,6 +54,8 @@ class State:
     nonces: dict[str, int] = field(default_factory=dict)
     bare_since: dict[str, int] = field(default_factory=dict)
     max_unprotected_us: int = 0
+    amends: dict[str, list[Amend]] = field(default_factory=dict)
+    deadman_us: int = 0
 
     @property
     def size(self) -> int:
@@ -72,6 +76,8 @@ class State:
             "nonce": dict(self.nonces),
             "bare": dict(self.bare_since),
             "max": self.max_unprotected_us,
+            "a": [to_json(amend) for amends in self.amends.values() for amend in amends],
+            "dead": self.deadman_us,
         }
 
     def apply(self, line: Mapping[str, Any]) -> None:
@@ -89,6 +95,9 @@ class State:
         if "bare" in line:
             self.bare_since = dict(line["bare"])
         self.max_unprotected_us = line.get("max", self.max_unprotected_us)
+        for row in line.get("a", ()):
+            self.amends.setdefault(row["txid"], []).append(amend_from_json(row))
+        self.deadman_us = line.get("dead", self.deadman_us)
 
 
 class Books:

@@ -24,6 +24,10 @@ POST_ONLY = "EOrder:Post only order"
 UNKNOWN_ORDER = "EOrder:Unknown order"
 UNKNOWN_PAIR = "EQuery:Unknown asset pair"
 DEADLINE = "EService:Deadline elapsed"
+UNAVAILABLE = "EService:Unavailable"
+ORDER_LIMIT = "EOrder:Orders limit exceeded"
+NO_POSITION = "EOrder:Reduce only:No position exists"
+MARGIN = "EOrder:Margin allowance exceeded"
 DUPLICATE_ID = "EOrder:Duplicate client order id"  # Kraken's wording is not known; clients must treat any wording alike
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from trader.domain.market import Timeframe
 from trader.domain.money import ZERO, down, from_float, mul, round_to, up
-from trader.simulation.exchange_orders import BUY, LIMIT, PairRules, TwinOrder
+from trader.simulation.exchange_orders import PairRules, TwinOrder
+from trader.simulation.exchange_terms import BUY, waits_below
 from trader.simulation.market import Row
 from trader.simulation.price_path import ticks
 
@@ -51,11 +52,15 @@ class FillRules:
         return round_to(mul(cost, self.maker if maker else self.taker), rules.quote_step, ROUND_UP)
 
     def portion(self, order: TwinOrder, rules: PairRules) -> Decimal:
-        """How much of the rest one touch fills: everything, or `share` of the volume while more than that is left."""
+        """How much of the rest one touch fills: everything, or `share` of the volume while more than that is left.
+
+        An iceberg never gives more than it shows.
+        """
+        most = order.remaining if order.display is None else min(order.display, order.remaining)
         if self.share >= 1:
-            return order.remaining
+            return most
         part = down(mul(order.volume, self.share), rules.lot)
-        return order.remaining if part <= ZERO else min(part, order.remaining)
+        return most if part <= ZERO else min(part, most)
 
 
 def to_price(value: float, rules: Ticked) -> Decimal:
@@ -63,14 +68,9 @@ def to_price(value: float, rules: Ticked) -> Decimal:
     return round_to(from_float(value), rules.tick)
 
 
-def resting_price(order: TwinOrder, at: Decimal, fills: FillRules, rules: PairRules) -> Decimal:
-    """Fill price of a resting order reached at price `at`: limits at their own, stops around `at`."""
-    return order.level if order.ordertype == LIMIT else fills.taken(order.side, at, rules)
-
-
 def acts_below(order: TwinOrder) -> bool:
-    """Whether a falling price reaches it: buy limits and sell stops."""
-    return (order.side == BUY) == (order.ordertype == LIMIT)
+    """Whether a falling price reaches it: buy limits, sell stops and buy take-profits."""
+    return waits_below(order.ordertype, order.side) if order.waiting else order.side == BUY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

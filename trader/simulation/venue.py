@@ -18,7 +18,8 @@ from trader.ports import Clock
 from trader.simulation.drive import Seen, prices_at, run_ticks
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_books import Books
-from trader.simulation.exchange_orders import OrderRequest, PairRules, Refused, TwinOrder, TwinTrade
+from trader.simulation.exchange_orders import Amendment, OrderRequest, PairRules, Refused, Target, TwinOrder, TwinTrade
+from trader.simulation.exchange_terms import STOP_LOSS, Close
 from trader.simulation.fills import FillRules, Tick
 from trader.simulation.kraken_server.market_view import MarketView, rules_of
 from trader.simulation.market import Market, Row
@@ -76,8 +77,8 @@ class VenueExchange:
         return self._clock.now_us()
 
     async def system_status(self) -> str:
-        """Always online: the engine is part of this process."""
-        return "online"
+        """online, unless somebody closed the engine."""
+        return self._engine.system_status
 
     async def fee_rates(self) -> tuple[Decimal, Decimal]:
         return self._engine.fills.taker, self._engine.fills.maker
@@ -94,7 +95,7 @@ class VenueExchange:
             return Rejected(kind="bug", message="not sent: an amend changes the quantity, the trigger or both")
 
         def change(now_us: int) -> str:
-            self._engine.amend(self._engine.find(txid=txid), now_us, volume=quantity, trigger=trigger_price)
+            self._engine.amend(self._engine.find(Target(txid=txid), now_us), now_us, Amendment(volume=quantity, trigger=trigger_price))
             return txid
 
         return await self._answer(deadline_us, change)
@@ -103,7 +104,7 @@ class VenueExchange:
         """End a live order; `gone` where it is not."""
 
         def end(now_us: int) -> str:
-            self._engine.cancel(self._engine.find(txid=txid), now_us)
+            self._engine.cancel(self._engine.find(Target(txid=txid), now_us), now_us)
             return txid
 
         return await self._answer(None, end)
@@ -120,7 +121,7 @@ class VenueExchange:
 
     # --- reads ----------------------------------------------------------------------------------------------------------
     async def open_orders(self) -> Sequence[RemoteOrder]:
-        self._engine.expire(self._clock.now_us())
+        self._engine.elapse(self._clock.now_us())
         return sorted(map(remote_order, self._engine.open_orders()), key=lambda order: (order.opened_us, order.txid))
 
     async def closed_orders(self, since_us: int) -> Sequence[RemoteOrder]:
@@ -156,12 +157,13 @@ def instrument(rules: PairRules) -> Instrument:
 
 def order_request(intent: Intent) -> OrderRequest:
     """What AddOrder would have said; the fee is taken in quote, as the adapter asks for."""
+    close = None if intent.close_trigger is None else Close(ordertype=STOP_LOSS, trigger=intent.close_trigger)
     return OrderRequest(
         pair=intent.pair, side=intent.side.value, ordertype=intent.order_type.value, volume=intent.quantity,
         price=intent.limit_price if intent.order_type is OrderType.LIMIT else None,
         trigger=intent.trigger_price if intent.order_type is OrderType.STOP_LOSS else None,
         timeinforce="IOC" if intent.immediate else "GTC", oflags=("fciq",), cl_ord_id=intent.cl_ord_id,
-        close_trigger=intent.close_trigger, deadline_us=intent.deadline_us,
+        close=close, deadline_us=intent.deadline_us,
     )  # fmt: skip
 
 

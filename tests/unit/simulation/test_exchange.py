@@ -10,7 +10,8 @@ import pytest
 
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_books import Books
-from trader.simulation.exchange_orders import Event, OrderRequest, PairRules, Refused, TwinOrder
+from trader.simulation.exchange_orders import Amendment, Event, OrderRequest, PairRules, Refused, TwinOrder
+from trader.simulation.exchange_terms import Close
 from trader.simulation.fills import FillRules, Tick
 
 D = Decimal
@@ -53,10 +54,12 @@ def make(books: Books | None = None, *, cash: str = "10000", **fill_rules: Any) 
     return exchange
 
 
-def request(side: str = "buy", ordertype: str = "market", volume: str = "1", **more: Any) -> OrderRequest:
-    for name in ("price", "trigger", "close_trigger"):
+def request(side: str = "buy", ordertype: str = "market", volume: str = "1", close_trigger: str | None = None, **more: Any) -> OrderRequest:
+    for name in ("price", "trigger"):
         if name in more:
             more[name] = D(more[name])
+    if close_trigger is not None:
+        more["close"] = Close(ordertype="stop-loss", trigger=D(close_trigger))
     more.setdefault("oflags", ("fciq",))
     return OrderRequest(pair=more.pop("pair", "AAA/EUR"), side=side, ordertype=ordertype, volume=D(volume), **more)
 
@@ -197,17 +200,15 @@ def test_the_closing_stop_appears_with_the_fill_holds_the_coins_and_refers_to_it
     assert exchange.protection_report(T0 + 99 * SECOND).max_unprotected_us == 0
 
 
-def test_the_closing_stop_grows_with_further_fills_of_its_entry() -> None:
+def test_each_fill_of_an_entry_opens_its_own_closing_stop_in_the_filled_quantity() -> None:
     exchange = make(share=D("0.4"))
     entry = exchange.place(request(ordertype="limit", price="98", close_trigger="95"), T0)
     seen = []
     for second in range(1, 4):
         move(exchange, 98.0, second=second)
-        stop = next(order for order in exchange.open_orders() if order.refid == entry.txid)
-        seen.append((stop.txid, str(stop.volume)))
-    assert [volume for _, volume in seen] == ["0.4", "0.8", "1.0"]
-    assert len({txid for txid, _ in seen}) == 1
-    assert (entry.status, len(entry.trades)) == ("closed", 3)
+        seen.append([str(order.volume) for order in exchange.open_orders() if order.refid == entry.txid])
+    assert seen == [["0.4"], ["0.4", "0.4"], ["0.4", "0.4", "0.2"]]
+    assert (entry.status, len(entry.trades), len(set(entry.closes))) == ("closed", 3, 3)
 
 
 # --- amend, cancel ----------------------------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ def test_a_stop_is_amended_in_place_and_its_hold_follows() -> None:
     exchange = make()
     bought(exchange)
     stop = exchange.place(request("sell", "stop-loss", trigger="90"), T0)
-    exchange.amend(stop, T0, trigger=D("96"), volume=D("0.6"))
+    exchange.amend(stop, T0, Amendment(trigger=D("96"), volume=D("0.6")))
     assert (stop.trigger, stop.volume, exchange.held("AAA"), exchange.available("AAA")) == (D(96), D("0.6"), D("0.6"), D("0.4"))
     move(exchange, 95.0)
     assert fills(exchange)[-1] == ("sell", "95.9", "0.6")
@@ -226,14 +227,14 @@ def test_an_amend_that_is_refused_leaves_the_order_as_it_was() -> None:
     bought(exchange)
     stop = exchange.place(request("sell", "stop-loss", trigger="90"), T0)
     for change, error in (
-        ({"trigger": D("100")}, "EOrder:Invalid price"),  # passed already
-        ({"volume": D("2")}, "EOrder:Insufficient funds"),
-        ({"price": D("99")}, "EGeneral:Invalid arguments:limit_price"),
-        ({"trigger": D("90.05")}, "EOrder:Invalid price:AAAEUR price can only be specified up to 1 decimals."),
-        ({}, "EGeneral:Invalid arguments:order_qty"),
+        (Amendment(trigger=D("100")), "EOrder:Invalid price"),  # passed already
+        (Amendment(volume=D("2")), "EOrder:Insufficient funds"),
+        (Amendment(price=D("99")), "EGeneral:Invalid arguments:limit_price"),
+        (Amendment(trigger=D("90.05")), "EOrder:Invalid price:AAAEUR price can only be specified up to 1 decimals."),
+        (Amendment(), "EGeneral:Invalid arguments:order_qty"),
     ):
         with pytest.raises(Refused) as refusal:
-            exchange.amend(stop, T0, **change)  # type: ignore[arg-type]
+            exchange.amend(stop, T0, change)
         assert refusal.value.error == error
     assert (stop.trigger, stop.volume, stop.amends) == (D(90), D(1), 0)
 
@@ -242,7 +243,7 @@ def test_amending_below_what_is_filled_cancels_the_rest() -> None:
     exchange = make(share=D("0.4"))
     order = exchange.place(request(ordertype="limit", price="98"), T0)
     move(exchange, 98.0)
-    exchange.amend(order, T0 + 2 * SECOND, volume=D("0.2"))
+    exchange.amend(order, T0 + 2 * SECOND, Amendment(volume=D("0.2")))
     assert (order.status, order.executed, exchange.held("EUR")) == ("canceled", D("0.4"), D(0))
 
 
@@ -282,7 +283,8 @@ def test_cancel_all_counts_live_orders_only() -> None:
             request(ordertype="limit", price="99", close_trigger="95.05"),
             "EOrder:Invalid price:AAAEUR price can only be specified up to 1 decimals.",
         ),
-        (request(ordertype="take-profit", trigger="120"), "EGeneral:Invalid arguments:ordertype"),
+        (request(ordertype="settle-position"), "EGeneral:Invalid arguments:ordertype"),
+        (request(ordertype="take-profit", trigger="120"), "EOrder:Invalid price"),  # passed already
         (request(volume="100"), "EOrder:Insufficient funds"),
         (request("sell"), "EOrder:Insufficient funds"),
         (request(ordertype="limit", price="100", post_only=True), "EOrder:Post only order"),

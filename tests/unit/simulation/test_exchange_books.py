@@ -14,6 +14,7 @@ from trader.errors import CorruptError
 from trader.simulation import exchange_books
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_books import LOG, SNAPSHOT, Books
+from trader.simulation.exchange_orders import Amendment
 
 
 def dump(exchange: TwinExchange) -> str:
@@ -26,7 +27,7 @@ def trade_a_little(exchange: TwinExchange, *, start: int = 0) -> None:
         exchange.use_nonce("key", 100 + round_)
         exchange.place(request(ordertype="limit", price="101", timeinforce="IOC", cl_ord_id=f"tabc{round_:014d}", close_trigger="97"), T0)
         resting = exchange.place(request(ordertype="limit", price="90", userref=round_), T0)
-        exchange.amend(resting, T0, volume=Decimal("0.7"))
+        exchange.amend(resting, T0, Amendment(volume=Decimal("0.7")))
         move(exchange, 96.0, second=second + 1)
         move(exchange, 100.0, second=second + 2, part=4)
 

@@ -27,11 +27,13 @@ from trader.simulation.kraken_server.keyring import ApiKey, Keyring
 from trader.simulation.kraken_server.limits import LimitRules, RateLimits
 from trader.simulation.kraken_server.market_view import QUOTE_DECIMALS, MarketView, rules_of
 from trader.simulation.kraken_server.middleware import Call, Middleware
+from trader.simulation.kraken_server.order_desk import OrderDesk
 from trader.simulation.kraken_server.order_form import parse_body
 from trader.simulation.kraken_server.paging import PAGE
 from trader.simulation.kraken_server.replies import deliver
 from trader.simulation.kraken_server.spot_account import SpotAccount
 from trader.simulation.kraken_server.spot_ledger import SpotLedger
+from trader.simulation.kraken_server.spot_orders import SpotOrders
 from trader.simulation.kraken_server.spot_rest import Handler, SpotPublic
 from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
 from trader.simulation.kraken_server.spot_ws import Hub
@@ -92,11 +94,15 @@ class KrakenTwin:
         self.keyring = Keyring(ring, self.exchange, clock, self.limits)
         subscriptions = Subscriptions(self.view, clock, lambda token: self.keyring.session(token) is not None)
         self.hub = Hub(self.view, shown, self.middleware, subscriptions, frames_per_minute=frames_per_minute, heartbeat_s=heartbeat_s)
+        self.exchange.open_limit = self.limits.tier.open_orders if self.limits.tier else None
+        self.exchange.due_listeners.append(self._set_alarm)
+        self.desk = OrderDesk(self.exchange, shown, self.limits)
         assets = Assets(market, quote_decimals=QUOTE_DECIMALS)
         self._fees = FeeTiers(self.exchange, tiers=fee_tiers)
         self._public = SpotPublic(self.view, clock, shown=shown).handlers
         self._private: Mapping[str, Handler] = {
-            **SpotPrivate(self.exchange, self.view, shown, closed_page_size=closed_page_size).handlers,
+            **SpotOrders(self.desk, self.exchange, self.view, shown).handlers,
+            **SpotPrivate(self.exchange, closed_page_size=closed_page_size).handlers,
             **SpotAccount(self.exchange, self.view, clock, assets=assets, fees=self._fees).handlers,
             **SpotLedger(self.exchange, assets).handlers,
             **self.keyring.handlers,
@@ -126,6 +132,8 @@ class KrakenTwin:
         self._tasks.append(asyncio.create_task(self.hub.heartbeats(), name="twin heartbeats"))
         for fault in self.plan.faults:
             self.timed.schedule(fault)
+        for due_us in self.exchange.dues():
+            self._set_alarm(due_us)
         addresses = self._runner.addresses
         return int(addresses[0][1]) if addresses else port
 
@@ -150,6 +158,15 @@ class KrakenTwin:
     async def _moved(self, open_us: int, tick: Tick, row: Row) -> None:
         await self.hub.flush()
         await self.hub.publish(open_us, tick, row)
+
+    def _set_alarm(self, due_us: int) -> None:
+        """Let the exchange do at `due_us` what is due without a price."""
+        self._tasks.append(asyncio.create_task(self._alarm(due_us), name="twin alarm"))
+
+    async def _alarm(self, due_us: int) -> None:
+        await self.shown.sleep_until(due_us)
+        self.exchange.elapse(self.shown.now_us())
+        await self.hub.flush()
 
     # --- faults and reports ----------------------------------------------------------------------------------------
     def protection_report(self) -> ProtectionReport:

@@ -1,52 +1,24 @@
-"""Reads request bodies and the parameters of AddOrder and AmendOrder, strictly (KRAKEN.md section 2)."""
+"""Reads request bodies and single parameters of the spot API, strictly (KRAKEN.md section 2). All functions raise Refused."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl
 
-from trader.simulation.exchange_orders import LIMIT, MARKET, STOP_LOSS, OrderRequest, Refused, invalid
+from trader.simulation.exchange_orders import Refused, invalid
+from trader.simulation.exchange_terms import SIGNS, Offset
 
 DEADLINE_US = (2_000_000, 60_000_000)  # REST: not nearer and not farther than this
 _TRUE, _FALSE = ("true", "True", "1"), ("false", "False", "0", "")
-_KNOWN = frozenset(
-    {
-        "nonce",
-        "otp",
-        "pair",
-        "symbol",
-        "type",
-        "ordertype",
-        "volume",
-        "price",
-        "price2",
-        "timeinforce",
-        "starttm",
-        "expiretm",
-        "oflags",
-        "cl_ord_id",
-        "userref",
-        "deadline",
-        "validate",
-        "trigger",
-        "leverage",
-        "reduce_only",
-        "displayvol",
-        "stptype",
-        "asset_class",
-        "close[ordertype]",
-        "close[price]",
-        "close[price2]",
-    }
-)
 
 
 def parse_body(raw: bytes, content_type: str) -> dict[str, str]:
-    """Fields of a form or JSON body as text; nested JSON objects become `close[price]`. Raises Refused."""
+    """Fields of a form or JSON body as text, nested JSON as a form would send it. Raises Refused."""
     try:
         text = raw.decode("utf-8")
         if "json" not in content_type:
@@ -57,12 +29,20 @@ def parse_body(raw: bytes, content_type: str) -> dict[str, str]:
     if not isinstance(body, dict):
         raise Refused("EAPI:Bad request")
     fields: dict[str, str] = {}
-    for key, value in body.items():
-        if isinstance(value, Mapping):
-            fields |= {f"{key}[{inner}]": _text(item) for inner, item in value.items()}
-        else:
-            fields[key] = _text(value)
+    _flatten("", body, fields)
     return fields
+
+
+def _flatten(prefix: str, value: Any, fields: dict[str, str]) -> None:
+    """Nested JSON under the names a form gives it: `close[price]`, `orders[0][volume]`; a list of plain values is one text."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _flatten(f"{prefix}[{key}]" if prefix else str(key), item, fields)
+    elif isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
+        for index, item in enumerate(value):
+            _flatten(f"{prefix}[{index}]", item, fields)
+    else:
+        fields[prefix] = _text(value)
 
 
 def _text(value: Any) -> str:
@@ -82,7 +62,7 @@ def flag(fields: Mapping[str, str], name: str) -> bool:
 
 
 def number(fields: Mapping[str, str], name: str, as_name: str | None = None) -> Decimal | None:
-    """A finite decimal in plain notation, None where absent. Signs and percent (relative prices) are refused."""
+    """A finite decimal in plain notation, None where absent. Signs and percent are refused."""
     text = fields.get(name, "")
     if not text:
         return None
@@ -103,8 +83,8 @@ def whole(fields: Mapping[str, str], name: str, default: int = 0) -> int:
     return int(text)
 
 
-def deadline_of(fields: Mapping[str, str], arrived_us: int) -> int | None:
-    """`deadline` in microseconds. Raises Refused for one that is over, nearer than 2 s or farther than 60 s."""
+def deadline_of(fields: Mapping[str, str], arrived_us: int, within_us: tuple[int, int] = DEADLINE_US) -> int | None:
+    """`deadline` in microseconds. Raises Refused for one that is over, nearer or farther than `within_us` allows."""
     text = fields.get("deadline", "")
     if not text:
         return None
@@ -117,78 +97,23 @@ def deadline_of(fields: Mapping[str, str], arrived_us: int) -> int | None:
     deadline_us = int(when.timestamp()) * 1_000_000 + when.microsecond
     if deadline_us <= arrived_us:
         raise Refused("EService:Deadline elapsed")
-    if not DEADLINE_US[0] <= deadline_us - arrived_us <= DEADLINE_US[1]:
+    if not within_us[0] <= deadline_us - arrived_us <= within_us[1]:
         raise invalid("deadline")
     return deadline_us
 
 
-def order_request(fields: Mapping[str, str], symbol: str, arrived_us: int) -> OrderRequest:
-    """The order AddOrder asks for. Raises Refused for anything this exchange does not take."""
-    if sorted(set(fields) - _KNOWN):
-        raise Refused("EGeneral:Invalid arguments")
-    _refuse_unsupported(fields)
-    side, kind, volume = fields.get("type", ""), fields.get("ordertype", ""), number(fields, "volume")
-    if side not in ("buy", "sell"):
-        raise invalid("type")
-    if kind not in (MARKET, LIMIT, STOP_LOSS):
-        raise invalid("ordertype")
-    if volume is None:
-        raise invalid("volume")
-    price, flags = number(fields, "price"), tuple(item for item in fields.get("oflags", "").split(",") if item)
-    if set(flags) - {"post", "fciq", "fcib", "nompp"} or {"fciq", "fcib"} <= set(flags):
-        raise invalid("viqc" if "viqc" in flags else "oflags")
-    if kind == MARKET:
-        price = None  # Kraken ignores it there
-    return OrderRequest(
-        pair=symbol,
-        side=side,
-        ordertype=kind,
-        volume=volume,
-        price=price if kind == LIMIT else None,
-        trigger=price if kind == STOP_LOSS else None,
-        timeinforce=fields.get("timeinforce") or "GTC",
-        expire_us=_expiry(fields, arrived_us),
-        post_only="post" in flags,
-        oflags=tuple(item for item in flags if item != "post"),
-        cl_ord_id=fields.get("cl_ord_id") or None,
-        userref=whole(fields, "userref"),
-        close_trigger=_close(fields),
-        deadline_us=deadline_of(fields, arrived_us),
-    )
+def level(fields: Mapping[str, str], name: str) -> tuple[Decimal | None, Offset | None]:
+    """A price: absolute, or relative where it begins with a sign or ends in percent."""
+    text = fields.get(name, "").strip()
+    if not text or (text[0] not in SIGNS and not text.endswith("%")):
+        return number(fields, name), None
+    try:
+        return None, Offset.parse(text)
+    except ValueError as error:
+        raise invalid(name) from error
 
 
-def _refuse_unsupported(fields: Mapping[str, str]) -> None:
-    if fields.get("leverage", "none") not in ("none", ""):
-        raise invalid("leverage")
-    if flag(fields, "reduce_only"):
-        raise invalid("reduce_only")
-    if fields.get("trigger", "last") != "last":
-        raise invalid("Index unavailable")
-    if fields.get("starttm", "0") not in ("0", ""):
-        raise invalid("starttm")
-    for name in ("displayvol", "price2", "close[price2]"):
-        if fields.get(name):
-            raise invalid(name)
-    if fields.get("cl_ord_id") and fields.get("userref", "0") not in ("0", ""):
-        raise invalid("cl_ord_id")  # one or the other
-
-
-def _close(fields: Mapping[str, str]) -> Decimal | None:
-    kind, price = fields.get("close[ordertype]", ""), number(fields, "close[price]")
-    if not kind and price is None:
-        return None
-    if kind != STOP_LOSS:
-        raise invalid("close[ordertype]")
-    if price is None:
-        raise invalid("close[price]")
-    return price
-
-
-def _expiry(fields: Mapping[str, str], arrived_us: int) -> int:
-    """`expiretm`: 0 for none, +n seconds from now, or unix seconds."""
-    text = fields.get("expiretm", "") or "0"
-    relative = text.startswith("+")
-    if not text.removeprefix("+").isdecimal():
-        raise invalid("expiretm")
-    value = int(text.removeprefix("+")) * 1_000_000
-    return arrived_us + value if relative else value
+def listed(fields: Mapping[str, str], name: str) -> list[str]:
+    """Values of a list, however it was sent: joined by commas, or one by one as `name[0]`."""
+    single = [fields[key] for key in sorted(fields) if re.fullmatch(re.escape(name) + r"\[\d*\](\[\w+\])?", key)]
+    return [item for item in (*fields.get(name, "").split(","), *single) if item]

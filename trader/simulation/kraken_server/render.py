@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 from trader.domain.money import ZERO, divide, quantum
-from trader.simulation.exchange_orders import LIMIT, MARKET, STOP_LOSS, Event, PairRules, TwinOrder, TwinTrade
+from trader.simulation.exchange_orders import Amend, Event, PairRules, TwinOrder, TwinTrade
+from trader.simulation.exchange_terms import LIMITED, MARKET, TRIGGERED, Close, Offset
 
-_STATUS = {"open": "new", "closed": "filled", "canceled": "canceled", "expired": "expired"}
+_STATUS = {"pending": "pending_new", "open": "new", "closed": "filled", "canceled": "canceled", "expired": "expired"}
 
 
 def seconds(time_us: int) -> float:
@@ -27,19 +28,40 @@ def price_text(value: Decimal | None, rules: PairRules) -> str:
     return "0" if value is None else f"{value:.{rules.pair_decimals}f}"
 
 
-def spec(ordertype: str, rules: PairRules, *, price: Decimal | None, trigger: Decimal | None) -> str:
-    """The part of `descr` behind the @."""
-    if ordertype == MARKET:
+def offset_text(offset: Offset, rules: PairRules) -> str:
+    """A relative price as Kraken words it: `+50.0000%`, `-100.0`."""
+    return f"{offset.sign}{offset.amount:.4f}%" if offset.percent else f"{offset.sign}{offset.amount:.{rules.pair_decimals}f}"
+
+
+def level_text(price: Decimal | None, by: Offset | None, rules: PairRules) -> str:
+    """A price as it was asked for: relative stays relative."""
+    return price_text(price, rules) if by is None else offset_text(by, rules)
+
+
+def spec(terms: TwinOrder | Close, rules: PairRules) -> str:
+    """The part of `descr` behind the @: `stop loss 55.00000 -> limit 54.00000`."""
+    kind = terms.ordertype
+    if kind == MARKET:
         return "market"
-    return f"limit {price_text(price, rules)}" if ordertype == LIMIT else f"stop loss {price_text(trigger, rules)}"
+    words = []
+    if kind in TRIGGERED:
+        words.append(f"{kind.removesuffix('-limit').replace('-', ' ')} {level_text(terms.trigger, terms.trigger_by, rules)}")
+    if kind in LIMITED:
+        name = "limit" if kind in TRIGGERED else kind
+        words.append(f"{name} {level_text(terms.price, terms.price_by, rules)}")
+    return " -> ".join(words)
+
+
+def shown_volume(order: TwinOrder) -> Decimal:
+    """Volume as it was asked for: in quote for a market buy by cost."""
+    return order.volume if order.cash is None else order.cash
 
 
 def describe(order: TwinOrder, rules: PairRules) -> dict[str, str]:
     """`descr` of AddOrder: the order sentence, and the closing order's where there is one."""
-    words = f"{order.side} {order.volume:.{rules.lot_decimals}f} {rules.altname} @ "
-    result = {"order": words + spec(order.ordertype, rules, price=order.price, trigger=order.trigger)}
-    if order.close_trigger is not None:
-        result["close"] = "close position @ " + spec(STOP_LOSS, rules, price=None, trigger=order.close_trigger)
+    result = {"order": f"{order.side} {shown_volume(order):.{rules.lot_decimals}f} {rules.altname} @ {spec(order, rules)}"}
+    if order.close is not None:
+        result["close"] = f"close position @ {spec(order.close, rules)}"
     return result
 
 
@@ -50,43 +72,54 @@ def average(order: TwinOrder, rules: PairRules) -> Decimal:
 
 def order_row(order: TwinOrder, rules: PairRules, *, trades: bool) -> dict[str, Any]:
     """The order object of OpenOrders, ClosedOrders and QueryOrders."""
-    sentence = describe(order, rules)
+    sentence, limit = describe(order, rules), level_text(order.price, order.price_by, rules)
+    triggered, digits = order.ordertype in TRIGGERED, max(rules.pair_decimals, 5)
+    first, second = (level_text(order.trigger, order.trigger_by, rules), limit) if triggered else (limit, "0")
     row: dict[str, Any] = {
         "refid": order.refid,
         "userref": order.userref,
         "cl_ord_id": order.cl_ord_id,
         "status": order.status,
         "opentm": seconds(order.opened_us),
-        "starttm": 0,
+        "starttm": order.start_us // 1_000_000,
         "expiretm": order.expire_us // 1_000_000,
         "descr": {
             "pair": rules.altname,
             "type": order.side,
             "ordertype": order.ordertype,
-            "price": price_text(order.trigger if order.ordertype == STOP_LOSS else order.price, rules),
-            "price2": "0",
+            "price": first,
+            "price2": second,
             "leverage": "none",
             "order": sentence["order"],
             "close": sentence.get("close", ""),
         },
-        "vol": f"{order.volume:.{rules.lot_decimals}f}",
-        "vol_exec": f"{order.executed:.{rules.lot_decimals}f}",
+        "vol": f"{shown_volume(order):.{rules.lot_decimals}f}",
+        "vol_exec": f"{order.executed if order.cash is None else order.cost:.{rules.lot_decimals}f}",
         "cost": f"{order.cost:.{rules.cost_decimals}f}",
         "fee": f"{order.fee:.{rules.cost_decimals}f}",
-        "price": f"{average(order, rules):.{max(rules.pair_decimals, 5)}f}",
-        "stopprice": f"{ZERO:.{rules.cost_decimals}f}",
-        "limitprice": f"{ZERO:.{rules.cost_decimals}f}",
+        "price": f"{average(order, rules):.{digits}f}",
+        "stopprice": f"{(order.trigger if order.trailing or order.triggered else None) or ZERO:.{digits}f}",
+        "limitprice": f"{limit_price(order) or ZERO:.{digits}f}",
         "misc": "",
         "oflags": ",".join((*order.oflags, *(("post",) if order.post_only else ()))),
         "reason": order.reason,
     }
-    if order.ordertype == STOP_LOSS:
+    if triggered:
         row["trigger"] = "last"
+    if order.display is not None:
+        row["displayvol"] = f"{order.display:.{rules.lot_decimals}f}"
     if not order.live:
         row["closetm"] = seconds(order.closed_us)
     if trades and order.trades:
         row["trades"] = list(order.trades)
     return row
+
+
+def limit_price(order: TwinOrder) -> Decimal | None:
+    """`limitprice`: the limit of a triggered order, the peak of a trailing stop that still waits (as recorded from Kraken)."""
+    if order.triggered:
+        return order.price
+    return order.peak if order.trailing else None
 
 
 def trade_row(trade: TwinTrade, rules: PairRules, ledgers: list[str]) -> dict[str, Any]:
@@ -110,8 +143,11 @@ def trade_row(trade: TwinTrade, rules: PairRules, ledgers: list[str]) -> dict[st
     }
 
 
-def execution(event: Event, rules: PairRules) -> dict[str, Any]:
-    """One item of the executions channel, with the fields Kraken sends for this kind of event."""
+def execution(event: Event, rules: PairRules, *, trade_says_filled: bool = False) -> dict[str, Any]:
+    """One item of the executions channel, with the fields Kraken sends for this kind of event.
+
+    `trade_says_filled`: the trade that fills an order says so; else it says partially_filled and a `filled` item follows.
+    """
     order = event.order
     base: dict[str, Any] = {
         "order_id": order.txid,
@@ -122,10 +158,13 @@ def execution(event: Event, rules: PairRules) -> dict[str, Any]:
     if event.kind == "pending_new":
         return base | order_fields(order, rules) | {"order_status": "pending_new"}
     if event.kind == "trade" and event.trade is not None:
-        return base | trade_fields(event.trade, order, rules) | {"order_status": "partially_filled"}
+        filled = trade_says_filled and not order.remaining
+        return base | trade_fields(event.trade, order, rules) | {"order_status": "filled" if filled else "partially_filled"}
     if event.kind == "new":
         return base | {"order_status": "new"}
-    if event.kind in ("amended", "restated"):
+    if event.kind == "status":
+        return base | {"triggers": triggers(order), "order_status": live_status(order)} | _limit(order)
+    if event.kind in ("amended", "restated", "iceberg_refill"):
         return base | order_fields(order, rules) | totals(order, rules) | {"order_status": live_status(order)}
     ending = {"reason": event.reason, "cancel_reason": event.reason} if event.reason else {}
     return base | totals(order, rules) | {"order_status": _STATUS[order.status]} | ending
@@ -143,25 +182,69 @@ def order_fields(order: TwinOrder, rules: PairRules) -> dict[str, Any]:
         "side": order.side,
         "order_type": order.ordertype,
         "order_qty": float(order.volume),
-        "limit_price_type": "static",
+        "limit_price_type": _price_type(order.price_by),
         "time_in_force": order.timeinforce,
         "cum_cost": float(order.cost),
         "stop_price": float(order.trigger or ZERO),
         "fee_usd_equiv": 0.0,
         "fee_ccy_pref": "fciq" if "fciq" in order.oflags else "fcib" if "fcib" in order.oflags else "",
     }
-    if order.price is not None:
-        row["limit_price"] = float(order.price)
+    row |= _limit(order)
+    if order.cash is not None:
+        row["cash_order_qty"] = float(order.cash)
+    if order.display is not None:
+        row["display_qty"] = float(order.display)
     if order.cl_ord_id is not None:
         row["cl_ord_id"] = order.cl_ord_id
     if order.refid is not None:
         row["order_ref_id"] = order.refid
     if order.post_only:
         row["post_only"] = True
+    if order.ordertype in TRIGGERED:
+        row["triggers"] = triggers(order)
+    if order.close is not None:
+        row["contingent"] = contingent(order.close)
+    return row
+
+
+def _limit(order: TwinOrder) -> dict[str, float]:
+    """`limit_price`, where there is one by now."""
+    return {} if order.price is None else {"limit_price": float(order.price)}
+
+
+def _price_type(by: Offset | None) -> str:
+    return "static" if by is None else "pct" if by.percent else "quote"
+
+
+def _asked(price: Decimal | None, by: Offset | None) -> float:
+    """A price as it was asked for: a distance keeps its sign."""
+    if by is not None:
+        return float(-by.amount if by.sign == "-" else by.amount)
+    return float(price or ZERO)
+
+
+def triggers(order: TwinOrder) -> dict[str, Any]:
+    """`triggers` of a triggered order: what was asked for, the price it stands for now, and whether it was reached."""
+    row: dict[str, Any] = {
+        "reference": "last",
+        "price": _asked(order.trigger, order.trigger_by),
+        "price_type": _price_type(order.trigger_by),
+        "status": "triggered" if order.triggered else "untriggered",
+    }
     if order.trigger is not None:
-        row["triggers"] = {"reference": "last", "price": float(order.trigger), "price_type": "static", "status": "untriggered"}
-    if order.close_trigger is not None:
-        row["contingent"] = {"order_type": STOP_LOSS, "trigger_price": float(order.close_trigger), "trigger_price_type": "static"}
+        row["actual_price"] = float(order.trigger)
+    if order.peak is not None:
+        row["peak_price"] = float(order.peak)
+    return row
+
+
+def contingent(close: Close) -> dict[str, Any]:
+    """`contingent` of an order that carries a conditional close."""
+    row: dict[str, Any] = {"order_type": close.ordertype}
+    if close.ordertype in TRIGGERED:
+        row |= {"trigger_price": _asked(close.trigger, close.trigger_by), "trigger_price_type": _price_type(close.trigger_by)}
+    if close.ordertype in LIMITED:
+        row |= {"limit_price": _asked(close.price, close.price_by), "limit_price_type": _price_type(close.price_by)}
     return row
 
 
@@ -190,3 +273,22 @@ def totals(order: TwinOrder, rules: PairRules) -> dict[str, Any]:
         "avg_price": float(average(order, rules)),
         "fee_usd_equiv": float(order.fee),
     }
+
+
+def amend_row(amend: Amend, rules: PairRules) -> dict[str, Any]:
+    """One entry of OrderAmends; its timestamp is in milliseconds."""
+    row: dict[str, Any] = {
+        "amend_id": amend.amend_id,
+        "amend_type": amend.kind,
+        "order_qty": f"{amend.volume:.{rules.lot_decimals}f}",
+        "remaining_qty": f"{amend.remaining:.{rules.lot_decimals}f}",
+        "post_only": amend.post_only,
+        "timestamp": amend.time_us // 1000,
+    }
+    if amend.price is not None:
+        row["limit_price"] = price_text(amend.price, rules)
+    if amend.trigger is not None:
+        row["trigger_price"] = price_text(amend.trigger, rules)
+    if amend.display is not None:
+        row["display_qty"] = f"{amend.display:.{rules.lot_decimals}f}"
+    return row

@@ -14,7 +14,8 @@ from typing import Any
 
 from trader.domain.money import ZERO
 from trader.simulation.exchange import TwinExchange
-from trader.simulation.exchange_orders import BUY, TwinTrade, content_id, invalid
+from trader.simulation.exchange_orders import TwinTrade, content_id, invalid
+from trader.simulation.exchange_terms import BUY
 from trader.simulation.kraken_server import order_form
 from trader.simulation.kraken_server.assets import Assets
 from trader.simulation.kraken_server.middleware import Call

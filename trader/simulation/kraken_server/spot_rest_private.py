@@ -1,69 +1,30 @@
-"""Private spot endpoints of orders (KRAKEN.md sections 1-2)."""
+"""Private spot endpoints that look orders up (KRAKEN.md sections 1-2)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trader.ports import Clock
 from trader.simulation.exchange import TwinExchange
-from trader.simulation.exchange_orders import DEADLINE, UNKNOWN_ORDER, PairRules, Refused, TwinOrder, invalid
+from trader.simulation.exchange_orders import UNKNOWN_ORDER, Refused, TwinOrder, invalid
 from trader.simulation.kraken_server import order_form
-from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Call
 from trader.simulation.kraken_server.paging import PAGE, window
-from trader.simulation.kraken_server.render import describe, order_row
+from trader.simulation.kraken_server.render import order_row
 
 
 class SpotPrivate:
-    """Orders: placed, changed, cancelled, looked up. Every handler raises Refused with Kraken's string."""
+    """Orders looked up. Every handler raises Refused with Kraken's string."""
 
-    def __init__(self, exchange: TwinExchange, view: MarketView, clock: Clock, *, closed_page_size: int = PAGE) -> None:
-        self._exchange, self._view, self._clock, self._closed_page_size = exchange, view, clock, closed_page_size
+    def __init__(self, exchange: TwinExchange, *, closed_page_size: int = PAGE) -> None:
+        self._exchange, self._closed_page_size = exchange, closed_page_size
         self.handlers: Mapping[str, Callable[[Call], Any]] = {
-            "AddOrder": self._add,
-            "AmendOrder": self._amend,
-            "CancelOrder": self._cancel,
-            "CancelAll": lambda _: {"count": exchange.cancel_all(clock.now_us())},
             "OpenOrders": self._open_orders,
             "ClosedOrders": self._closed_orders,
             "QueryOrders": self._query_orders,
         }
 
     # --- orders ----------------------------------------------------------------------------------------------------
-    def _add(self, call: Call) -> dict[str, Any]:
-        rules = self._rules(call)
-        request = order_form.order_request(call.fields, rules.symbol, call.arrived_us)
-        if order_form.flag(call.fields, "validate"):
-            return {"descr": describe(self._exchange.check(request, self._clock.now_us()), rules)}
-        order = self._exchange.place(request, self._clock.now_us(), swallow=call.flags.get("swallow_stops", False))
-        return {"descr": describe(order, rules), "txid": [order.txid]}
-
-    def _amend(self, call: Call) -> dict[str, str]:
-        fields = call.fields
-        order = self._exchange.find(txid=fields.get("txid"), cl_ord_id=fields.get("cl_ord_id") or None)
-        deadline_us = order_form.deadline_of(fields, call.arrived_us)
-        if deadline_us is not None and self._clock.now_us() > deadline_us:
-            raise Refused(DEADLINE)
-        if fields.get("display_qty"):
-            raise invalid("display_qty")
-        amend_id = self._exchange.amend(
-            order,
-            self._clock.now_us(),
-            volume=order_form.number(fields, "order_qty"),
-            price=order_form.number(fields, "limit_price"),
-            trigger=order_form.number(fields, "trigger_price"),
-            post_only=order_form.flag(fields, "post_only") if fields.get("post_only") else None,
-        )
-        return {"amend_id": amend_id}
-
-    def _cancel(self, call: Call) -> dict[str, int]:
-        txid, cl_ord_id = call.fields.get("txid") or None, call.fields.get("cl_ord_id") or None
-        if txid is None and cl_ord_id is None:
-            raise invalid("txid")
-        self._exchange.cancel(self._exchange.find(txid=txid, cl_ord_id=cl_ord_id), self._clock.now_us())
-        return {"count": 1}
-
     def _open_orders(self, call: Call) -> dict[str, Any]:
         orders = [order for order in reversed(self._exchange.open_orders()) if self._wanted(order, call)]
         return {"open": self._order_rows(orders, call)}
@@ -91,12 +52,6 @@ class SpotPrivate:
         return self._order_rows([order for order in orders if order is not None], call)
 
     # --- helpers ---------------------------------------------------------------------------------------------------
-    def _rules(self, call: Call) -> PairRules:
-        rules = self._view.find(call.fields.get("pair", ""))
-        if rules is None:
-            raise Refused("EQuery:Unknown asset pair")
-        return rules
-
     @staticmethod
     def _wanted(order: TwinOrder, call: Call) -> bool:
         cl_ord_id, userref = call.fields.get("cl_ord_id"), call.fields.get("userref")

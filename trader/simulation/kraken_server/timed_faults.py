@@ -9,7 +9,8 @@ from typing import Any
 
 from trader.ports import Clock
 from trader.simulation.exchange import TwinExchange
-from trader.simulation.exchange_orders import MARKET, OrderRequest, Refused
+from trader.simulation.exchange_orders import OrderRequest, Refused
+from trader.simulation.exchange_terms import MARKET
 from trader.simulation.faults import Fault, FaultPlan
 
 Event = tuple[str, dict[str, Any], str]
