@@ -48,7 +48,8 @@ class KrakenTwin:
     """One account on one exchange. `state_dir` holds its books (None: memory only); `tag`: the installation whose orders are "ours".
 
     `keys`, or one key with every trading right by `api_key` and `api_secret`, open the private door. `closed_page_size`:
-    orders a page of ClosedOrders; `fee_tiers`: fees fall with the account's volume instead of staying at the base tier.
+    orders a page of ClosedOrders; `fee_tiers`: fees fall with the account's volume instead of staying at the base tier;
+    `post_only_style`: refuse or cancel, what becomes of a post-only order that would trade.
     """
 
     def __init__(
@@ -70,7 +71,10 @@ class KrakenTwin:
         limits: LimitRules | None = None,
         closed_page_size: int = PAGE,
         fee_tiers: bool = False,
+        post_only_style: str = "refuse",
     ) -> None:
+        if post_only_style not in ("refuse", "cancel"):
+            raise ConfigError(f"post_only_style {post_only_style!r} must be refuse or cancel")
         if frames_per_minute not in (1, 4):
             raise ConfigError(f"frames_per_minute {frames_per_minute!r} must be 1 or 4")
         self.market, self.clock, self.plan, self._seed = market, clock, plan, seed
@@ -95,6 +99,7 @@ class KrakenTwin:
         subscriptions = Subscriptions(self.view, clock, lambda token: self.keyring.session(token) is not None)
         self.hub = Hub(self.view, shown, self.middleware, subscriptions, frames_per_minute=frames_per_minute, heartbeat_s=heartbeat_s)
         self.exchange.open_limit = self.limits.tier.open_orders if self.limits.tier else None
+        self.exchange.post_only_style = post_only_style
         self.exchange.due_listeners.append(self._set_alarm)
         self.desk = OrderDesk(self.exchange, shown, self.limits)
         assets = Assets(market, quote_decimals=QUOTE_DECIMALS)

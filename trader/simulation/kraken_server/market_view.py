@@ -99,14 +99,15 @@ class MarketView:
     def __init__(self, market: Market, exchange: TwinExchange, seed: int) -> None:
         self.market, self.exchange, self._seed = market, exchange, seed
         self._stats: dict[str, tuple[int, dict[str, float]]] = {}
-        names: dict[str, PairRules] = {}
+        names: dict[str, str] = {}
         for rules in exchange.rules:
-            names |= dict.fromkeys((rules.pair_id, rules.altname, rules.wsname, rules.symbol), rules)
+            names |= dict.fromkeys((rules.pair_id, rules.altname, rules.wsname, rules.symbol), rules.symbol)
         self._names = names
 
     def find(self, name: str) -> PairRules | None:
         """The pair behind any of its four names."""
-        return self._names.get(name)
+        symbol = self._names.get(name)
+        return None if symbol is None else self.exchange.rule(symbol)
 
     def quotes(self, rules: PairRules) -> tuple[Decimal, Decimal, Decimal]:
         """(bid, ask, last): what a market order gets now."""

@@ -39,7 +39,7 @@ class SpotPublic:
 
     def _status(self, _: Call) -> dict[str, str]:
         now = datetime.fromtimestamp(self._shown.now_us() // 1_000_000, UTC)
-        return {"status": "online", "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        return {"status": self._view.exchange.system_status, "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     def _assets(self, call: Call) -> dict[str, Any]:
         assets: dict[str, Any] = {}
