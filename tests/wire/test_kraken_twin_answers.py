@@ -85,6 +85,7 @@ CASES: list[tuple[str, Any, bool, Callable[[Seen], object]]] = [
     ("malformed", "envelope", False, unreadable),
     ("malformed", "empty", False, lambda seen: isinstance(seen, tuple) and seen == (200, b"")),
     ("malformed", "bytes", False, lambda seen: isinstance(seen, tuple) and b"\xff\xfe" in seen[1]),
+    ("malformed", "deep", False, lambda seen: isinstance(seen, tuple) and b"[" * 100_000 in seen[1]),
     ("malformed", "null", False, body(lambda seen: seen == {"error": [], "result": None})),
     ("malformed", "types", False, body(lambda seen: seen["error"] == "[]" and isinstance(seen["result"]["unixtime"], str))),
     ("huge", 2, False, padded),

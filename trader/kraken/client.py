@@ -123,7 +123,7 @@ class KrakenClient(OwnSession, ccxtpro.kraken):  # type: ignore[misc]  # ccxt ha
         result = response.get("result")
         hard = [text for text in errors if not text.startswith("W")]
         if hard or (errors and result is None):
-            raise Refused(tuple(errors), has_txid=isinstance(result, dict) and bool(result.get("txid")))
+            raise Refused(tuple(errors), has_result=bool(result))
         if errors:
             log.warning("Kraken warns: %s", "; ".join(errors))
         if code >= 400 or result is None:
@@ -131,7 +131,10 @@ class KrakenClient(OwnSession, ccxtpro.kraken):  # type: ignore[misc]  # ccxt ha
 
     def parse(self, text: str) -> Any:
         """Fast JSON for frames that carry no money; raises ValueError."""
-        return _fast_json(text)
+        try:
+            return _fast_json(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
     async def _exchange(self, path: str, api: str, method: str, params: Mapping[str, Any]) -> Any:
         try:

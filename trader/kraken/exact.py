@@ -12,5 +12,11 @@ def _refuse_constant(word: str) -> Any:
 
 
 def exact_json(body: str) -> Any:
-    """JSON with a Decimal for every number that has a point or an exponent; NaN and infinities are refused (ValueError)."""
-    return json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+    """JSON with a Decimal for every number that has a point or an exponent.
+
+    NaN and infinities are refused, and so is nesting that no parser bears (ValueError).
+    """
+    try:
+        return json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -13,6 +13,7 @@ from trader.domain.orders import Ambiguous, Rejected
 from trader.errors import FatalError, RejectedError, RetryableError, TraderError
 from trader.kraken.words import EXACT_WORDS, PREFIX_WORDS
 
+MESSAGE = 500  # characters of the venue's words that are kept; a hostile answer may hold millions
 LOCKOUT_S = 900.0  # EGeneral:Temporary lockout holds for about 15 minutes
 
 
@@ -84,18 +85,18 @@ def retry_after(strings: Sequence[str], now_us: int) -> float | None:
     return None
 
 
-def answer_for(strings: Sequence[str], *, placing: bool, now_us: int, has_txid: bool = False) -> Rejected | Ambiguous:
-    """The answer of an order call that the venue refused. An error beside a txid proves nothing."""
-    message = "; ".join(strings) or "no reason given"
+def answer_for(strings: Sequence[str], *, placing: bool, now_us: int, has_result: bool = False) -> Rejected | Ambiguous:
+    """The answer of an order call that the venue refused. An error beside a result proves nothing."""
+    message = "; ".join(strings)[:MESSAGE] or "no reason given"
     kind = classify(strings, write=placing)
-    if kind is Class.AMBIGUOUS or has_txid:
+    if kind is Class.AMBIGUOUS or has_result:
         return Ambiguous(message=message)
     return Rejected(kind=kind.value, message=message, retry_after_s=retry_after(strings, now_us))
 
 
 def error_for(strings: Sequence[str], *, now_us: int) -> TraderError:
     """The error of a read that the venue refused."""
-    message = "Kraken refused: " + ("; ".join(strings) or "no reason given")
+    message = "Kraken refused: " + ("; ".join(strings)[:MESSAGE] or "no reason given")
     kind = classify(strings, write=False)
     if kind is Class.AUTH and not any(normal(text) == "ESession:Invalid session" for text in strings):
         return FatalError(message)

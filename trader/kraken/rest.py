@@ -144,7 +144,7 @@ class Rest:
             return Ambiguous(message=str(error))
         except Refused as refused:
             self.observe(refused.strings, pair)
-            return outcomes.answer_for(refused.strings, placing=kind is Kind.ADD, now_us=self.clock.now_us(), has_txid=refused.has_txid)
+            return outcomes.answer_for(refused.strings, placing=kind is Kind.ADD, now_us=self.clock.now_us(), has_result=refused.has_result)
         self._nonce_strikes = 0
         return result
 
@@ -159,7 +159,7 @@ class Rest:
             wait = outcomes.retry_after(strings, self.clock.now_us())
             self.limiter.refused(pair, wait, engine=any(text.startswith("EOrder:") for text in strings))
         elif kind is Class.AMBIGUOUS and not all(outcomes.known(text) for text in strings):
-            log.error("Kraken said something unknown: %s", "; ".join(strings))
+            log.error("Kraken said something unknown: %s", "; ".join(strings)[: outcomes.MESSAGE])
 
 
 def not_on_rules(message: str) -> Rejected:

@@ -15,12 +15,12 @@ class Unanswered(Exception):
 
 
 class Refused(Exception):
-    """Kraken answered with error strings; `has_txid` where an order id stood beside them."""
+    """Kraken answered with error strings; `has_result`: beside a result (an order id, an amend id), so nothing is refused."""
 
-    def __init__(self, strings: tuple[str, ...], *, has_txid: bool = False) -> None:
+    def __init__(self, strings: tuple[str, ...], *, has_result: bool = False) -> None:
         super().__init__("; ".join(strings))
         self.strings = strings
-        self.has_txid = has_txid
+        self.has_result = has_result
 
 
 class SocketEvents(Protocol):

@@ -127,8 +127,8 @@ def test_answers_are_judged_by_the_envelope() -> None:
         return outcomes
 
     funds, beside, unavailable, warned, bare, *rest = with_server(handler, test)
-    assert (funds.strings, funds.has_txid) == (("EOrder:Insufficient funds",), False)
-    assert beside.has_txid
+    assert (funds.strings, funds.has_result) == (("EOrder:Insufficient funds",), False)
+    assert beside.has_result
     assert unavailable.strings == ("EService:Unavailable",)
     assert warned == {"count": 1}
     assert bare.strings == ("WDatabase:No change",)

@@ -77,7 +77,7 @@ def test_unknown_order_is_gone_on_a_cancel_and_ambiguous_on_a_new_order() -> Non
 
 
 def test_an_error_beside_a_txid_is_ambiguous() -> None:
-    assert isinstance(answer_for(["EOrder:Insufficient funds"], placing=True, now_us=NOW, has_txid=True), Ambiguous)
+    assert isinstance(answer_for(["EOrder:Insufficient funds"], placing=True, now_us=NOW, has_result=True), Ambiguous)
 
 
 def test_waiting_times_are_those_the_venue_named() -> None:

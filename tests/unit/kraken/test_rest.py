@@ -243,7 +243,7 @@ def test_an_order_off_the_rules_sends_nothing(changes: dict[str, Decimal]) -> No
     [
         (Unanswered("reset"), None), ({"descr": {}}, None), ({"txid": []}, None), ({"txid": ["O1", "O2"]}, None),
         ({"txid": [""]}, None), ([[]], None),
-        (Refused(("EService:Busy",)), None), (Refused(("EOrder:Insufficient funds",), has_txid=True), None),
+        (Refused(("EService:Busy",)), None), (Refused(("EOrder:Insufficient funds",), has_result=True), None),
         (Refused(("EWhat:Ever",)), None),
         (Refused(("EOrder:Insufficient funds",)), "funds"), (Refused(("EService:Market in post_only mode",)), "pair"),
         (Refused(("EAPI:Invalid nonce",)), "nonce"), (Refused(("EOrder:Rate limit exceeded",)), "later"), (NotSent("too late"), "later"),

@@ -87,6 +87,7 @@ def malformed(text: str, kind: str) -> Reply:
             "types": dumps(wrong_types(body)),
             "null": dumps(body | {"result": None}),
             "empty": "",
+            "deep": '{"error":[],"result":' + "[" * DEEP + "]" * DEEP + "}",
         }[kind]
     )
 
