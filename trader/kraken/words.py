@@ -54,7 +54,7 @@ EXACT_WORDS: dict[str, tuple[str, ...]] = {
     "gone": ("EOrder:Unknown order", "EOrder:Cancel pending", "EGeneral:Cancel pending", "notFound", "orderForEditNotFound", "filled"),
     "ambiguous": (
         "EService:Unavailable", "EService:Busy", "EService:Timeout", "EService:Deadline elapsed", "EGeneral:Internal error",
-        "EDatabase:Internal error", "EDatabase:Internal error (to be deprecated)", "unavailable", "Server Error",
+        "EDatabase:Internal error", "EDatabase:Internal error (to be deprecated)", "unavailable", "Unavailable", "Server Error",
         "unknownError", "selfFill", "clientOrderIdAlreadyExist",
     ),
 }  # fmt: skip

@@ -1,0 +1,279 @@
+"""Kraken futures as `ports.Exchange`: perpetuals, raw endpoints, exact Decimals, each order's bytes leave at most once.
+
+What differs from spot:
+- An intent with leg ENTRY opens or grows a position, and a SELL entry is a short. Every other leg is sent reduce-only, so it
+  never opens the other side: the venue cuts it to the position, or refuses it (kind `style`).
+- No stop rides on an entry: `close_trigger` is refused (kind `bug`); the stop is an order of its own after the fill. Stops watch
+  the mark price unless `trigger_signal` says otherwise, and become market orders with the venue's 1 % price protection.
+- Nothing is bought: coins do not appear in `balances`, positions do in `positions`. `USD` is the multi-collateral account, with
+  `total` the cash and `held` the initial margin of open positions; profit that is not realised is in neither. Money of a
+  single-collateral or cash account is named with it: `BTC@fi_xbtusd`, `USD@cash`.
+- Linear contracts (`BTC/USD:USD`) count base coins and USD; inverse ones (`BTC/USD:BTC`) count USD contracts, and cost and fee
+  of their fills are base coins.
+- Fees: no futures endpoint tells the account's rates (the schedules there are stale since 2026-06-22), so `fee_rates` answers
+  only from the source it was given. The fees of fills are the venue's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from trader.domain.market import SECOND, Instrument
+from trader.domain.money import plain
+from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, OrderType, Rejected, RemoteOrder
+from trader.errors import RejectedError, RetryableError, TraderError
+from trader.kraken import futures_rest as rest
+from trader.kraken import futures_translate, translate
+from trader.kraken.futures_history import FuturesHistory
+from trader.kraken.futures_names import Contracts
+from trader.kraken.futures_rest import FuturesLimiter, FuturesRest
+from trader.kraken.futures_translate import FundingRate, FuturesPosition
+from trader.kraken.futures_transport import Endpoint, FuturesTransport, WrongMethod
+from trader.kraken.instruments import refusal_of
+from trader.kraken.outcomes import Class
+from trader.kraken.rest import not_on_rules
+from trader.kraken.transport import NotSent
+from trader.ports import Clock, Rng
+
+FeeSource = Callable[[], Awaitable[tuple[Decimal, Decimal]]]
+HURRY_US = SECOND  # a deadline nearer than this cannot be met
+CANCEL_PATIENCE_S = 2.0  # longest wait of our own limiter before a cancel is given up
+IDS_PER_CALL = 20
+MOST_PAGES = 400  # 40,000 fills: more means the paging does not end
+SIGNALS = ("mark", "index", "last")
+_DONE = {rest.SEND: ("sendStatus", "placed"), rest.EDIT: ("editStatus", "edited"), rest.CANCEL: ("cancelStatus", "cancelled")}
+
+
+class KrakenFuturesExchange:
+    """The order side of one futures account. Give market data the same `limiter`.
+
+    `fees` answers (taker, maker) of the account, e.g. from the spot side's TradeVolume; `trigger_signal`: mark, index or last.
+    """
+
+    def __init__(
+        self, client: FuturesTransport, clock: Clock, *, rng: Rng | None = None, limiter: FuturesLimiter | None = None,
+        fees: FeeSource | None = None, trigger_signal: str = "mark",
+    ) -> None:  # fmt: skip
+        if trigger_signal not in SIGNALS:
+            raise ValueError(f"trigger_signal {trigger_signal!r} must be one of {', '.join(SIGNALS)}")
+        self._rest, self._fees, self._signal = FuturesRest(client, clock, rng=rng, limiter=limiter), fees, trigger_signal
+        self._history = FuturesHistory(self._rest)
+        self._status_by = rest.STATUS_POST
+
+    # --- the venue ------------------------------------------------------------------------------------------------------
+    async def instruments(self) -> Mapping[str, Instrument]:
+        """Perpetuals only, by pair."""
+        return (await self._rest.load()).instruments
+
+    async def server_time(self) -> int:
+        """Microseconds, from the stamp of an answer (milliseconds)."""
+        return await self._rest.read(rest.TICKERS, read=lambda body: translate.stamp_us(body["serverTime"], "serverTime"))
+
+    async def system_status(self) -> str:
+        """online while any perpetual is tradeable, else maintenance; futures have no status endpoint of their own."""
+        rules = (await self._rest.load()).instruments.values()
+        return "online" if any(rule.status != "maintenance" for rule in rules) else "maintenance"
+
+    async def fee_rates(self) -> tuple[Decimal, Decimal]:
+        """From the source given. Raises RejectedError without one: no futures endpoint knows the account's rates."""
+        if self._fees is None:
+            raise RejectedError("Kraken futures do not tell the account's fee rates; give the adapter a source (spot TradeVolume)")
+        return await self._fees()
+
+    # --- orders ---------------------------------------------------------------------------------------------------------
+    async def submit(self, intent: Intent) -> Answer:
+        """sendorder, once. Rules are checked before a byte leaves; anything but `placed` or a known refusal is Ambiguous."""
+        try:
+            symbol = await self._rest.symbol(intent.pair)
+        except RejectedError as error:
+            return Rejected(kind=Class.PAIR, message=f"not sent: {error}")
+        except TraderError as error:
+            return Rejected(kind=Class.LATER, message=f"not sent: the venue's contracts could not be read: {error}")
+        refusal = _refusal(intent, self._rest.contracts.instruments[intent.pair])
+        if refusal is not None:
+            return refusal
+        return await self._order(
+            rest.SEND, lambda: send_order(intent, symbol, self._deadline(intent.deadline_us), self._signal),
+            reducing=intent.leg.reducing, patience_s=self._left_s(intent.deadline_us),
+        )  # fmt: skip
+
+    async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
+        """editorder in place: same id; values are absolute, so repeating it is harmless."""
+        if quantity is None and trigger_price is None:
+            return Rejected(kind=Class.BUG, message="not sent: an amend changes the quantity, the trigger or both")
+        rules = self._rest.contracts.instruments.get(pair)
+        if rules is not None and (message := _off_rules(rules, quantity, trigger_price)) is not None:
+            return not_on_rules(message)
+
+        def build() -> dict[str, str]:
+            fields = {"orderId": txid, "processBefore": self._deadline(deadline_us)}
+            if quantity is not None:
+                fields["size"] = plain(quantity)
+            if trigger_price is not None:
+                fields["stopPrice"] = plain(trigger_price)
+            return fields
+
+        return await self._order(rest.EDIT, build, reducing=True, patience_s=self._left_s(deadline_us), txid=txid)
+
+    async def cancel(self, txid: str) -> Answer:
+        """cancelorder. `gone`: look in closed orders and fills before concluding anything."""
+        return await self._order(rest.CANCEL, lambda: {"order_id": txid}, reducing=True, patience_s=CANCEL_PATIENCE_S, txid=txid)
+
+    # --- reads ----------------------------------------------------------------------------------------------------------
+    async def open_orders(self) -> Sequence[RemoteOrder]:
+        names = await self._rest.named()
+
+        def read(body: Any) -> list[RemoteOrder]:
+            return [futures_translate.open_order(row, names.pair) for row in body["openOrders"]]
+
+        return sorted(await self._rest.read(rest.OPEN_ORDERS, read=read), key=lambda order: (order.opened_us, order.txid))
+
+    async def closed_orders(self, since_us: int) -> Sequence[RemoteOrder]:
+        """Orders that ended, from the event history; one that was refused never was an order."""
+        return await self._history.closed(since_us)
+
+    async def orders(self, txids: Sequence[str]) -> Sequence[RemoteOrder]:
+        """Orders by id. The venue forgets an ended order's status after seconds: those are looked up in the event history."""
+        names = await self._rest.named()
+        found: dict[str, RemoteOrder] = {}
+        for start in range(0, len(txids), IDS_PER_CALL):
+            found |= await self._statuses(txids[start : start + IDS_PER_CALL], names)
+        missing = [txid for txid in dict.fromkeys(txids) if txid not in found]
+        found |= {order.txid: order for order in await self._history.find(missing)}
+        return [found[txid] for txid in dict.fromkeys(txids) if txid in found]
+
+    async def fills(self, since_us: int) -> Sequence[Fill]:
+        """All pages, oldest first. A page ends at a time, so the next one begins a millisecond later and repeats its edge."""
+        names = await self._rest.named()
+        rows: dict[str, Fill] = {}
+        endpoint, params = rest.FILLS, dict[str, str]()
+        for _ in range(MOST_PAGES):
+            page = await self._rest.read(
+                endpoint, params, read=lambda body: [futures_translate.fill(row, names.pair) for row in body["fills"]]
+            )
+            fresh = [fill for fill in page if fill.trade_id not in rows]
+            rows |= {fill.trade_id: fill for fill in fresh}
+            if not fresh or min(fill.time_us for fill in page) <= since_us:
+                break
+            endpoint, params = rest.FILLS_SINCE, {"lastFillTime": translate.rfc3339(min(fill.time_us for fill in page) + 1000)}
+        else:
+            raise RetryableError(f"fills: still more rows after {MOST_PAGES} pages")
+        return sorted((fill for fill in rows.values() if fill.time_us > since_us), key=lambda fill: (fill.time_us, fill.trade_id))
+
+    async def balances(self) -> Mapping[str, Balance]:
+        """By asset; the module's text says what they mean."""
+        return await self._rest.read(rest.ACCOUNTS, read=lambda body: futures_translate.balances(body["accounts"]))
+
+    async def positions(self) -> Sequence[FuturesPosition]:
+        """Open positions by pair."""
+        names = await self._rest.named()
+
+        def read(body: Any) -> list[FuturesPosition]:
+            return [futures_translate.position(row, names.pair) for row in body["openPositions"]]
+
+        return sorted(await self._rest.read(rest.POSITIONS, read=read), key=lambda position: position.pair)
+
+    async def leverages(self) -> Mapping[str, Decimal]:
+        """Pairs with a leverage preference, hence isolated margin; all others share the account's (cross)."""
+        names = await self._rest.named()
+
+        def read(body: Any) -> dict[str, Decimal]:
+            return {names.pair(row["symbol"]): translate.decimal(row["maxLeverage"], "maxLeverage") for row in body["leveragePreferences"]}
+
+        return await self._rest.read(rest.LEVERAGE, read=read)
+
+    async def set_leverage(self, pair: str, leverage: Decimal | None) -> None:
+        """Set the most leverage of a pair (isolated margin), None for cross margin; repeating it is harmless."""
+        params = {"symbol": await self._rest.symbol(pair)}
+        if leverage is not None:
+            params["maxLeverage"] = plain(leverage)
+        await self._rest.read(rest.SET_LEVERAGE, params, read=lambda _: None)
+
+    async def funding_rates(self, pair: str) -> Sequence[FundingRate]:
+        """Hourly funding rates the venue remembers, oldest first."""
+        symbol = await self._rest.symbol(pair)
+
+        def read(body: Any) -> list[FundingRate]:
+            return [futures_translate.funding_rate(row, pair) for row in body["rates"]]
+
+        return sorted(await self._rest.read(rest.FUNDING, {"symbol": symbol}, read=read), key=lambda rate: rate.time_us)
+
+    async def close(self) -> None:
+        await self._rest.transport.close()
+
+    # --- helpers --------------------------------------------------------------------------------------------------------
+    async def _order(
+        self, endpoint: Endpoint, build: Callable[[], Mapping[str, Any]], *, reducing: bool, patience_s: float, txid: str | None = None
+    ) -> Answer:
+        body = await self._rest.order(endpoint, build, reducing=reducing, patience_s=patience_s)
+        if isinstance(body, Rejected | Ambiguous):
+            return body
+        part, done = _DONE[endpoint]
+        try:
+            status = translate.mapping(body.get(part), part)
+            word = translate.text(status.get("status"), f"{part}.status")
+            if word == done:
+                return Acked(txid=txid or translate.text(status.get("order_id"), "order_id"))
+        except ValueError as error:
+            return Ambiguous(message=f"malformed answer: {error}")
+        return self._rest.refusal(endpoint, (word,))  # a word nobody knows proves nothing
+
+    async def _statuses(self, txids: Sequence[str], names: Contracts) -> dict[str, RemoteOrder]:
+        """orders/status by the method the documentation names, or by the one ccxt knows where that is not served."""
+
+        def read(body: Any) -> dict[str, RemoteOrder]:
+            orders = [futures_translate.status_order(row, names.pair) for row in body["orders"]]
+            return {order.txid: order for order in orders if order is not None}
+
+        try:
+            return await self._rest.read(self._status_by, {"orderIds": list(txids)}, read=read)
+        except RejectedError as error:
+            if not isinstance(error.__cause__, WrongMethod):
+                raise
+        self._status_by = rest.STATUS_GET if self._status_by is rest.STATUS_POST else rest.STATUS_POST
+        return await self._rest.read(self._status_by, {"orderIds": list(txids)}, read=read)
+
+    def _left_s(self, deadline_us: int) -> float:
+        return max(0.0, (deadline_us - HURRY_US - self._rest.clock.now_us()) / SECOND)
+
+    def _deadline(self, deadline_us: int) -> str:
+        """`processBefore`. Raises NotSent for a deadline that has as good as passed."""
+        now = self._rest.clock.now_us()
+        if deadline_us - now < HURRY_US:
+            raise NotSent(f"the deadline {translate.rfc3339(deadline_us)} has passed or is too near at {translate.rfc3339(now)}")
+        return translate.rfc3339(deadline_us)
+
+
+def send_order(intent: Intent, symbol: str, deadline: str, signal: str) -> dict[str, str]:
+    """The fields of sendorder; every number as a plain decimal string."""
+    kinds = {OrderType.MARKET: "mkt", OrderType.LIMIT: "ioc" if intent.immediate else "lmt", OrderType.STOP_LOSS: "stp"}
+    fields = {
+        "symbol": symbol, "side": intent.side.value, "orderType": kinds[intent.order_type], "size": plain(intent.quantity),
+        "cliOrdId": intent.cl_ord_id, "processBefore": deadline,
+    }  # fmt: skip
+    if intent.order_type is OrderType.LIMIT and intent.limit_price is not None:
+        fields["limitPrice"] = plain(intent.limit_price)
+    if intent.order_type is OrderType.STOP_LOSS and intent.trigger_price is not None:
+        fields |= {"stopPrice": plain(intent.trigger_price), "triggerSignal": signal}
+    if intent.leg.reducing:
+        fields["reduceOnly"] = "true"
+    return fields
+
+
+def _refusal(intent: Intent, rules: Instrument) -> Rejected | None:
+    """Our own last check: what futures cannot do, shape, lot and tick."""
+    if intent.misshapen is not None:
+        return Rejected(kind=Class.BUG, message=f"not sent: {intent.misshapen}")
+    if intent.close_trigger is not None:
+        return Rejected(kind=Class.BUG, message="not sent: no stop rides on a futures order; place it after the fill")
+    price = intent.limit_price if intent.order_type is OrderType.LIMIT else intent.trigger_price
+    message = refusal_of(rules, intent.quantity, None if intent.order_type is OrderType.MARKET else price)
+    return None if message is None else not_on_rules(message)
+
+
+def _off_rules(rules: Instrument, quantity: Decimal | None, trigger: Decimal | None) -> str | None:
+    if trigger is not None and (trigger <= 0 or trigger % rules.tick != 0):
+        return f"{rules.pair}: trigger {trigger} is not a positive multiple of the tick {rules.tick}"
+    return None if quantity is None else refusal_of(rules, quantity, None)

@@ -1,0 +1,86 @@
+"""Closed futures orders out of the event history: the newest event of an order says how it ended.
+
+Kraken keeps two lists, orders and triggers; an order whose trigger fired appears in both under one id. Both are read from the
+newest event backwards, page by page, so that an event that appears meanwhile moves nothing onto a page already read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from trader.domain.orders import ExchangeStatus, RemoteOrder
+from trader.errors import RetryableError
+from trader.kraken import futures_translate
+from trader.kraken.futures_rest import ORDER_EVENTS, TRIGGER_EVENTS, FuturesRest
+from trader.kraken.futures_transport import Endpoint
+from trader.kraken.translate import mapping
+
+MOST_PAGES = 90  # of the 100 history tokens of ten minutes
+OPENED, ENDED = ("OrderPlaced", "OrderUpdated", "OrderEdited"), ("OrderCancelled", "OrderTriggerCancelled")
+
+
+class FuturesHistory:
+    """Reads the event history of one account."""
+
+    def __init__(self, rest: FuturesRest) -> None:
+        self._rest = rest
+
+    async def closed(self, since_us: int) -> Sequence[RemoteOrder]:
+        """Orders that ended after `since_us`, oldest ending first. Raises RetryableError where the pages do not end."""
+        found = await self._newest(since_us, wanted=None)
+        closed = [order for order in found.values() if order is not None and not order.status.live]
+        return sorted(closed, key=lambda order: (order.closed_us or order.opened_us, order.txid))
+
+    async def find(self, txids: Collection[str]) -> Sequence[RemoteOrder]:
+        """Orders that ended, by id; those the history does not know are absent."""
+        found = await self._newest(0, wanted=txids) if txids else {}
+        return [order for txid in txids if (order := found.get(txid)) is not None and not order.status.live]
+
+    async def _newest(self, since_us: int, *, wanted: Collection[str] | None) -> dict[str, RemoteOrder | None]:
+        """Every order as its newest event leaves it; None for one that was refused. Orders go before triggers."""
+        pair = (await self._rest.named()).pair
+        found: dict[str, RemoteOrder | None] = {}
+        for endpoint in (ORDER_EVENTS, TRIGGER_EVENTS):
+            seen: dict[str, RemoteOrder | None] = {}
+            token: str | None = None
+            for _ in range(MOST_PAGES):
+                rows, token = await self._page(endpoint, since_us, token)
+                for row in rows:
+                    read_event(row, pair, seen)
+                if not token or not rows or (wanted is not None and all(txid in seen or txid in found for txid in wanted)):
+                    break
+            else:
+                raise RetryableError(f"history {endpoint.path}: still more events after {MOST_PAGES} pages")
+            found = seen | found
+        return found
+
+    async def _page(self, endpoint: Endpoint, since_us: int, token: str | None) -> tuple[Sequence[Any], str | None]:
+        params: dict[str, Any] = {"sort": "desc"}
+        if since_us > 0:
+            params["since"] = str(since_us // 1000)
+        if token:
+            params["continuationToken"] = token
+
+        def read(body: Any) -> tuple[Sequence[Any], str | None]:
+            rows = body["elements"]
+            if not isinstance(rows, list):
+                raise ValueError(f"elements: {rows!r:.80} is not a list")
+            return rows, body.get("continuationToken") or None
+
+        return await self._rest.read(endpoint, params, read=read)
+
+
+def read_event(raw: Any, pair: futures_translate.PairName, seen: dict[str, RemoteOrder | None]) -> None:
+    """Add what one event (newest first) tells of an order that no later event spoke of. Raises ValueError for a malformed one."""
+    for kind, value in mapping(mapping(raw, "elements").get("event"), "event").items():
+        body: Mapping[str, Any] = mapping(value, kind)
+        order = body.get("newOrder") or body.get("order") or body.get("newOrderTrigger") or body.get("orderTrigger")
+        if order is None:
+            continue
+        reason = body.get("reason") or None
+        status = ExchangeStatus.CANCELED if kind in ENDED else ExchangeStatus.OPEN
+        made = futures_translate.history_order(order, pair, status, reason)
+        if kind in OPENED and made.filled > 0 and made.filled == made.quantity:
+            made = futures_translate.history_order(order, pair, ExchangeStatus.CLOSED, reason)
+        seen.setdefault(made.txid, None if kind in ("OrderRejected", "OrderNotFound") else made)
