@@ -132,8 +132,8 @@ def history_order(raw: Any, name: PairName, status: ExchangeStatus, reason: str 
         kind = order_type(_triggered_type(side, options.get("triggerSide")), limit)
     return RemoteOrder(
         txid=text(row.get("uid"), "uid"), cl_ord_id=client_id(row), refid=None, pair=name(text(row.get("tradeable"), "tradeable")),
-        side=side, order_type=kind, status=status, quantity=add(decimal(row.get("quantity"), "quantity"), filled), filled=filled, limit_price=limit,
-        trigger_price=trigger, opened_us=millis_us(row.get("timestamp"), "timestamp"),
+        side=side, order_type=kind, status=status, quantity=add(decimal(row.get("quantity"), "quantity"), filled), filled=filled,
+        limit_price=limit,        trigger_price=trigger, opened_us=millis_us(row.get("timestamp"), "timestamp"),
         closed_us=None if status.live else millis_us(row.get("lastUpdateTimestamp"), "lastUpdateTimestamp"), reason=reason,
     )  # fmt: skip
 
