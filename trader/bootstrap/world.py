@@ -20,6 +20,7 @@ from trader.simulation.gemini_server import GeminiTwin
 from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.kraken_server.keyring import ApiKey
 from trader.simulation.kraken_server.limits import LimitRules
+from trader.simulation.kraken_server.spot_ws import StreamRules
 from trader.simulation.market import Market, SyntheticMarket
 from trader.simulation.replay import ReplayMarket
 
@@ -135,7 +136,8 @@ def kraken_twin(
 
     return KrakenTwin(
         market, clock, state_dir=paths.twin if paths else None, plan=plan, keys=keys, seed=world.seed,
-        tag=tag_of(world.seed), starting_cash=Decimal(world.cash), heartbeat_s=HEARTBEAT_S, limits=LimitRules(tier=tier),
+        tag=tag_of(world.seed), starting_cash=Decimal(world.cash), stream=StreamRules(heartbeat_s=HEARTBEAT_S),
+        limits=LimitRules(tier=tier),
     )  # fmt: skip
 
 

@@ -30,14 +30,15 @@ from trader.simulation.kraken_server.middleware import Call, Middleware
 from trader.simulation.kraken_server.order_desk import OrderDesk
 from trader.simulation.kraken_server.order_form import parse_body
 from trader.simulation.kraken_server.paging import PAGE
+from trader.simulation.kraken_server.private_channels import PrivateChannels
 from trader.simulation.kraken_server.replies import deliver
 from trader.simulation.kraken_server.spot_account import SpotAccount
 from trader.simulation.kraken_server.spot_ledger import SpotLedger
 from trader.simulation.kraken_server.spot_orders import SpotOrders
 from trader.simulation.kraken_server.spot_rest import Handler, SpotPublic
 from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
-from trader.simulation.kraken_server.spot_ws import Hub
-from trader.simulation.kraken_server.subscriptions import PRIVATE, PUBLIC, Subscriptions
+from trader.simulation.kraken_server.spot_ws import Hub, StreamRules
+from trader.simulation.kraken_server.subscriptions import PRIVATE, PUBLIC
 from trader.simulation.kraken_server.timed_faults import SkewedClock, TimedFaults
 from trader.simulation.market import Market, Row
 
@@ -65,18 +66,15 @@ class KrakenTwin:
         seed: int,
         tag: str,
         starting_cash: Decimal,
-        frames_per_minute: int = 1,
         fills: FillRules | None = None,
-        heartbeat_s: float = 1.0,
         limits: LimitRules | None = None,
+        stream: StreamRules | None = None,
         closed_page_size: int = PAGE,
         fee_tiers: bool = False,
         post_only_style: str = "refuse",
     ) -> None:
         if post_only_style not in ("refuse", "cancel"):
             raise ConfigError(f"post_only_style {post_only_style!r} must be refuse or cancel")
-        if frames_per_minute not in (1, 4):
-            raise ConfigError(f"frames_per_minute {frames_per_minute!r} must be 1 or 4")
         self.market, self.clock, self.plan, self._seed = market, clock, plan, seed
         rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
         self._books = Books(state_dir)
@@ -96,8 +94,9 @@ class KrakenTwin:
         ring = tuple(keys) or (ApiKey(key=api_key, secret=api_secret),)
         self.shown = shown = SkewedClock(clock)
         self.keyring = Keyring(ring, self.exchange, clock, self.limits)
-        subscriptions = Subscriptions(self.view, clock, lambda token: self.keyring.session(token) is not None)
-        self.hub = Hub(self.view, shown, self.middleware, subscriptions, frames_per_minute=frames_per_minute, heartbeat_s=heartbeat_s)
+        stream = stream or StreamRules()
+        channels = PrivateChannels(self.exchange, self.limits, self.keyring, self.middleware.late_orders, batched=stream.batched)
+        self.hub = Hub(self.view, shown, self.middleware, channels, stream)
         self.exchange.open_limit = self.limits.tier.open_orders if self.limits.tier else None
         self.exchange.post_only_style = post_only_style
         self.exchange.due_listeners.append(self._set_alarm)

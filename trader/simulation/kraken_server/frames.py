@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from trader.simulation.exchange_orders import PairRules
+from trader.simulation.kraken_server.book import Book, Level, checksum, digits
 from trader.simulation.kraken_server.render import iso
 
 VERSION = "2.0.10"
@@ -17,20 +19,32 @@ def dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def status(connection_id: int) -> str:
-    """The greeting of a connection."""
-    data = {"system": "online", "api_version": "v2", "connection_id": connection_id, "version": VERSION}
+def status(connection_id: int, system: str = "online") -> str:
+    """The greeting of a connection, and what it hears when the system's status changes."""
+    data = {"system": system, "api_version": "v2", "connection_id": connection_id, "version": VERSION}
     return dumps({"channel": "status", "type": "update", "data": [data]})
 
 
 HEARTBEAT = '{"channel":"heartbeat"}'
+MALFORMED = '{"error":"Malformed request","success":false}'
+MSG_RATE = '{"error":"Exceeded msg rate"}'
 
 
-def answer(method: str, req_id: Any, now_us: int, *, result: dict[str, Any] | None = None, error: str | None = None) -> str:
-    """Answer to a request: `success` with a result, or an error in Kraken's words."""
+def answer(
+    method: str,
+    req_id: Any,
+    now_us: int,
+    *,
+    result: Mapping[str, Any] | None = None,
+    error: str | None = None,
+    symbol: str | None = None,
+) -> str:
+    """Answer to a request: `success` with a result, or an error in Kraken's words, for a `symbol` where it is about one."""
     body: dict[str, Any] = {"method": method}
     if req_id is not None:
         body["req_id"] = req_id
+    if symbol is not None:
+        body["symbol"] = symbol
     body |= {"success": False, "error": error} if error else {"success": True, "result": result or {}}
     return dumps(body | {"time_in": iso(now_us), "time_out": iso(now_us)})
 
@@ -61,16 +75,39 @@ def trade(kind: str, symbol: str, rows: list[tuple[str, float, float, int, str]]
     return f'{{"channel":"trade","type":"{kind}","data":[{items}]}}'
 
 
-def ticker(kind: str, rules: PairRules, quotes: tuple[float, float, float], stats: dict[str, float], now: str) -> str:
-    """Best prices and 24 h figures of one symbol. `quotes`: bid, ask, last."""
-    bid, ask, last = quotes
+def book(kind: str, rules: PairRules, whole: Book, asks: Sequence[Level], bids: Sequence[Level]) -> str:
+    """Levels of one symbol, with the checksum of the `whole` book they lead to. Digits are exact, never with an exponent."""
+    return (
+        f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{rules.symbol}","bids":[{_levels(bids, rules)}],'
+        f'"asks":[{_levels(asks, rules)}],"checksum":{checksum(whole)},"timestamp":"{iso(whole.tick_us)}"}}]}}'
+    )
+
+
+def _levels(levels: Sequence[Level], rules: PairRules) -> str:
+    price, lot = rules.pair_decimals, rules.lot_decimals
+    return ",".join(f'{{"price":{digits(level.price, price)},"qty":{digits(level.quantity, lot)}}}' for level in levels)
+
+
+class Best(NamedTuple):
+    """Best prices of a pair, and what is offered there."""
+
+    bid: float
+    bid_qty: float
+    ask: float
+    ask_qty: float
+    last: float
+
+
+def ticker(kind: str, rules: PairRules, best: Best, stats: Mapping[str, float], now: str) -> str:
+    """Best prices and 24 h figures of one symbol."""
+    last = best.last
     change = last - stats["open"]
     row = {
         "symbol": rules.symbol,
-        "bid": bid,
-        "bid_qty": 1.0,
-        "ask": ask,
-        "ask_qty": 1.0,
+        "bid": best.bid,
+        "bid_qty": best.bid_qty,
+        "ask": best.ask,
+        "ask_qty": best.ask_qty,
         "last": last,
         "volume": stats["volume"],
         "vwap": round(stats["vwap"], rules.pair_decimals),

@@ -140,15 +140,14 @@ class Keyring:
         return True
 
     # --- streams ---------------------------------------------------------------------------------------------------
-    def session(self, token: object) -> ApiKey | None:
-        """The key a stream token was given to, None for a token that is not ours or too old."""
-        now_us = self._clock.now_us()
-        return next((key for key in self._keys.values() if signing.token_valid(token, key.secret, now_us)), None)
+    def session(self, token: object, *, held: bool = False) -> ApiKey | None:
+        """The key a stream token was given to, None for a token that is not ours, is too old, or whose key has expired.
 
-    def may(self, token: object, endpoint: str) -> bool:
-        """Whether a stream token's key may do what a REST endpoint does."""
-        key = self.session(token)
-        return key is not None and allowed(key, endpoint)
+        `held`: the token holds a private subscription of a connection; then it does not grow old.
+        """
+        now_us = self._clock.now_us()
+        owner = next((key for key in self._keys.values() if signing.token_valid(token, key.secret, None if held else now_us)), None)
+        return None if owner is None or 0 < owner.valid_until_us <= now_us else owner
 
     def find(self, name: str) -> ApiKey | None:
         """A key by its public half."""

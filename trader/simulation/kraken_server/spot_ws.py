@@ -1,51 +1,69 @@
-"""WebSocket v2: connections, subscriptions and what is pushed to them (KRAKEN.md section 5)."""
+"""WebSocket v2: connections, requests and the one way by which frames leave (KRAKEN.md section 5)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from trader.domain.market import Timeframe
+from trader.errors import ConfigError
 from trader.ports import Clock
-from trader.simulation.exchange_orders import BalanceChange, Event
 from trader.simulation.fills import Tick
 from trader.simulation.kraken_server import frames
+from trader.simulation.kraken_server.connection import Connection
 from trader.simulation.kraken_server.frame_faults import FrameFaults
-from trader.simulation.kraken_server.market_view import TICKS, MarketView, RunningBars
+from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Middleware
-from trader.simulation.kraken_server.render import execution, iso
-from trader.simulation.kraken_server.subscriptions import Connection, Subscriptions, wallet
+from trader.simulation.kraken_server.private_channels import PrivateChannels
+from trader.simulation.kraken_server.public_channels import PublicChannels
+from trader.simulation.kraken_server.public_frames import PublicFrames
+from trader.simulation.kraken_server.publisher import Publisher
+from trader.simulation.kraken_server.subscriptions import Request, Subscriptions
 from trader.simulation.market import Row
 
 BUFFER = 1 << 26  # a client that leaves this many bytes unread is cut off
 NO_DRAIN = 1 << 30  # sending never waits for a slow client; BUFFER bounds what it may cost
+SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRules:
+    """Switches of the stream. `frames_per_minute`: candle frames a minute, 1 or 4; `heartbeat_s`: silence before a heartbeat.
+
+    `batched`: a fill and the end it brings come in one executions frame (whether Kraken batches is not known);
+    `messages_per_s`: more from one connection get "Exceeded msg rate" (None: not counted; Kraken names no number).
+    """
+
+    frames_per_minute: int = 1
+    heartbeat_s: float = 1.0
+    batched: bool = False
+    messages_per_s: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames_per_minute not in (1, 4):
+            raise ConfigError(f"frames_per_minute {self.frames_per_minute!r} must be 1 or 4")
+        if self.heartbeat_s <= 0:
+            raise ConfigError(f"heartbeat_s {self.heartbeat_s!r} must be above 0")
+        if self.messages_per_s is not None and self.messages_per_s < 1:
+            raise ConfigError(f"messages_per_s {self.messages_per_s!r} must be at least 1")
 
 
 class Hub:
-    """All connections; market ticks come through `publish`, order events wait for `flush`."""
+    """All connections; market ticks come through `publish`, what happened to orders and balances waits for `flush`."""
 
-    def __init__(
-        self,
-        view: MarketView,
-        clock: Clock,
-        middleware: Middleware,
-        subscriptions: Subscriptions,
-        *,
-        frames_per_minute: int,
-        heartbeat_s: float,
-    ) -> None:
-        self._view, self._clock, self._middleware, self._subscriptions = view, clock, middleware, subscriptions
+    def __init__(self, view: MarketView, clock: Clock, middleware: Middleware, private: PrivateChannels, rules: StreamRules) -> None:
+        self._view, self._clock, self._middleware, self._private, self._rules = view, clock, middleware, private, rules
         self._faults = FrameFaults(middleware.plan)
-        self._per_minute, self._heartbeat_s = frames_per_minute, heartbeat_s
         self.connections: list[Connection] = []
         self.opened = self.sent = 0
-        self._bars: dict[int, RunningBars] = {}
-        self._queue: list[tuple[str, dict[str, Any], str]] = []
-        view.exchange.listeners.append(self._on_event)
-        view.exchange.balance_listeners.append(self._on_balance)
+        shown = PublicFrames(view)
+        self._subscriptions = Subscriptions(clock, PublicChannels(view, clock, shown), private)
+        self._publisher = Publisher(view, shown, self._push, per_minute=rules.frames_per_minute)
 
     # --- connections -----------------------------------------------------------------------------------------------
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
@@ -85,7 +103,7 @@ class Hub:
     async def heartbeats(self) -> None:
         """A heartbeat on every subscribed connection that had no other frame since the last one."""
         while True:
-            await asyncio.sleep(self._heartbeat_s)
+            await asyncio.sleep(self._rules.heartbeat_s)
             for connection in tuple(self.connections):
                 if connection.subscribed and not connection.busy:
                     await self.send(connection, frames.HEARTBEAT)
@@ -106,103 +124,58 @@ class Hub:
     # --- requests --------------------------------------------------------------------------------------------------
     async def _receive(self, connection: Connection, text: str) -> None:
         now_us = self._clock.now_us()
+        if self._too_fast(connection, now_us):
+            await self.send(connection, frames.MSG_RATE)
+            return
         try:
-            message = json.loads(text)
-        except ValueError:
+            message = json.loads(text, parse_float=Decimal, parse_constant=_no_number)
+        except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
-            await self.send(connection, frames.dumps({"error": "Malformed request", "success": False}))
+            await self.send(connection, frames.MALFORMED)
             return
-        method, req_id = message.get("method"), message.get("req_id")
+        method, req_id, params = message.get("method"), message.get("req_id"), message.get("params")
         if method == "ping":
             await self.send(connection, frames.pong(req_id, now_us))
         elif method in ("subscribe", "unsubscribe"):
-            await self._subscribe(connection, method, message.get("params"), req_id)
+            params = params if isinstance(params, dict) else {}
+            await self._subscribe(connection, Request(method=method, params=params, req_id=req_id))
         else:
             await self.send(connection, frames.answer(str(method), req_id, now_us, error="Unsupported method"))
 
-    async def _subscribe(self, connection: Connection, method: str, params: Any, req_id: Any) -> None:
-        wanted: dict[str, Any] = params if isinstance(params, dict) else {}
-        fields = {key: str(value) for key, value in wanted.items() if isinstance(value, (str, int))}
+    def _too_fast(self, connection: Connection, now_us: int) -> bool:
+        """Count a message, where messages are counted; a refused one does not count."""
+        if (most := self._rules.messages_per_s) is None:
+            return False
+        connection.heard = [time_us for time_us in connection.heard if time_us > now_us - SECOND_US]
+        if len(connection.heard) >= most:
+            return True
+        connection.heard.append(now_us)
+        return False
+
+    async def _subscribe(self, connection: Connection, request: Request) -> None:
         answers = await self._middleware.stream(
-            method, fields, lambda error: self._subscriptions.answer(connection, method, wanted, req_id, error)
+            request.method, _fields(request.params), lambda error: self._subscriptions.answer(connection, request, error)
         )
         if answers is None:
             connection.transport.abort()
             return
         for text in answers:
             if text.startswith('{"channel"'):  # a snapshot
-                await self._push(connection, str(wanted.get("channel")), _symbol_of(text), text, snapshot=True)
+                await self._push(connection, request.channel, _symbol_of(text), text, snapshot=True)
             else:
                 await self.send(connection, text)
 
     # --- pushes ----------------------------------------------------------------------------------------------------
-    def _on_event(self, event: Event) -> None:
-        self._queue.append(("executions", execution(event, self._view.exchange.rule(event.order.pair)), event.order.pair))
-
-    def _on_balance(self, change: BalanceChange) -> None:
-        row = wallet(change.asset, float(change.balance)) | {
-            "ledger_id": change.ledger_id,
-            "ref_id": change.ref_id,
-            "timestamp": iso(change.time_us),
-            "type": change.kind,
-            "amount": float(change.amount),
-            "fee": float(change.fee),
-            "wallet_type": "spot",
-            "wallet_id": "main",
-        }
-        self._queue.append(("balances", row, change.asset))
-
     async def flush(self) -> None:
-        """Send what happened to orders and balances, one item a frame, in order."""
-        queue, self._queue = self._middleware.late_orders.split(self._queue)
-        for channel, row, subject in queue:
-            for connection in tuple(self.connections):
-                if channel not in connection.sequences or (row.get("exec_type", "trade") != "trade" and not connection.orders):
-                    continue
-                connection.sequences[channel] += 1
-                text = frames.dumps({"channel": channel, "type": "update", "data": [row], "sequence": connection.sequences[channel]})
-                await self._push(connection, channel, subject, text)
+        """Send what happened to orders, balances and pairs, in order."""
+        for connection, channel, subject, text in self._private.drain(tuple(self.connections), self._clock.now_us()):
+            await self._push(connection, channel, subject, text)
+        await self._publisher.instruments(tuple(self.connections))
 
     async def publish(self, open_us: int, tick: Tick, row: Row) -> None:
         """Tell everybody about a market tick of the base candle at `open_us`."""
-        last_tick = tick.part == TICKS
-        if last_tick or self._per_minute == TICKS:
-            await self._candles(open_us, tick, row)
-        for connection in tuple(self.connections):
-            for symbol in connection.symbols.get("trade", {}):
-                if tick.prices[self._view.exchange.by_symbol[symbol].index] > 0:  # NaN: no candle, no trade
-                    await self._push(connection, "trade", symbol, self._trade(symbol, open_us, tick, row))
-            for symbol in connection.symbols.get("ticker", {}):
-                rules = self._view.exchange.by_symbol[symbol]
-                if tick.prices[rules.index] > 0:
-                    await self._push(connection, "ticker", symbol, self._subscriptions.ticker("update", rules, tick.time_us))
-
-    async def _candles(self, open_us: int, tick: Tick, row: Row) -> None:
-        now, rules = iso(tick.time_us), self._view.exchange.by_symbol
-        for interval in sorted(dict.fromkeys(key for connection in self.connections for key, names in connection.candles.items() if names)):
-            timeframe = next(item for item in Timeframe if item.minutes == interval)
-            running = self._bars.setdefault(interval, RunningBars(self._view.market, timeframe))
-            begin_us, columns = running.at(open_us, tick, row)
-            rows = list(zip(*(c.tolist() for c in (columns.open, columns.high, columns.low, columns.close, columns.volume)), strict=True))
-            begin, end = iso(begin_us), iso(begin_us + timeframe.us)
-            texts: dict[str, str] = {}
-            for connection in tuple(self.connections):
-                for symbol in connection.candles.get(interval, ()):
-                    if (text := texts.get(symbol)) is None:
-                        values = rows[rules[symbol].index]
-                        if values[0] != values[0]:  # NaN: the market has no candle of this pair
-                            continue
-                        text = texts[symbol] = frames.ohlc("update", symbol, (begin, end, interval), values, now)
-                    await self._push(connection, "ohlc", symbol, text)
-
-    def _trade(self, symbol: str, open_us: int, tick: Tick, row: Row) -> str:
-        index = self._view.exchange.by_symbol[symbol].index
-        number = open_us // self._view.market.base.us * TICKS + tick.part - 1
-        side = "buy" if tick.part in (1, 3) else "sell"
-        return frames.trade(
-            "update", symbol, [(side, float(tick.prices[index]), float(row.volume[index]) / TICKS, number, iso(tick.time_us))]
-        )
+        await self._publisher.tick(tuple(self.connections), open_us, tick, row)
 
     async def _push(self, connection: Connection, channel: str, symbol: str, text: str, *, snapshot: bool = False) -> None:
         """Send a frame through the fault plan."""
@@ -218,4 +191,14 @@ class Hub:
 def _symbol_of(text: str) -> str:
     """The pair a public snapshot is about."""
     rows = json.loads(text)["data"]
-    return str(rows[0].get("symbol", "")) if rows else ""
+    return str(rows[0].get("symbol", "")) if isinstance(rows, list) and rows else ""
+
+
+def _fields(params: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters as the fault plan compares them; lists are joined with commas."""
+    texts = {key: ",".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in params.items()}
+    return {key: text for key, text in texts.items() if key != "token"}
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
