@@ -176,8 +176,8 @@ class Channels:
 
     def _answered(self, link: Link, message: Mapping[str, Any]) -> None:
         error = str(message.get("error", ""))
-        if message.get("success") or error == "Already subscribed":
-            result = message.get("result") or {}
+        if message.get("success") or error.startswith("Already subscribed"):
+            result = message.get("result") or ({"channel": "ohlc", "symbol": message["symbol"]} if " ohlc " in error else {})
             if message["method"] == "unsubscribe":
                 return
             if result.get("channel") == "ohlc":

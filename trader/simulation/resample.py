@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from trader.domain.market import Timeframe
 from trader.ports import Columns
+from trader.simulation.intervals import Span
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -35,7 +35,7 @@ def cut(columns: Columns, start_us: int, end_us: int) -> Columns:
     )
 
 
-def aggregate(columns: Columns, source: Timeframe, target: Timeframe) -> Columns:
+def aggregate(columns: Columns, source: Span, target: Span) -> Columns:
     """Candles of `target` from those of `source`, of which every one must be there; incomplete ones are dropped.
 
     Shape (n,) to (m,): a group of target / source rows becomes a row where all of them exist. Raises ValueError where `target`

@@ -30,7 +30,7 @@ class VenueMarketData:
         self._since: dict[str, int] = {}  # pair -> open of its first wanted candle
         self._ticking: dict[str, None] = {}
         self._queue: asyncio.Queue[FeedEvent] | None = None
-        self._bars: RunningBars | None = None
+        self._bars: RunningBars[Timeframe] | None = None
         self._running: tuple[int, Row] | None = None  # (open, candles of all pairs as far as they have gone)
 
     # --- questions --------------------------------------------------------------------------------------------------------

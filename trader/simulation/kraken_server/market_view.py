@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -14,10 +14,14 @@ from trader.domain.money import down, up
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import PairRules
 from trader.simulation.fills import Tick, bar_path, to_price
+from trader.simulation.intervals import Span, source_of
 from trader.simulation.kraken_server.book import Book, make_book
 from trader.simulation.listings import Listing
 from trader.simulation.market import Market, Row
 from trader.simulation.price_path import ticks
+from trader.simulation.resample import aggregate
+
+SpanT = TypeVar("SpanT", bound=Span)
 
 OHLC_ROWS = 720
 TICKS = 4  # trades a candle shows
@@ -46,10 +50,10 @@ def rules_of(listing: Listing, index: int) -> PairRules:
     )
 
 
-class RunningBars:
+class RunningBars(Generic[SpanT]):
     """The unfinished candle of every pair at one timeframe, carried forward tick by tick. Arrays have shape (n_pairs,)."""
 
-    def __init__(self, market: Market, timeframe: Timeframe) -> None:
+    def __init__(self, market: Market, timeframe: SpanT) -> None:
         self.timeframe = timeframe
         self.begin_us = -1
         self._market = market
@@ -114,7 +118,7 @@ class MarketView:
         last, slippage = self.exchange.last(rules.symbol), self.exchange.fills.slippage
         return max(down(last * (1 - slippage), rules.tick), rules.tick), up(last * (1 + slippage), rules.tick), last
 
-    def running(self, rules: PairRules, timeframe: Timeframe, now_us: int) -> tuple[int, float, float, float, float, float]:
+    def running(self, rules: PairRules, timeframe: Span, now_us: int) -> tuple[int, float, float, float, float, float]:
         """(begin, o, h, l, c, v) of the candle that covers `now_us`, from the ticks seen so far."""
         begin, open_us = timeframe.floor(now_us), self.market.base.floor(now_us)
         rows: list[tuple[float, float, float, float, float]] = []
@@ -140,10 +144,12 @@ class MarketView:
         seen = self.exchange.state.tick_us - open_us
         return sum(seen >= tick.offset_us for tick in ticks(self.market.base))
 
-    def ohlc(self, rules: PairRules, timeframe: Timeframe, now_us: int) -> list[list[Any]]:
+    def ohlc(self, rules: PairRules, timeframe: Span, now_us: int) -> list[list[Any]]:
         """The newest 720 closed rows and the running one."""
         begin = timeframe.floor(now_us)
-        closed = self.market.candles(rules.symbol, timeframe, begin - OHLC_ROWS * timeframe.us, begin)
+        source = source_of(timeframe)
+        made_of = self.market.candles(rules.symbol, source, begin - OHLC_ROWS * timeframe.us, begin)
+        closed = aggregate(made_of, source, timeframe)
         columns = (closed.time, closed.open, closed.high, closed.low, closed.close, closed.volume)
         rows = [ohlc_row(rules, time_us, values) for time_us, *values in zip(*(column.tolist() for column in columns), strict=True)]
         begin, *running = self.running(rules, timeframe, now_us)

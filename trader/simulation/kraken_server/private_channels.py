@@ -25,10 +25,10 @@ Sent = tuple[Connection, str, str, str]  # to whom, channel, symbol or asset, fr
 
 
 class PrivateChannels:
-    """Listens to the account. `token_valid` judges stream tokens; `batched`: a fill and the end it brings come in one frame."""
+    """Listens to the account. `batched`: a fill and the end it brings come in one frame."""
 
-    def __init__(self, exchange: TwinExchange, limits: RateLimits, token_valid: Callable[[object], bool], *, batched: bool = False) -> None:
-        self._exchange, self._limits, self._token_valid, self._batched = exchange, limits, token_valid, batched
+    def __init__(self, exchange: TwinExchange, limits: RateLimits, keyring: Keyring, *, batched: bool = False) -> None:
+        self._exchange, self._limits, self._keyring, self._batched = exchange, limits, keyring, batched
         self._queue: list[tuple[str, dict[str, Any], str]] = []
         exchange.listeners.append(self._on_event)
         exchange.balance_listeners.append(self._on_balance)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trader.domain.market import Timeframe
 from trader.ports import Clock
 from trader.simulation.exchange_orders import PairRules, Refused, invalid
+from trader.simulation.intervals import Span, interval_of
 from trader.simulation.kraken_server.book import DEPTHS
 from trader.simulation.kraken_server.connection import BBO, TRADES, BookView, Connection
 from trader.simulation.kraken_server.market_view import MarketView
@@ -120,14 +120,14 @@ class PublicChannels:
     def _priced(self, rules: PairRules) -> bool:
         return self._view.exchange.priced(rules.symbol)
 
-    def _timeframe(self, params: Mapping[str, Any]) -> Timeframe:
+    def _timeframe(self, params: Mapping[str, Any]) -> Span:
         interval = params.get("interval", 1)
         if not isinstance(interval, int) or isinstance(interval, bool):
             raise Refused("Subscription ohlc interval must be an integer")
-        for timeframe in Timeframe:
-            if timeframe.minutes == interval and timeframe.us >= self._view.market.base.us:
-                return timeframe
-        raise Refused("Subscription ohlc interval not supported")
+        timeframe = interval_of(interval, self._view.market.base)
+        if timeframe is None:
+            raise Refused("Subscription ohlc interval not supported")
+        return timeframe
 
 
 def _depth(params: Mapping[str, Any]) -> int:

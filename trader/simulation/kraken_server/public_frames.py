@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trader.domain.market import Timeframe
 from trader.simulation.exchange_orders import PairRules
 from trader.simulation.fills import Tick
+from trader.simulation.intervals import Span
 from trader.simulation.kraken_server import frames
 from trader.simulation.kraken_server.book import Book, changes
 from trader.simulation.kraken_server.market_view import TICKS, MarketView
@@ -31,7 +31,7 @@ class PublicFrames:
         best = frames.Best(float(bid), sizes[0], float(ask), sizes[1], float(last))
         return frames.ticker(kind, rules, best, self._view.stats(rules, now_us), iso(now_us))
 
-    def candle(self, rules: PairRules, timeframe: Timeframe, now_us: int) -> str:
+    def candle(self, rules: PairRules, timeframe: Span, now_us: int) -> str:
         """The running candle, as a snapshot."""
         begin, o, h, low, c, v = self._view.running(rules, timeframe, now_us)
         times = (iso(begin), iso(begin + timeframe.us), timeframe.minutes)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 
-from trader.domain.market import Timeframe
+from trader.domain.market import MINUTE
 from trader.simulation.exchange_orders import PairRules
 from trader.simulation.fills import Tick
+from trader.simulation.intervals import Span, interval_of
 from trader.simulation.kraken_server import frames
 from trader.simulation.kraken_server.book import Book
 from trader.simulation.kraken_server.connection import BBO, BookView, Connection
@@ -24,7 +25,7 @@ class Publisher:
 
     def __init__(self, view: MarketView, shown: PublicFrames, push: Push, *, per_minute: int) -> None:
         self._view, self._frames, self._push, self._per_minute = view, shown, push, per_minute
-        self._bars: dict[int, RunningBars] = {}
+        self._bars: dict[int, RunningBars[Span]] = {}
         self._best: dict[str, tuple[Decimal, Decimal]] = {}
         self._rules = tuple(view.exchange.rules)
 
@@ -52,11 +53,9 @@ class Publisher:
     async def _candles(self, connections: Sequence[Connection], open_us: int, tick: Tick, row: Row) -> None:
         now, rules = iso(tick.time_us), self._view.exchange.by_symbol
         for interval in sorted(dict.fromkeys(key for connection in connections for key, names in connection.candles.items() if names)):
-            timeframe = next(item for item in Timeframe if item.minutes == interval)
-            running = self._bars.setdefault(interval, RunningBars(self._view.market, timeframe))
-            begin_us, columns = running.at(open_us, tick, row)
+            begin_us, columns = self._running(interval).at(open_us, tick, row)
             rows = list(zip(*(c.tolist() for c in (columns.open, columns.high, columns.low, columns.close, columns.volume)), strict=True))
-            begin, end = iso(begin_us), iso(begin_us + timeframe.us)
+            begin, end = iso(begin_us), iso(begin_us + interval * MINUTE)
             texts: dict[str, str] = {}
             for connection in connections:
                 for symbol in tuple(connection.candles.get(interval, ())):
@@ -66,6 +65,14 @@ class Publisher:
                             continue
                         text = texts[symbol] = frames.ohlc("update", symbol, (begin, end, interval), values, now)
                     await self._push(connection, "ohlc", symbol, text)
+
+    def _running(self, interval: int) -> RunningBars[Span]:
+        if (running := self._bars.get(interval)) is None:
+            span = interval_of(interval, self._view.market.base)
+            if span is None:
+                raise ValueError(f"a candle subscription of {interval} minutes was let in")
+            running = self._bars[interval] = RunningBars(self._view.market, span)
+        return running
 
     async def _trades(self, connections: Sequence[Connection], open_us: int, tick: Tick, row: Row) -> None:
         texts: dict[str, str] = {}

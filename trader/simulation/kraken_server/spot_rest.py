@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from trader.domain.market import Timeframe
 from trader.ports import Clock
 from trader.simulation.exchange_orders import UNKNOWN_PAIR, PairRules, Refused, invalid
 from trader.simulation.fills import FillRules
+from trader.simulation.intervals import Span, interval_of
 from trader.simulation.kraken_server.book import Level, digits
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Call
@@ -110,11 +110,11 @@ class SpotPublic:
             raise Refused(UNKNOWN_PAIR)
         return [rules for rules in found if rules is not None]
 
-    def _timeframe(self, minutes: str) -> Timeframe:
-        for timeframe in Timeframe:
-            if str(timeframe.minutes) == minutes and timeframe.us >= self._view.market.base.us:
-                return timeframe
-        raise invalid("interval")
+    def _timeframe(self, minutes: str) -> Span:
+        timeframe = interval_of(int(minutes), self._view.market.base) if minutes.isdecimal() else None
+        if timeframe is None:
+            raise invalid("interval")
+        return timeframe
 
 
 def _asset(altname: str, decimals: int, display: int) -> dict[str, Any]:
