@@ -246,6 +246,24 @@ def test_the_instrument_channel_lists_pairs_and_assets_under_unified_names() -> 
     run_stepped(main)
 
 
+def test_changes_of_a_pair_and_of_the_exchange_are_told() -> None:
+    async def main() -> None:
+        async with trading() as (twin, _), stream() as client:
+            await client.subscribe("instrument")
+            twin.exchange.set_pair_status(PAIR, "cancel_only")
+            twin.exchange.set_system_status("maintenance", twin.clock.now_us())
+            await twin.hub.flush()
+            async with stream() as second:
+                greeting = second.frames[0]["data"][0]
+                assert (greeting["system"], greeting["connection_id"]) == ("maintenance", 2)
+            (update,) = client.of("instrument", "update")
+            assert [(row["symbol"], row["status"]) for row in update["data"]["pairs"]] == [(PAIR, "cancel_only")]
+            assert [frame["data"][0]["system"] for frame in client.of("status")] == ["online", "maintenance"]
+            assert {frame["data"][0]["connection_id"] for frame in client.of("status")} == {1}
+
+    run_stepped(main)
+
+
 def test_more_messages_a_second_than_allowed_are_answered_with_exceeded_msg_rate() -> None:
     async def main() -> None:
         async with trading(stream=StreamRules(messages_per_s=3)), stream() as client:

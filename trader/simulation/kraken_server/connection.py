@@ -23,10 +23,11 @@ class BookView:
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One client. `candles`: interval in minutes -> symbols; `tickers`: symbol -> trigger; `sequences`: private channel -> last number."""
+    """One client, the `number`-th. `candles`: interval in minutes -> symbols; `tickers`: symbol -> trigger; `sequences`: private channel -> last number."""
 
     socket: web.WebSocketResponse
     transport: asyncio.WriteTransport
+    number: int
     candles: dict[int, dict[str, None]] = field(default_factory=dict)
     tickers: dict[str, str] = field(default_factory=dict)
     trades: dict[str, None] = field(default_factory=dict)

@@ -9,10 +9,11 @@ from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import BalanceChange, Event, Refused
 from trader.simulation.kraken_server import frames
 from trader.simulation.kraken_server.connection import Connection
-from trader.simulation.kraken_server.keyring import DENIED, allowed
+from trader.simulation.kraken_server.keyring import DENIED, Keyring, allowed
 from trader.simulation.kraken_server.limits import RateLimits
 from trader.simulation.kraken_server.public_channels import ALREADY, NOT_FOUND
 from trader.simulation.kraken_server.render import execution, iso, live_status, order_fields, totals
+from trader.simulation.kraken_server.timed_faults import LateOrders
 
 CHANNELS = ("executions", "balances")
 INVALID_SESSION = "ESession:Invalid session"
@@ -25,10 +26,10 @@ Sent = tuple[Connection, str, str, str]  # to whom, channel, symbol or asset, fr
 
 
 class PrivateChannels:
-    """Listens to the account. `batched`: a fill and the end it brings come in one frame."""
+    """Listens to the account. `late`: orders that are not shown yet (a fault); `batched`: a fill and the end it brings share a frame."""
 
-    def __init__(self, exchange: TwinExchange, limits: RateLimits, keyring: Keyring, *, batched: bool = False) -> None:
-        self._exchange, self._limits, self._keyring, self._batched = exchange, limits, keyring, batched
+    def __init__(self, exchange: TwinExchange, limits: RateLimits, keyring: Keyring, late: LateOrders, *, batched: bool = False) -> None:
+        self._exchange, self._limits, self._keyring, self._late, self._batched = exchange, limits, keyring, late, batched
         self._queue: list[tuple[str, dict[str, Any], str]] = []
         exchange.listeners.append(self._on_event)
         exchange.balance_listeners.append(self._on_balance)

@@ -61,6 +61,7 @@ class Hub:
         self._faults = FrameFaults(middleware.plan)
         self.connections: list[Connection] = []
         self.opened = self.sent = 0
+        self._system = view.exchange.system_status  # as the clients were told
         shown = PublicFrames(view)
         self._subscriptions = Subscriptions(clock, PublicChannels(view, clock, shown), private)
         self._publisher = Publisher(view, shown, self._push, per_minute=rules.frames_per_minute)
@@ -73,11 +74,11 @@ class Hub:
         transport = request.transport
         if not isinstance(transport, asyncio.WriteTransport):
             return socket
-        connection = Connection(socket=socket, transport=transport)
-        self.connections.append(connection)
         self.opened += 1
+        connection = Connection(socket=socket, transport=transport, number=self.opened)
+        self.connections.append(connection)
         try:
-            await self._push(connection, "status", "", frames.status(self.opened))
+            await self._push(connection, "status", "", frames.status(connection.number, self._view.exchange.system_status))
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
                     await self._receive(connection, message.data)
@@ -168,10 +169,14 @@ class Hub:
 
     # --- pushes ----------------------------------------------------------------------------------------------------
     async def flush(self) -> None:
-        """Send what happened to orders, balances and pairs, in order."""
+        """Send what happened to orders, balances, pairs and the exchange as a whole."""
         for connection, channel, subject, text in self._private.drain(tuple(self.connections), self._clock.now_us()):
             await self._push(connection, channel, subject, text)
         await self._publisher.instruments(tuple(self.connections))
+        if (system := self._view.exchange.system_status) != self._system:
+            self._system = system
+            for connection in tuple(self.connections):
+                await self._push(connection, "status", "", frames.status(connection.number, system))
 
     async def publish(self, open_us: int, tick: Tick, row: Row) -> None:
         """Tell everybody about a market tick of the base candle at `open_us`."""
