@@ -23,7 +23,10 @@ class BookView:
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One client, the `number`-th. `candles`: interval in minutes -> symbols; `tickers`: symbol -> trigger; `sequences`: private channel -> last number."""
+    """One client, the `number`-th of this run.
+
+    `candles`: interval in minutes -> symbols; `tickers`: symbol -> trigger; `sequences`: private channel -> last number.
+    """
 
     socket: web.WebSocketResponse
     transport: asyncio.WriteTransport
