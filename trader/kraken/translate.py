@@ -83,11 +83,7 @@ def order(txid: str, raw: Any, name: PairName) -> RemoteOrder:
     descr = mapping(row.get("descr"), f"order {txid}.descr")
     kind = text(descr.get("ordertype"), "descr.ordertype")
     closed = row.get("closetm")
-    price, second = (decimal(descr.get(field) or 0, f"descr.{field}") for field in ("price", "price2"))
-    trigger: Decimal | None = None
-    if kind not in ("market", "limit", "iceberg", "settle-position"):
-        trigger = price if price > ZERO and not kind.startswith("trailing") else decimal(row.get("stopprice") or 0, "stopprice")
-    limit = (price if kind in ("limit", "iceberg") else second) if kind in _LIMITED else None
+    trigger, limit = _prices(kind, row, descr)
     return RemoteOrder(
         txid=txid, cl_ord_id=row.get("cl_ord_id") or None, refid=row.get("refid") or None, pair=name(text(descr.get("pair"), "descr.pair")),
         side=Side(text(descr.get("type"), "descr.type")), order_type=kind, status=ExchangeStatus(text(row.get("status"), "status")),
@@ -96,6 +92,18 @@ def order(txid: str, raw: Any, name: PairName) -> RemoteOrder:
         opened_us=seconds_us(row.get("opentm"), "opentm"), closed_us=seconds_us(closed, "closetm") if closed else None,
         reason=row.get("reason") or None,
     )  # fmt: skip
+
+
+def _prices(kind: str, row: Mapping[str, Any], descr: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
+    """(trigger, limit) of an order. A trailing one names distances in `descr` ("+50.0000%"); where it stands is told beside it."""
+    if kind.startswith("trailing"):
+        trigger, second = (decimal(row.get(field) or 0, field) for field in ("stopprice", "limitprice"))
+        return trigger, second if kind in _LIMITED else None
+    price, second = (decimal(descr.get(field) or 0, f"descr.{field}") for field in ("price", "price2"))
+    if kind in ("market", "limit", "iceberg", "settle-position"):
+        return None, price if kind in _LIMITED else None
+    trigger = price if price > ZERO else decimal(row.get("stopprice") or 0, "stopprice")
+    return trigger, second if kind in _LIMITED else None
 
 
 def fill(trade_id: str, raw: Any, name: PairName) -> Fill:
