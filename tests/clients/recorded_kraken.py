@@ -39,7 +39,10 @@ def names() -> dict[str, Any]:
     markets = load("ccxt/requests.json")["markets"]["kraken"]
     pairs = load("nautilus/http_asset_pairs.json")["result"] | load("nautilus/http_asset_pairs_tokenized.json")["result"]
     more = {"XRPUSD": pairs["XBTUSDT"] | {"altname": "XRPUSD", "wsname": "XRP/USD", "base": "XXRP", "quote": "ZUSD"}}
-    return {"Assets": {"error": [], "result": markets["Assets"]}, "AssetPairs": {"error": [], "result": markets["AssetPairs"] | more | pairs}}
+    return {
+        "Assets": {"error": [], "result": markets["Assets"]},
+        "AssetPairs": {"error": [], "result": markets["AssetPairs"] | more | pairs},
+    }
 
 
 @contextlib.asynccontextmanager

@@ -35,22 +35,23 @@ class Ccxt(CcxtRest):
 
     async def ws_executions(self) -> None:
         """From placing to the end; `new` and `canceled` carry no symbol, so all symbols are watched (KRAKEN.md pitfall A3)."""
-        watching = asyncio.create_task(self._watched("canceled"))
-        await asyncio.sleep(0.5)
-        order = await self.exchange.create_order(self.pair, "limit", "buy", self.amount(15.0), self.price(0.5))
-        await self.exchange.cancel_order(order["id"], self.pair)
-        rows = [row for row in await watching if row["id"] == order["id"]]
+        seen: list[dict[str, Any]] = []
+        watching = asyncio.create_task(self._watched(seen))
+        try:
+            await asyncio.sleep(0.5)
+            order = await self.exchange.create_order(self.pair, "limit", "buy", self.amount(15.0), self.price(0.5))
+            await self.exchange.cancel_order(order["id"], self.pair)
+            while not (rows := [row for row in seen if row["id"] == order["id"]]) or rows[-1]["status"] != "canceled":
+                check(not watching.done(), f"watching ended: {watching}")
+                await asyncio.sleep(0.1)
+        finally:
+            watching.cancel()
         check(any(row["symbol"] == self.pair and row["side"] == "buy" and row["amount"] == self.amount(15.0) for row in rows), f"{rows}")
-        same("end", rows[-1]["status"], "canceled")
 
-    async def _watched(self, status: str) -> list[dict[str, Any]]:
-        """Orders as they are watched, up to one of this status that is no older than the watching."""
-        begun, seen = self.exchange.milliseconds(), []
+    async def _watched(self, seen: list[dict[str, Any]]) -> None:
+        """Orders of the whole account, as they are watched."""
         while True:
-            for row in await self.exchange.watch_orders():
-                seen.append(dict(row))
-                if row["status"] == status and (row["timestamp"] or 0) >= begun - 1000:
-                    return seen
+            seen += [dict(row) for row in await self.exchange.watch_orders()]
 
     async def ws_balances(self) -> None:
         watched = await self.exchange.watch_balance()

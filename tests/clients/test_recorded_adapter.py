@@ -98,7 +98,9 @@ def test_candles_come_as_recorded_without_the_running_one() -> None:
     assert (len(rows), len(candles)) == (721, 720)
     for row, candle in zip(rows, candles, strict=False):
         assert candle.time_us == row[0] * 1_000_000
-        assert (candle.open, candle.high, candle.low, candle.close, candle.volume) == tuple(float(row[column]) for column in (1, 2, 3, 4, 6))
+        assert (candle.open, candle.high, candle.low, candle.close, candle.volume) == tuple(
+            float(row[column]) for column in (1, 2, 3, 4, 6)
+        )
         assert (candle.count, candle.filled) == (row[7], row[7] == 0)
     assert sum(candle.filled for candle in candles) > 200
 
@@ -187,7 +189,11 @@ def test_the_answer_to_an_order_is_read() -> None:
 
 # --- stream -------------------------------------------------------------------------------------------------------------
 def test_frames_of_candles_and_trades_are_read() -> None:
-    frames = [load("nautilus/ws_ohlc_update.json"), load("nautilus/ws_trade_update.json"), load("nautilus/ws_pong.json") | {"channel": "ohlc"}]
+    frames = [
+        load("nautilus/ws_ohlc_update.json"),
+        load("nautilus/ws_trade_update.json"),
+        load("nautilus/ws_pong.json") | {"channel": "ohlc"},
+    ]
     assert load("nautilus/ws_subscribe_response.json")["success"] is True  # the shape the recording answers with
     now_us = 1_696_436_710_000_000  # within the recorded candle, 2023-10-04T16:25:10Z
 
@@ -208,7 +214,9 @@ def test_frames_of_candles_and_trades_are_read() -> None:
         await asyncio.gather(task, return_exceptions=True)
         return candle, ticks
 
-    candle, ticks = read({"GetWebSocketsToken": {"error": [], "result": {"token": "t", "expires": 900}}}, listen, now_us=now_us, frames=frames)
+    candle, ticks = read(
+        {"GetWebSocketsToken": {"error": [], "result": {"token": "t", "expires": 900}}}, listen, now_us=now_us, frames=frames
+    )
     assert (candle.open, candle.close, candle.volume, candle.count) == (106038.2, 106040.1, 30927.68066226, 12)
     assert [(tick.price, tick.time_us) for tick in ticks] == [
         (Decimal("105944.2"), 1696613755440295), (Decimal("105910.5"), 1696613756123456)]  # fmt: skip
