@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_ID = re.compile(r"[A-Z0-9]{5,6}-[A-Z0-9]{4,6}-[A-Z0-9]{5,6}|X?[A-Z]{3,4}Z?USDT?|[XZ]?[A-Z]{3}|ETH")
+_ID = re.compile(r"[A-Z0-9]{5,7}-[A-Z0-9]{1,6}-[A-Z0-9]{5,6}|X?[A-Z]{3,4}Z?USDT?|[XZ]?[A-Z]{3}|ETH")
+FREE = (".trades", ".ledgers", ".leverage_buy", ".leverage_sell")
+"""Lists of any length; other lists of plain values are columns of a row."""
 
 
 def kind(value: Any) -> str:
@@ -28,19 +30,24 @@ def missing(recorded: Any, ours: Any, path: str = "") -> Iterator[str]:
     if kind(recorded) != kind(ours):
         yield f"{path}: {kind(recorded)}, ours {kind(ours)}"
     elif isinstance(recorded, Mapping):
-        if recorded and all(_ID.fullmatch(name) for name in recorded):
-            if not ours:
-                yield f"{path}: ours is empty"
-            else:
-                yield from missing(next(iter(recorded.values())), next(iter(ours.values())), f"{path}.*")
-            return
-        for name, value in recorded.items():
-            if name in ours:
-                yield from missing(value, ours[name], f"{path}.{name}")
-            else:
-                yield f"{path}.{name}: {kind(value)}, ours absent"
+        yield from _fields(recorded, ours, path)
     elif isinstance(recorded, list) and recorded:
         yield from _rows(recorded, ours, path)
+
+
+def _fields(recorded: Mapping[str, Any], ours: Mapping[str, Any], path: str) -> Iterator[str]:
+    keyed = [value for name, value in recorded.items() if _ID.fullmatch(name)]
+    if keyed:
+        others = [value for name, value in ours.items() if _ID.fullmatch(name)]
+        if others:
+            yield from missing(keyed[0], others[0], f"{path}.*")
+        else:
+            yield f"{path}: ours is empty"
+    for name, value in recorded.items():
+        if name in ours:
+            yield from () if _ID.fullmatch(name) else missing(value, ours[name], f"{path}.{name}")
+        elif not _ID.fullmatch(name):
+            yield f"{path}.{name}: {kind(value)}, ours absent"
 
 
 def _rows(recorded: list[Any], ours: list[Any], path: str) -> Iterator[str]:
@@ -49,7 +56,7 @@ def _rows(recorded: list[Any], ours: list[Any], path: str) -> Iterator[str]:
     elif isinstance(recorded[0], Mapping | list):
         yield from missing(recorded[0], ours[0], f"{path}[]")
     else:  # a row of columns
-        if len(recorded) != len(ours):
+        if len(recorded) != len(ours) and not path.endswith(FREE):
             yield f"{path}: {len(recorded)} columns, ours {len(ours)}"
         for number, (one, other) in enumerate(zip(recorded, ours, strict=False)):
             yield from missing(one, other, f"{path}[{number}]")

@@ -55,7 +55,11 @@ class SpotPublic:
         return assets
 
     def _asset_pairs(self, call: Call) -> dict[str, Any]:
-        return {rules.pair_id: asset_pair(rules, self._view.exchange.fills) for rules in self._pairs(call)}
+        """Keyed by id; by the name asked where that has a slash, which is where python-kraken-sdk's order book looks."""
+        names = call.fields.get("pair", "").split(",")
+        asked = {rules.pair_id: name for name in names if "/" in name and (rules := self._view.find(name))}
+        fills = self._view.exchange.fills
+        return {asked.get(rules.pair_id, rules.pair_id): asset_pair(rules, fills) for rules in self._pairs(call)}
 
     def _ohlc(self, call: Call) -> dict[str, Any]:
         rules, timeframe = self._pair(call), self._timeframe(call.fields.get("interval", "1"))
