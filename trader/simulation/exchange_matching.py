@@ -12,7 +12,7 @@ from trader.domain.money import ZERO, mul, round_to
 from trader.simulation import exchange_checks as checks
 from trader.simulation.exchange_account import Account
 from trader.simulation.exchange_orders import CANCELED, CLOSED, OPEN, OrderRequest, PairRules, TwinOrder, TwinTrade, content_id
-from trader.simulation.exchange_pricing import closing, trail
+from trader.simulation.exchange_pricing import closing, signed_close, trail
 from trader.simulation.exchange_terms import BUY
 from trader.simulation.fills import acts_below, to_price
 
@@ -98,7 +98,7 @@ class Matching(Account):
             refid=refid,
             cash=request.cash,
             display=request.display,
-            close=request.close,
+            close=signed_close(request.close, request.side),
             ours=owner,
         )
 

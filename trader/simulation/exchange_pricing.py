@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from trader.domain.money import divide, down
 from trader.simulation.exchange_orders import Amendment, OrderRequest, PairRules, TwinOrder
-from trader.simulation.exchange_terms import MARKET, SELL, TRAILING, TRIGGERED, Offset, automatic_sign, opposite
+from trader.simulation.exchange_terms import MARKET, SELL, TRAILING, TRIGGERED, Close, Offset, automatic_sign, opposite
 
 
 def resolved(request: OrderRequest, last: Decimal, taken: Decimal, rules: PairRules) -> OrderRequest:
@@ -29,6 +29,18 @@ def resolved(request: OrderRequest, last: Decimal, taken: Decimal, rules: PairRu
         price_by = price_by.signed(automatic_sign(request.ordertype, request.side, second=second))
         price = price_by.of(trigger if second and trigger is not None else last, rules.tick)
     return dataclasses.replace(request, trigger=trigger, trigger_by=trigger_by, price=price, price_by=price_by)
+
+
+def signed_close(close: Close | None, side: str) -> Close | None:
+    """The close of an entry on `side` with every "#" replaced by the sign it stands for."""
+    if close is None:
+        return None
+    side, second = opposite(side), close.ordertype in TRIGGERED
+    return dataclasses.replace(
+        close,
+        trigger_by=close.trigger_by and close.trigger_by.signed(automatic_sign(close.ordertype, side, second=False)),
+        price_by=close.price_by and close.price_by.signed(automatic_sign(close.ordertype, side, second=second)),
+    )
 
 
 def affordable(cash: Decimal, price: Decimal, rules: PairRules) -> Decimal:
