@@ -132,6 +132,14 @@ class FuturesAccount(FuturesLedger):
         leverage = self.state.leverage.get(contract.symbol)
         return order_margin(contract, position.size if position else ZERO, counted, self.mark_price(contract), leverage)
 
+    def account_price(self, account: str) -> Decimal:
+        """Index price of a margin account's asset in USD; 0 while it has none."""
+        for contract in self.contracts.values():
+            if contract.account == account:
+                value = float(self._last[contract.index])
+                return ZERO if math.isnan(value) else Decimal(1) if contract.asset == "usd" else from_float(value)
+        return ZERO
+
     def pools(self) -> list[Pool]:
         """Positions that are liquidated together (margin.Pool)."""
         balances = {name: self.balance(name) for name in self.state.balances if name != CASH}

@@ -163,6 +163,11 @@ class FuturesExchange(FuturesMatching):
             raise Refused("insufficientFunds")
         self._commit(now_us)
 
+    def prefer_currency(self, symbol: str, currency: str, now_us: int) -> None:
+        """Remember the currency in which a contract's profit is wanted; all of them are in USD."""
+        self.state.pnl_currency[symbol] = currency
+        self._commit(now_us)
+
     def move_cash(self, source: str, target: str, asset: str, amount: Decimal, *, now_us: int) -> None:
         """Transfer between accounts. Raises Refused for an unknown account or asset, or more than is available."""
         if source not in self.state.balances or target not in self.state.balances or source == target:
