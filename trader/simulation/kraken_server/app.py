@@ -23,6 +23,8 @@ from trader.simulation.fills import FillRules, Tick
 from trader.simulation.kraken_server import control
 from trader.simulation.kraken_server.assets import Assets
 from trader.simulation.kraken_server.fee_tiers import FeeTiers
+from trader.simulation.kraken_server.futures_limits import FuturesLimitRules
+from trader.simulation.kraken_server.futures_twin import FuturesTwin
 from trader.simulation.kraken_server.keyring import ApiKey, Keyring
 from trader.simulation.kraken_server.limits import LimitRules, RateLimits
 from trader.simulation.kraken_server.market_view import QUOTE_DECIMALS, MarketView, rules_of
@@ -72,6 +74,7 @@ class KrakenTwin:
         closed_page_size: int = PAGE,
         fee_tiers: bool = False,
         post_only_style: str = "refuse",
+        futures_limits: FuturesLimitRules | None = None,
     ) -> None:
         if post_only_style not in ("refuse", "cancel"):
             raise ConfigError(f"post_only_style {post_only_style!r} must be refuse or cancel")
@@ -111,7 +114,20 @@ class KrakenTwin:
             **SpotLedger(self.exchange, assets).handlers,
             **self.keyring.handlers,
         }
-        self.places = (*self._public, *self._private, *PUBLIC, *PRIVATE, "status", *METHODS, *BY_TIME)
+        self.futures = FuturesTwin(
+            market,
+            clock,
+            self.view,
+            self.middleware,
+            state_dir=state_dir,
+            seed=seed,
+            starting_cash=starting_cash,
+            fills=self.exchange.fills,
+            secret_of=self.keyring.secret_of,
+            limits=futures_limits,
+            post_only_style=post_only_style,
+        )
+        self.places = (*self._public, *self._private, *PUBLIC, *PRIVATE, "status", *METHODS, *BY_TIME, *self.futures.places)
         self.timed = TimedFaults(self.exchange, clock, shown, plan, self.hub.flush)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,12 +144,14 @@ class KrakenTwin:
         app.router.add_post("/0/public/{name}", self._rest)
         app.router.add_post("/0/private/{name}", self._rest)
         app.router.add_get("/v2", self.hub.handle)
+        self.futures.add_routes(app)
         control.add_routes(app, self)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=QUIET_S, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         await site.start()
         self._tasks.append(asyncio.create_task(self.hub.heartbeats(), name="twin heartbeats"))
+        self.futures.start()
         for fault in self.plan.faults:
             self.timed.schedule(fault)
         for due_us in self.exchange.dues():
@@ -149,6 +167,7 @@ class KrakenTwin:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.futures.close()
         await self.hub.close()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -162,6 +181,7 @@ class KrakenTwin:
     async def _moved(self, open_us: int, tick: Tick, row: Row) -> None:
         await self.hub.flush()
         await self.hub.publish(open_us, tick, row)
+        await self.futures.moved(tick)
 
     def _set_alarm(self, due_us: int) -> None:
         """Let the exchange do at `due_us` what is due without a price."""

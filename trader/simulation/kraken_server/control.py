@@ -95,6 +95,7 @@ def figures(twin: KrakenTwin) -> dict[str, Any]:
         "balances": {asset: str(total) for asset, total in sorted(state.balances.items())},
         "connections": len(twin.hub.connections),
         "frames": twin.hub.sent,
+        "futures": twin.futures.figures(),
         "protection": {
             "max_unprotected_us": report.max_unprotected_us,
             "unprotected": dict(report.unprotected),

@@ -16,7 +16,7 @@ from trader.simulation.futures.engine import FuturesExchange
 from trader.simulation.futures.orders import BUY, SELL, content_uuid
 from trader.simulation.futures.prices import FUNDING_COEFFICIENT, HOUR, MOST_RELATIVE_FUNDING, FundingRate, funding_rate, premium
 from trader.simulation.kraken_server.futures_render import iso_ms, number
-from trader.simulation.kraken_server.market_view import MarketView
+from trader.simulation.kraken_server.market_view import TICKS, MarketView
 
 DEPTH = 25  # levels a side
 FEE_SCHEDULES = {False: "723888f7-0a8e-4183-8648-f920a22339e3", True: "a6cbc326-9477-4a6c-911a-d4cb3ed7481e"}  # inverse -> uid
@@ -184,9 +184,9 @@ class FuturesMarket:
         start = None if since_us is None else max(since_us, self.view.market.first_us)
         if now_us < self.view.market.first_us:
             return []
-        rows = self.view.trades(self.rules(contract), count, start, now_us)
-        found = [self._trade(contract, row) for row in rows]
-        return [trade for trade in found if trade.time_us <= now_us]
+        rows = self.view.trades(self.rules(contract), count + TICKS, start, now_us)  # the newest candle may go beyond the end
+        found = [trade for trade in (self._trade(contract, row) for row in rows) if trade.time_us <= now_us]
+        return found[-count:] if since_us is None else found[:count]
 
     def newest_trade(self, contract: Contract) -> Trade | None:
         """The last public trade, None while there is none."""

@@ -153,6 +153,11 @@ class Keyring:
         """A key by its public half."""
         return self._keys.get(name)
 
+    def secret_of(self, name: str) -> str | None:
+        """The secret of a key by its public half, None for an unknown or expired one."""
+        key = self._keys.get(name)
+        return None if key is None or 0 < key.valid_until_us <= self._clock.now_us() else key.secret
+
     # --- endpoints -------------------------------------------------------------------------------------------------
     def _key_info(self, call: Call) -> dict[str, Any]:
         key, now_s = self._keys[call.headers["API-Key"]], str(self._clock.now_us() // 1_000_000)
