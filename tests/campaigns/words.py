@@ -122,7 +122,7 @@ class Campaign:
         self.w.twin.inject(case.fault)
         answer, order_id = await self._write(case.write, before)
         self.w.twin.middleware.release()
-        self.w.twin.clear_faults()
+        await self.w.twin.clear_faults()
         said = class_of(answer)
         await self.w.clock.sleep(LOCKED_S if said == "later" else 5.0)  # a late effect has come, a limiter is open again
         times = self.w.twin.middleware.writes.of(case.write).get(order_id, 0)

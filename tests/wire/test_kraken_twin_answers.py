@@ -105,7 +105,7 @@ def test_each_fault_of_an_endpoint_is_seen_once_and_the_next_call_is_served() ->
                 assert expected(seen), (action, arg, after, seen)
                 assert fine(await ask(session)), (action, arg, after)
                 twin.middleware.release()
-                twin.clear_faults()
+                await twin.clear_faults()
             assert twin.plan.missed == {}
 
     run_stepped(main)
@@ -139,7 +139,7 @@ def test_before_the_effect_nothing_is_placed_and_after_it_one_order_is(action: s
                 placed = len(twin.exchange.state.orders) - before
                 assert (placed > 0) == (comes_after(fault) or action == "delay"), (action, after)
                 assert set(twin.middleware.writes.of("AddOrder").values()) == {1}
-                twin.clear_faults()
+                await twin.clear_faults()
 
     run_stepped(main)
 
@@ -158,7 +158,7 @@ def test_a_reset_is_a_reset_and_a_loss_is_an_end_on_real_sockets_too() -> None:
                 except ConnectionResetError:
                     seen.append(f"{action}: reset")
                 writer.close()
-                twin.clear_faults()
+                await twin.clear_faults()
             return seen
 
     assert asyncio.run(main()) == ["reset: reset", "lost_response: b''"]

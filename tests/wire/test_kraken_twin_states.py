@@ -63,7 +63,7 @@ def test_a_skewed_clock_shows_in_time_and_judges_deadlines() -> None:
                     assert not refused
                 except ccxt.BaseError:
                     assert refused
-            twin.clear_faults()
+            await twin.clear_faults()
             assert int((await exchange.public_get_time())["result"]["unixtime"]) == twin.clock.now_us() // 1_000_000
 
     run_stepped(main)

@@ -8,7 +8,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 ArgCheck = Callable[[Any], str | None]
-SYSTEM_STATES = ("online", "maintenance", "cancel_only", "post_only", "limit_only")
 PAIR_STATES = ("online", "cancel_only", "post_only", "limit_only", "reduce_only", "maintenance", "delisted", "hidden")
 MALFORMED = ("json", "envelope", "types", "null", "empty", "bytes", "deep")
 GARBAGE = ("json", "envelope", "types", "missing", "null", "number", "infinite", "symbol", "deep", "huge")

@@ -61,6 +61,10 @@ def _frame(about: str, arg: ArgCheck = args.no_arg) -> Action:
     return Action(arg=arg, at=(CHANNEL,), about=about)
 
 
+def _timed(about: str, arg: ArgCheck, at: str) -> Action:
+    return Action(arg=arg, at=(at,), about=about)
+
+
 TRANSPORT: Mapping[str, Action] = {
     "lost_request": _before("the connection closes, nothing happened", args.no_arg, ENDPOINT, METHOD),
     "lost_response": _after("it happened, the connection closes without an answer", args.no_arg, ENDPOINT, METHOD),
@@ -113,8 +117,19 @@ FRAMES: Mapping[str, Action] = {
     "ws_garbage": _frame("instead of the frame: " + ", ".join(args.GARBAGE), args.one_of(*args.GARBAGE)),
 }
 TIMED: Mapping[str, Action] = {
-    "foreign_fill": Action(arg=args.foreign, at=("account",), about="somebody else trades on the account"),
-    "clock_skew": Action(arg=args.offset, at=("system",), about="the exchange's clock is so many seconds ahead (or behind)"),
+    "foreign_fill": _timed("somebody else trades on the account", args.foreign, "account"),
+    "clock_skew": _timed("the exchange's clock is so many seconds ahead (or behind)", args.offset, "system"),
+    **{
+        mode: _timed(f"the exchange is in {mode} mode for a while", args.window(), "system")
+        for mode in ("maintenance", "cancel_only", "post_only")
+    },
+    "pair_status": _timed(
+        "a pair has another status: " + ", ".join(args.PAIR_STATES),
+        args.window(pair=args.text, status=args.one_of(*args.PAIR_STATES)),
+        "pair",
+    ),
+    "delist": _timed("a pair is taken off the exchange, its orders end", args.window(pair=args.text), "pair"),
+    "raise_minimum": _timed("a pair takes no smaller orders than this", args.window(pair=args.text, ordermin=args.quantity), "pair"),
 }
 KRAKEN_ACTIONS: Mapping[str, Action] = {**TRANSPORT, **ANSWERS, **ORDERS, **FRAMES, **TIMED}
 

@@ -163,7 +163,7 @@ class KrakenTwin:
         """Stop serving, drop clients, close the books."""
         self.middleware.stop()
         await self.middleware.late_orders.close()
-        await self.timed.close()
+        await self.timed.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -199,13 +199,13 @@ class KrakenTwin:
 
     def inject(self, fault: Fault) -> None:
         """Put one more fault into force; the time of one that comes by time starts now."""
-        self.plan.add(fault)
         self.timed.schedule(fault)
+        self.plan.add(fault)
 
-    def clear_faults(self) -> None:
+    async def clear_faults(self) -> None:
         """No more faults; what they changed for a time is as before."""
         self.plan.clear()
-        self.timed.clear()
+        await self.timed.clear()
 
     # --- REST ------------------------------------------------------------------------------------------------------
     async def _rest(self, request: web.Request) -> web.StreamResponse:

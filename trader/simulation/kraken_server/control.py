@@ -38,7 +38,7 @@ def add_routes(app: web.Application, twin: KrakenTwin) -> None:
 
     async def clear(_: dict[str, Any]) -> dict[str, Any]:
         count = len(twin.plan.faults)
-        twin.clear_faults()
+        await twin.clear_faults()
         return {"cleared": count}
 
     async def disconnect(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from trader.errors import ConfigError
 from trader.ports import Clock
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import OrderRequest, Refused
 from trader.simulation.exchange_terms import MARKET
+from trader.simulation.fault_catalogue import BY_TIME
 from trader.simulation.faults import Fault, FaultPlan
 
 Event = tuple[str, dict[str, Any], str]
@@ -84,7 +86,7 @@ class LateOrders:
 
 
 class TimedFaults:
-    """Carries out the faults of `account` and `system`, each at its time. `settled`: tells the streams what happened."""
+    """Carries out the faults of `account`, `system` and `pair`, each at its time. `settled`: tells the streams what happened."""
 
     def __init__(
         self, exchange: TwinExchange, clock: Clock, shown: SkewedClock, plan: FaultPlan, settled: Callable[[], Awaitable[None]]
@@ -93,23 +95,56 @@ class TimedFaults:
         self._tasks: list[asyncio.Task[None]] = []
 
     def schedule(self, fault: Fault) -> None:
-        """Start the time of a fault; one that happens at calls or frames is left to them."""
-        if fault.action == "clock_skew":
-            self._shown.offset_us = round(fault.arg * 1_000_000)
-            self._count("system:clock_skew")
-        elif fault.action == "foreign_fill":
-            self._tasks.append(asyncio.create_task(self._foreign_fill(fault), name="twin foreign fill"))
+        """Start the time of a fault; one that happens at calls or frames is left to them. Raises ConfigError for an unknown pair."""
+        if fault.where not in BY_TIME:
+            return
+        pair = fault.arg.get("pair") if isinstance(fault.arg, Mapping) else None
+        if pair is not None and pair not in self._exchange.by_symbol:
+            raise ConfigError(f"fault at {fault.where}: pair = {pair!r} is not allowed; one of {', '.join(self._exchange.by_symbol)}")
+        work = self._foreign_fill if fault.action == "foreign_fill" else self._state
+        self._tasks.append(asyncio.create_task(work(fault), name=f"twin {fault.action}"))
 
-    def clear(self) -> None:
+    async def clear(self) -> None:
         """Take back what lasts; what has not begun never will."""
-        self._shown.offset_us = 0
-        for task in self._tasks:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._settled()
 
-    async def close(self) -> None:
-        """Stop what has not happened yet."""
-        self.clear()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def _state(self, fault: Fault) -> None:
+        """Something is different for a while: from `after_s` on, for `for_s` or until the faults are cleared."""
+        arg: Mapping[str, Any] = fault.arg if isinstance(fault.arg, Mapping) else {}
+        await self._clock.sleep(float(arg.get("after_s", 0)))
+        undo = self._change(fault, arg)
+        self._count(f"{fault.where}:{fault.action}")
+        try:
+            await self._settled()
+            await (self._clock.sleep(float(arg["for_s"])) if "for_s" in arg else asyncio.get_running_loop().create_future())
+        finally:
+            undo()
+        await self._settled()
+
+    def _change(self, fault: Fault, arg: Mapping[str, Any]) -> Callable[[], object]:
+        """Make a fault's change; what is returned takes it back."""
+        exchange, now_us, action = self._exchange, self._shown.now_us, fault.action
+        if action == "clock_skew":
+            offset_us = round(fault.arg * 1_000_000)
+            self._shown.offset_us += offset_us
+            return lambda: setattr(self._shown, "offset_us", self._shown.offset_us - offset_us)
+        if fault.where == "system":
+            exchange.set_system_status(action, now_us())
+            return lambda: exchange.set_system_status("online", now_us())
+        pair = arg["pair"]
+        before = exchange.rule(pair)
+        if action == "raise_minimum":
+            exchange.set_ordermin(pair, Decimal(arg["ordermin"]))
+            return lambda: exchange.set_ordermin(pair, before.ordermin)
+        if action == "delist":
+            exchange.delist(pair, now_us())
+        else:
+            exchange.set_pair_status(pair, arg["status"])
+        return lambda: exchange.set_pair_status(pair, before.status)
 
     async def _foreign_fill(self, fault: Fault) -> None:
         """Somebody else trades on the account: a market order without our tag."""
