@@ -8,10 +8,13 @@ from typing import Any
 import aiohttp
 import ccxt
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from tests.wire.kraken_twin_harness import PAIR, enter, trading
 from tests.wire.test_kraken_twin import raw_stream
 from trader.simulation.faults import Fault
+from trader.simulation.kraken_server import control
 from trader.simulation.loops import run_stepped
 
 TWIN = "http://127.0.0.1:8701/_twin"
@@ -151,3 +154,13 @@ def test_the_levers_inject_clear_and_disconnect() -> None:
             assert twin.middleware.counters["AddOrder"] == 1
 
     run_stepped(main)
+
+
+def test_the_levers_are_for_the_twins_own_machine() -> None:
+    for address, allowed in (("127.0.0.1", True), ("::1", True), ("192.168.1.5", False), (None, False)):
+        request = make_mocked_request("POST", "/_twin/clear").clone(remote=address)
+        if allowed:
+            control.local_only(request)
+        else:
+            with pytest.raises(web.HTTPForbidden):
+                control.local_only(request)

@@ -31,7 +31,7 @@ def offset(arg: Any) -> str | None:
 
 def optional_seconds(arg: Any) -> str | None:
     """As `seconds`; absent means for ever."""
-    return None if arg is None else seconds(arg)
+    return None if arg is None or seconds(arg) is None else "a number of seconds, 0 or more, or none for ever"
 
 
 def text(arg: Any) -> str | None:

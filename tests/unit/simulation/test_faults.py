@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.architecture import trees
 from trader.errors import ConfigError
+from trader.simulation.fault_catalogue import BY_TIME, KRAKEN_ACTIONS, Action, misplaced, place_kind
 from trader.simulation.faults import FaultPlan, load_plan, parse_plan
 
 
@@ -70,3 +72,56 @@ def test_errors_of_a_file_name_the_file(tmp_path: Path) -> None:
     path.write_text('[[fault]]\nwhere = "AddOrder"\naction = "x"\n')
     with pytest.raises(ConfigError, match=r"plan\.toml: fault 1"):
         load_plan(path, seed=1)
+
+
+# --- the catalogue -----------------------------------------------------------------------------------------------------
+PLACES = ("AddOrder", "OHLC", "GetWebSocketsToken", "futures:sendorder", "ohlc", "futures_ws:fills", "subscribe", "add_order", *BY_TIME)
+DOCS = trees.ROOT / "docs" / "how-to" / "inject-faults.md"
+
+
+def lines(where: str, action: str, arg: str = "") -> str:
+    return f'[[fault]]\nwhere = "{where}"\naction = "{action}"\n{arg}'
+
+
+@pytest.mark.parametrize("name", KRAKEN_ACTIONS)
+def test_every_action_has_places_and_is_refused_elsewhere(name: str) -> None:
+    here = [where for where in PLACES if misplaced(where, name, KRAKEN_ACTIONS) is None]
+    elsewhere = [where for where in PLACES if where not in here]
+    assert here
+    assert elsewhere
+    for where in elsewhere:
+        with pytest.raises(ConfigError, match=rf"fault 1: (where|action) = .* is not allowed; ({name} happens at|at {where} one of) "):
+            parse_plan(lines(where, name), seed=1)
+
+
+@pytest.mark.parametrize("name", KRAKEN_ACTIONS)
+def test_every_action_refuses_an_argument_that_is_not_its_own(name: str) -> None:
+    where = next(where for where in PLACES if misplaced(where, name, KRAKEN_ACTIONS) is None)
+    with pytest.raises(ConfigError, match=rf"fault 1: arg = \[1\] is not allowed; {name} takes "):
+        parse_plan(lines(where, name, "arg = [1]\n"), seed=1)
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_places_are_endpoints_channels_methods_or_times(where: str) -> None:
+    expected = {
+        "futures:sendorder": "endpoint",
+        "futures_ws:fills": "channel",
+        "ohlc": "channel",
+        "subscribe": "method",
+        "add_order": "method",
+    }
+    assert place_kind(where) == expected.get(where, where if where in BY_TIME else "endpoint")
+
+
+def documented(name: str, action: Action) -> str:
+    """The line of the guide's table for an action."""
+    sides = "before, after" if action.before and action.after else "after" if action.after else ""
+    argument = str(action.arg([1])).replace("|", "\\|")
+    return f"| `{name}` | {', '.join(action.at)} | {argument} | {sides} | {action.about} |"
+
+
+def test_the_guide_lists_every_action_as_the_catalogue_has_it() -> None:
+    table = [line for line in DOCS.read_text().splitlines() if line.startswith("| `") and line.count(" | ") == 4]
+    wanted = [documented(name, action) for name, action in KRAKEN_ACTIONS.items()]
+    assert len(wanted) >= 40
+    assert table == wanted, "the table should read:\n" + "\n".join(wanted)

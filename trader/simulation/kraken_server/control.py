@@ -26,7 +26,7 @@ def add_routes(app: web.Application, twin: KrakenTwin) -> None:
     """
 
     async def show(request: web.Request) -> web.Response:
-        _local(request)
+        local_only(request)
         return _json(figures(twin))
 
     async def inject(row: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def add_routes(app: web.Application, twin: KrakenTwin) -> None:
 
 def _handler(lever: Lever) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        _local(request)
+        local_only(request)
         raw = await request.read()
         try:
             row = json.loads(raw) if raw else {}
@@ -67,7 +67,7 @@ def _handler(lever: Lever) -> Callable[[web.Request], Awaitable[web.Response]]:
     return handle
 
 
-def _local(request: web.Request) -> None:
+def local_only(request: web.Request) -> None:
     """Raises 403 for a client on another machine."""
     if request.remote not in ("127.0.0.1", "::1"):
         raise web.HTTPForbidden(text="the twin's levers are for its own machine")
