@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 import aiohttp
@@ -33,9 +34,18 @@ class FrameSocket(CcxtSocket):  # type: ignore[misc]  # ccxt has no types
 
     async def send_text(self, text: str) -> None:
         """Send one frame. Raises Unanswered when the socket is gone."""
+        await self._sent(self.send(text))
+
+    async def ping(self) -> None:
+        """Send a ping of the WebSocket protocol itself. Raises Unanswered when the socket is gone."""
+        if self.connection is not None:
+            await self._sent(self.connection.ping())
+
+    @staticmethod
+    async def _sent(sending: Awaitable[Any]) -> None:
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                await self.send(text)
+                await sending
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             raise Unanswered(f"socket: {error or type(error).__name__}") from error
 

@@ -60,7 +60,7 @@ class FuturesHistory:
         if since_us > 0:
             params["since"] = str(since_us // 1000)
         if token:
-            params["continuationToken"] = token
+            params["continuation_token"] = token
 
         def read(body: Any) -> tuple[Sequence[Any], str | None]:
             rows = body["elements"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from trader.kraken.transport import Socket, SocketEvents, Unanswered
+from trader.kraken.transport import Dialler, Unanswered
 
 
 class WrongMethod(Unanswered):
@@ -29,13 +29,12 @@ class Endpoint:
         return self.api == "private" or self.tokens > 0
 
 
-class FuturesTransport(Protocol):
+class FuturesTransport(Dialler, Protocol):
     """`call` returns the body of a success; raises Refused, Unanswered, NotSent or FatalError (no key)."""
 
     @property
     def has_key(self) -> bool: ...
     async def call(self, endpoint: Endpoint, build: Callable[[], Mapping[str, Any]], *, urgent: bool = False) -> Any: ...
-    async def socket(self, *, private: bool, events: SocketEvents) -> Socket: ...
     def challenge_request(self) -> dict[str, str]: ...
     def signed(self, challenge: str) -> dict[str, str]: ...
     async def close(self) -> None: ...

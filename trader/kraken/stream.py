@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from trader.domain.money import PHI
 from trader.errors import RetryableError
-from trader.kraken.transport import Socket, Transport, Unanswered
+from trader.kraken.transport import Dialler, Socket, Unanswered
 from trader.ports import Rng
 
 SILENCE_S = 5.0  # I/O time; heartbeats count
@@ -39,7 +39,7 @@ class Link:
     """A connection for ever. `wanted` holds back the dial until there is something to subscribe to: Kraken's heartbeat
     needs a subscription."""
 
-    def __init__(self, name: str, transport: Transport, owner: LinkOwner, *, private: bool, rng: Rng) -> None:
+    def __init__(self, name: str, transport: Dialler, owner: LinkOwner, *, private: bool, rng: Rng) -> None:
         self.name, self.wanted, self.connects = name, asyncio.Event(), 0
         self._transport, self._owner, self._private, self._rng = transport, owner, private, rng
         self._socket: Socket | None = None
@@ -77,6 +77,15 @@ class Link:
             return
         try:
             await self._socket.send_text(json.dumps(message, separators=(",", ":")))
+        except Unanswered as error:
+            self.lost(str(error))
+
+    async def ping(self) -> None:
+        """Tell a server that asks for it that we are still here."""
+        if self._socket is None:
+            return
+        try:
+            await self._socket.ping()
         except Unanswered as error:
             self.lost(str(error))
 

@@ -141,7 +141,7 @@ def test_the_newest_event_says_how_an_order_ended() -> None:
         ("t", ExchangeStatus.CLOSED, 1, 1), ("a", ExchangeStatus.CLOSED, 1, 1),
         ("b", ExchangeStatus.CANCELED, 1, Decimal("0.4")), ("u", ExchangeStatus.CANCELED, 1, 0),
     ]  # fmt: skip
-    assert [params.get("continuationToken") for params in wire.sent("orders")] == [None, "more"]
+    assert [params.get("continuation_token") for params in wire.sent("orders")] == [None, "more"]
 
 
 def test_an_order_whose_status_is_forgotten_is_found_in_the_history() -> None:
