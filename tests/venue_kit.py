@@ -14,9 +14,15 @@ import kraken_kit
 from trader.domain.market import Timeframe
 from trader.domain.messages import FeedEvent
 from trader.domain.orders import Acked, Fill, Intent, Leg, OrderType, Side
+from trader.kraken import futures_names
+from trader.kraken.futures import KrakenFuturesExchange
+from trader.kraken.futures_client import make_futures_client
+from trader.kraken.futures_feed import KrakenFuturesMarketData
+from trader.kraken.futures_rest import FuturesLimiter
 from trader.ports import Exchange, MarketData
 from trader.simulation.clock import LoopClock
-from trader.simulation.faults import Fault
+from trader.simulation.faults import Fault, FaultPlan
+from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US, SyntheticMarket
 from trader.simulation.venue import Venue, VenueExchange
@@ -38,6 +44,7 @@ class Kind:
     conditional_close: bool  # a stop rides on the entry; else it is placed after the fill
     shorts: bool  # a sell without coins opens a position; else it is refused for want of funds
     over_the_wire: bool  # answers can be lost, so there are faults to survive
+    streams: bool = True  # trades and own orders come by a stream
 
 
 IN_PROCESS = Kind(
@@ -47,7 +54,11 @@ IN_PROCESS = Kind(
 SPOT = Kind(
     name="spot", pair="BTC/EUR", other="ETH/EUR", quote="EUR", unlisted="NIX/EUR", conditional_close=True, shorts=False, over_the_wire=True
 )
-KINDS = (IN_PROCESS, SPOT)
+FUTURES = Kind(
+    name="futures", pair="BTC/USD:USD", other="ETH/USD:USD", quote="USD", unlisted="NIX/USD:USD", conditional_close=False, shorts=True,
+    over_the_wire=True, streams=False,
+)  # fmt: skip
+KINDS = (IN_PROCESS, SPOT, FUTURES)
 
 
 @dataclass
@@ -116,7 +127,7 @@ class Bench:
 @asynccontextmanager
 async def bench(kind: Kind, *faults: Fault, pairs: int = 4) -> AsyncIterator[Bench]:
     """The implementation of this kind, running."""
-    made = {"in_process": _in_process, "spot": _spot}[kind.name]
+    made = {"in_process": _in_process, "spot": _spot, "futures": _futures}[kind.name]
     async with made(kind, faults, pairs) as ready:
         try:
             yield ready
@@ -147,6 +158,31 @@ async def _spot(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> AsyncItera
     async with kraken_kit.world(*faults, pairs=pairs) as w:
         calls, fired = w.twin.middleware.counters, w.twin.plan.fired
         yield Bench(kind, w.clock, w.exchange, w.market, list(w.twin.market.pairs), calls, fired)
+
+
+@asynccontextmanager
+async def _futures(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> AsyncIterator[Bench]:
+    clock = LoopClock(EPOCH_US)
+    twin = KrakenTwin(
+        SyntheticMarket(11, count=pairs), clock, state_dir=None, plan=FaultPlan(faults), api_key="k", api_secret=kraken_kit.SECRET, seed=11,
+        tag="abc", starting_cash=CASH,
+    )  # fmt: skip
+    base = f"127.0.0.1:{await twin.start('127.0.0.1', 8701)}"
+    client = make_futures_client(url=f"http://{base}", ws_url=f"ws://{base}", api_key="k", api_secret=kraken_kit.SECRET, clock=clock)
+    limiter, costs = FuturesLimiter(clock), twin.futures.exchange.costs
+
+    async def fees() -> tuple[Decimal, Decimal]:
+        return costs.taker, costs.maker
+
+    exchange = KrakenFuturesExchange(client, clock, limiter=limiter, fees=fees)
+    names = [futures_names.pair_of(symbol) for symbol in twin.futures.exchange.contracts]
+    made = Bench(
+        kind, clock, exchange, KrakenFuturesMarketData(client, clock, limiter=limiter), names, twin.middleware.counters, twin.plan.fired
+    )
+    made.tasks.append(asyncio.create_task(twin.run_market(), name="market"))
+    yield made
+    await exchange.close()
+    await twin.close()
 
 
 def on_venue(kind: Kind, test: Callable[[Bench], Awaitable[None]], *faults: Fault, pairs: int = 4) -> None:

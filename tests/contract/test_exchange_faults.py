@@ -39,6 +39,15 @@ WORDS = {
         },
         passing=("EService:Busy", "EAPI:Invalid nonce"), bad_key="EAPI:Invalid key",
     ),
+    "futures": Words(
+        place="futures:sendorder", money="futures:accounts",
+        kinds={
+            "insufficientFunds": "funds", "INSUFFICIENT_MARGIN": "funds", "invalidArgument: size": "bug", "requiredArgumentMissing": "bug",
+            "apiLimitExceeded": "later", "contractNotFound": "pair", "marketUnavailable": "pair", "authenticationError": "auth",
+            "nonceBelowThreshold": "nonce", "unavailable": "", "Server Error": "", "neverHeardOf": "",
+        },
+        passing=("unavailable", "apiLimitExceeded"), bad_key="authenticationError",
+    ),
 }  # fmt: skip
 
 
