@@ -106,7 +106,7 @@ class KrakenTwin:
         self.desk = OrderDesk(self.exchange, shown, self.limits)
         assets = Assets(market, quote_decimals=QUOTE_DECIMALS)
         self._fees = FeeTiers(self.exchange, tiers=fee_tiers)
-        self._public = SpotPublic(self.view, clock, shown=shown).handlers
+        self._public = SpotPublic(self.view, clock, shown=shown, assets=assets, fees=self._fees).handlers
         self._private: Mapping[str, Handler] = {
             **SpotOrders(self.desk, self.exchange, self.view, shown).handlers,
             **SpotPrivate(self.exchange, closed_page_size=closed_page_size).handlers,

@@ -11,20 +11,23 @@ import numpy as np
 
 from trader.domain.market import Timeframe
 from trader.domain.money import down, up
+from trader.ports import Columns
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import PairRules
-from trader.simulation.fills import Tick, bar_path, to_price
+from trader.simulation.exchange_terms import BUY, SELL
+from trader.simulation.fills import Tick, to_price
 from trader.simulation.intervals import Span, source_of
 from trader.simulation.kraken_server.book import Book, make_book
+from trader.simulation.kraken_server.public_trades import PARTS, PublicTrades, seen_volume
 from trader.simulation.listings import Listing
 from trader.simulation.market import Market, Row
 from trader.simulation.price_path import ticks
-from trader.simulation.resample import aggregate
+from trader.simulation.resample import aggregate, cut
 
 SpanT = TypeVar("SpanT", bound=Span)
 
 OHLC_ROWS = 720
-TICKS = 4  # trades a candle shows
+TICKS = PARTS
 COST_DECIMALS, QUOTE_DECIMALS = 5, 4
 
 
@@ -80,7 +83,7 @@ def partial(row: Row, part: int) -> Row:
         high=row.high if part == 3 else row.open,
         low=row.low if part >= 2 else row.open,
         close=(row.open, row.low, row.high)[part - 1],
-        volume=row.volume * (part / TICKS),
+        volume=seen_volume(row.volume, part),
     )
 
 
@@ -102,6 +105,7 @@ class MarketView:
 
     def __init__(self, market: Market, exchange: TwinExchange, seed: int) -> None:
         self.market, self.exchange, self._seed = market, exchange, seed
+        self.public_trades = PublicTrades(market)
         self._stats: dict[str, tuple[int, dict[str, float]]] = {}
         names: dict[str, str] = {}
         for rules in exchange.rules:
@@ -144,38 +148,28 @@ class MarketView:
         seen = self.exchange.state.tick_us - open_us
         return sum(seen >= tick.offset_us for tick in ticks(self.market.base))
 
-    def ohlc(self, rules: PairRules, timeframe: Span, now_us: int) -> list[list[Any]]:
-        """The newest 720 closed rows and the running one."""
-        begin = timeframe.floor(now_us)
-        source = source_of(timeframe)
-        made_of = self.market.candles(rules.symbol, source, begin - OHLC_ROWS * timeframe.us, begin)
-        closed = aggregate(made_of, source, timeframe)
+    def ohlc(self, rules: PairRules, interval: Span, now_us: int, since_us: int = -1) -> list[list[Any]]:
+        """The newest 720 closed rows and the running one; of the closed ones only those that open after `since_us`."""
+        begin, source = interval.floor(now_us), source_of(interval)
+        after_us = interval.floor(since_us) + interval.us if since_us >= 0 else 0
+        made_of = self.market.candles(rules.symbol, source, max(begin - OHLC_ROWS * interval.us, after_us), begin)
+        closed = aggregate(made_of, source, interval)
         columns = (closed.time, closed.open, closed.high, closed.low, closed.close, closed.volume)
         rows = [ohlc_row(rules, time_us, values) for time_us, *values in zip(*(column.tolist() for column in columns), strict=True)]
-        begin, *running = self.running(rules, timeframe, now_us)
+        begin, *running = self.running(rules, interval, now_us)
         return [*rows, ohlc_row(rules, begin, running)]
 
     def stats(self, rules: PairRules, now_us: int) -> dict[str, float]:
-        """24 h figures up to the last full hour (cached): open, high, low, volume, vwap, trades."""
+        """24 h figures up to the last full hour (cached): open, high, low, volume, vwap, trades; the same since midnight as `today_*`."""
         hour = Timeframe.H1.floor(now_us)
         cached = self._stats.get(rules.symbol)
         if cached is not None and cached[0] == hour:
             return cached[1]
         day = self.market.candles(rules.symbol, Timeframe.H1, hour - 24 * Timeframe.H1.us, hour)
         last = float(self.exchange.last(rules.symbol))
-        stats = {"open": last, "high": last, "low": last, "volume": 0.0, "vwap": last, "trades": 0.0}
-        if len(day):
-            volume = float(day.volume.sum())
-            typical = (day.high + day.low + day.close) / 3
-            vwap = float((typical * day.volume).sum()) / volume if volume > 0 else last
-            stats = {
-                "open": float(day.open[0]),
-                "high": float(day.high.max()),
-                "low": float(day.low.min()),
-                "volume": volume,
-                "vwap": vwap,
-                "trades": float(len(day) * 60 * TICKS),
-            }
+        stats = day_figures(day, last)
+        today = day_figures(cut(day, Timeframe.D1.floor(now_us), hour), stats["open"] if not len(day) else float(day.close[-1]))
+        stats |= {f"today_{name}": value for name, value in today.items()}
         self._stats[rules.symbol] = (hour, stats)
         return stats
 
@@ -184,26 +178,42 @@ class MarketView:
         bid, ask, _ = self.quotes(rules)
         return make_book(rules, bid, ask, seed=self._seed, tick_us=self.exchange.state.tick_us, depth=depth)
 
-    def trades(self, rules: PairRules, count: int, since_us: int | None, now_us: int) -> list[list[Any]]:
-        """Public trades: one a tick, newest `count`, or those after `since_us`, oldest first."""
-        length = self.market.base.us
-        start = self.market.base.floor(now_us) - (count // TICKS + 1) * length if since_us is None else self.market.base.floor(since_us)
-        rows: list[list[Any]] = []
-        for open_us in range(start, now_us + 1, length):
-            row = self.market.minute(open_us)
-            if math.isnan(float(row.open[rules.index])):
-                continue
-            for number, tick in enumerate(bar_path(open_us, self.market.base, row)):
-                time_us = tick.time_us
-                if time_us > self.exchange.state.tick_us or (since_us is not None and time_us <= since_us):
-                    continue
-                price = f"{to_price(float(tick.prices[rules.index]), rules):.{rules.pair_decimals}f}"
-                volume = f"{float(row.volume[rules.index]) / TICKS:.8f}"
-                side = "b" if number in (0, 2) else "s"
-                rows.append([price, volume, time_us / 1e6, side, "m", "", open_us // length * TICKS + number])
-            if since_us is not None and len(rows) >= count:
-                break
-        return rows[:count] if since_us is not None else rows[-count:]
+    def trades(self, rules: PairRules, count: int, since_us: int | None, until_us: int | None = None) -> list[list[Any]]:
+        """Rows of public trades up to `until_us` (default: now): the newest `count`, or the first after `since_us`; oldest first."""
+        seen_us = self.exchange.state.tick_us if until_us is None else min(until_us, self.exchange.state.tick_us)
+        if since_us is None:
+            return [trade.row() for trade in self.public_trades.newest(rules, count, seen_us)]
+        return [trade.row() for trade in self.public_trades.after(rules, since_us, count, seen_us)]
+
+    def spreads(self, rules: PairRules, count: int) -> list[list[Any]]:
+        """The newest `count` best prices, `[unix seconds, bid, ask]`, one a tick, oldest first."""
+        base, seen_us, fills = self.market.base, self.exchange.state.tick_us, self.exchange.fills
+        first_us = base.floor(seen_us) - (count // TICKS + 1) * base.us
+        candles = self.market.candles(rules.symbol, base, first_us, base.floor(seen_us) + base.us)
+        rows = []
+        for place, open_us in enumerate(candles.time.tolist()):
+            for tick in ticks(base):
+                last = to_price(float(getattr(candles, tick.field)[place]), rules)
+                prices = [f"{fills.taken(side, last, rules):.{rules.pair_decimals}f}" for side in (SELL, BUY)]
+                if open_us + tick.offset_us <= seen_us:
+                    rows.append([(open_us + tick.offset_us) // 1_000_000, *prices])
+        return rows[-count:]
+
+
+def day_figures(hours: Columns, last: float) -> dict[str, float]:
+    """Figures over whole hours; without any, `last` at no volume."""
+    if not len(hours):
+        return {"open": last, "high": last, "low": last, "volume": 0.0, "vwap": last, "trades": 0.0}
+    volume = float(hours.volume.sum())
+    typical = (hours.high + hours.low + hours.close) / 3
+    return {
+        "open": float(hours.open[0]),
+        "high": float(hours.high.max()),
+        "low": float(hours.low.min()),
+        "volume": volume,
+        "vwap": float((typical * hours.volume).sum()) / volume if volume > 0 else last,
+        "trades": float(len(hours) * 60 * TICKS),
+    }
 
 
 def ohlc_row(rules: PairRules, time_us: int, values: Sequence[float]) -> list[Any]:

@@ -95,7 +95,7 @@ class PublicChannels:
             raise Refused(ALREADY)
         wanted = _switch(params, "snapshot", default=False)
         connection.trades[rules.symbol] = None
-        snapshot = self._frames.trades(rules, self._clock.now_us()) if wanted and self._priced(rules) else None
+        snapshot = self._frames.trades(rules) if wanted and self._priced(rules) else None
         return {"snapshot": wanted}, snapshot
 
     def _book(self, connection: Connection, rules: PairRules, params: Mapping[str, Any]) -> Outcome:

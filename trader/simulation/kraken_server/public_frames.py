@@ -11,6 +11,7 @@ from trader.simulation.intervals import Span
 from trader.simulation.kraken_server import frames
 from trader.simulation.kraken_server.book import Book, changes
 from trader.simulation.kraken_server.market_view import TICKS, MarketView
+from trader.simulation.kraken_server.public_trades import DIGITS, share
 from trader.simulation.kraken_server.render import iso
 from trader.simulation.market import Row
 
@@ -37,9 +38,9 @@ class PublicFrames:
         times = (iso(begin), iso(begin + timeframe.us), timeframe.minutes)
         return frames.ohlc("snapshot", rules.symbol, times, (o, h, low, c, v), iso(now_us))
 
-    def trades(self, rules: PairRules, now_us: int) -> str:
+    def trades(self, rules: PairRules) -> str:
         """The newest trades, oldest first, as a snapshot."""
-        rows = self._view.trades(rules, TRADES_SHOWN, None, now_us)
+        rows = self._view.trades(rules, TRADES_SHOWN, None)
         return frames.trade(
             "snapshot",
             rules.symbol,
@@ -50,7 +51,7 @@ class PublicFrames:
         """The trade of a tick of the base candle at `open_us`."""
         number = open_us // self._view.market.base.us * TICKS + tick.part - 1
         side = "buy" if tick.part in (1, 3) else "sell"
-        price, quantity = float(tick.prices[rules.index]), float(row.volume[rules.index]) / TICKS
+        price, quantity = float(tick.prices[rules.index]), share(float(row.volume[rules.index]), tick.part) / 10**DIGITS
         return frames.trade("update", rules.symbol, [(side, price, quantity, number, iso(tick.time_us))])
 
     def book(self, rules: PairRules, book: Book) -> str:

@@ -78,6 +78,8 @@ class Publisher:
         texts: dict[str, str] = {}
         for connection in connections:
             for rules in self._moved(connection.trades, tick):
+                if not row.volume[rules.index] > 0:  # nobody traded in this candle
+                    continue
                 if (text := texts.get(rules.symbol)) is None:
                     text = texts[rules.symbol] = self._frames.trade(rules, open_us, tick, row)
                 await self._push(connection, "trade", rules.symbol, text)

@@ -6,22 +6,34 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from trader.domain.market import SECOND
 from trader.ports import Clock
 from trader.simulation.exchange_orders import UNKNOWN_PAIR, PairRules, Refused, invalid
-from trader.simulation.fills import FillRules
-from trader.simulation.intervals import Span, interval_of
+from trader.simulation.intervals import interval_of
+from trader.simulation.kraken_server.assets import Assets
 from trader.simulation.kraken_server.book import Level, digits
+from trader.simulation.kraken_server.fee_tiers import FeeTiers
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Call
+from trader.simulation.kraken_server.order_form import number
 
 Handler = Callable[[Call], Any]
+SPREADS = 200  # rows of Spread
+NANOSECONDS = 10**15  # a `since` beyond this many counts nanoseconds
+PAIR_INFO: Mapping[str, tuple[str, ...]] = {
+    "info": (),  # everything
+    "leverage": ("leverage_buy", "leverage_sell"),
+    "fees": ("fees", "fees_maker", "fee_volume_currency"),
+    "margin": ("margin_call", "margin_stop"),
+}
 
 
 class SpotPublic:
     """Market data without a key; `shown`: the exchange's own clock. Every handler raises Refused with Kraken's string."""
 
-    def __init__(self, view: MarketView, clock: Clock, *, shown: Clock) -> None:
+    def __init__(self, view: MarketView, clock: Clock, *, shown: Clock, assets: Assets, fees: FeeTiers) -> None:
         self._view, self._clock, self._shown = view, clock, shown
+        self._known_assets, self._fees = assets, fees
         self.handlers: Mapping[str, Handler] = {
             "Time": self._time,
             "SystemStatus": self._status,
@@ -31,6 +43,7 @@ class SpotPublic:
             "Ticker": self._ticker,
             "Depth": self._depth,
             "Trades": self._trades,
+            "Spread": self._spread,
         }
 
     def _time(self, _: Call) -> dict[str, Any]:
@@ -42,29 +55,34 @@ class SpotPublic:
         return {"status": self._view.exchange.system_status, "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     def _assets(self, call: Call) -> dict[str, Any]:
-        assets: dict[str, Any] = {}
-        for rules in self._view.exchange.rules:
-            listing = self._view.market.listing(rules.symbol)
-            assets[rules.base_id] = _asset(listing.base_altname, rules.lot_decimals, 5)
-            assets[rules.quote_id] = _asset(listing.quote_altname, rules.quote_decimals, 2)
-        if wanted := call.fields.get("asset"):
-            by_name = {name: key for key, row in assets.items() for name in (key, row["altname"])}
-            if any(name not in by_name for name in wanted.split(",")):
-                raise Refused("EQuery:Unknown asset")
-            return {by_name[name]: assets[by_name[name]] for name in wanted.split(",")}
-        return assets
+        if call.fields.get("aclass", "currency") not in ("currency", ""):
+            raise invalid("aclass")
+        names = [name for name in call.fields.get("asset", "").split(",") if name]
+        wanted = [self._known_assets.of(self._known_assets.known(name)) for name in names] or self._known_assets.all
+        return {asset.asset_id: asset.row() for asset in wanted}
 
     def _asset_pairs(self, call: Call) -> dict[str, Any]:
-        """Keyed by id; by the name asked where that has a slash, which is where python-kraken-sdk's order book looks."""
-        names = call.fields.get("pair", "").split(",")
-        asked = {rules.pair_id: name for name in names if "/" in name and (rules := self._view.find(name))}
-        fills = self._view.exchange.fills
-        return {asked.get(rules.pair_id, rules.pair_id): asset_pair(rules, fills) for rules in self._pairs(call)}
+        """Keyed by pair id; a pair asked for by a name with a slash is keyed by that name, as python-kraken-sdk expects."""
+        info = call.fields.get("info", "info")
+        if info not in PAIR_INFO:
+            raise invalid("info")
+        names = [name for name in call.fields.get("pair", "").split(",") if name]
+        keys = [name if "/" in name else None for name in names] or [None] * len(self._view.exchange.rules)
+        rows = [(rules, asset_pair(rules, self._fees)) for rules in self._pairs(call)]
+        chosen = PAIR_INFO[info]
+        return {
+            key or rules.pair_id: {name: row[name] for name in chosen} if chosen else row
+            for key, (rules, row) in zip(keys, rows, strict=True)
+        }
 
     def _ohlc(self, call: Call) -> dict[str, Any]:
-        rules, timeframe = self._pair(call), self._timeframe(call.fields.get("interval", "1"))
-        rows = spoil(self._view.ohlc(rules, timeframe, self._clock.now_us()), call.flags)
-        return {rules.pair_id: rows, "last": rows[-2][0] if len(rows) > 1 else rows[-1][0]}
+        rules, minutes = self._pair(call), call.fields.get("interval") or "1"
+        interval = interval_of(int(minutes), self._view.market.base) if minutes.isdecimal() else None
+        if interval is None:
+            raise invalid("interval")
+        now_us = self._clock.now_us()
+        rows = spoil(self._view.ohlc(rules, interval, now_us, _since_us(call)), call.flags)
+        return {rules.pair_id: rows, "last": (interval.floor(now_us) - interval.us) // SECOND}
 
     def _ticker(self, call: Call) -> dict[str, Any]:
         now_us = self._clock.now_us()
@@ -73,19 +91,20 @@ class SpotPublic:
 
     def _ticker_row(self, rules: PairRules, now_us: int) -> dict[str, Any]:
         bid, ask, last = self._view.quotes(rules)
-        stats, digits = self._view.stats(rules, now_us), rules.pair_decimals
-        figures = {name: f"{value:.{digits}f}" for name, value in stats.items()}
-        volume, trades = f"{stats['volume']:.8f}", int(stats["trades"])
+        stats, places = self._view.stats(rules, now_us), rules.pair_decimals
+        figures = {name: f"{value:.{places}f}" for name, value in stats.items()}
+        highest, lowest = max(stats["high"], float(last)), min(stats["low"], float(last))
+        today = max(stats["today_high"], float(last)), min(stats["today_low"], float(last))
         return {
-            "a": [f"{ask:.{digits}f}", "1", "1.000"],
-            "b": [f"{bid:.{digits}f}", "1", "1.000"],
-            "c": [f"{last:.{digits}f}", f"{rules.ordermin:.8f}"],
-            "v": [volume, volume],
-            "p": [figures["vwap"], figures["vwap"]],
-            "t": [trades, trades],
-            "l": [figures["low"], figures["low"]],
-            "h": [figures["high"], figures["high"]],
-            "o": figures["open"],
+            "a": [f"{ask:.{places}f}", "1", "1.000"],
+            "b": [f"{bid:.{places}f}", "1", "1.000"],
+            "c": [f"{last:.{places}f}", f"{rules.ordermin:.8f}"],
+            "v": [f"{stats['today_volume']:.8f}", f"{stats['volume']:.8f}"],
+            "p": [figures["today_vwap"], figures["vwap"]],
+            "t": [int(stats["today_trades"]), int(stats["trades"])],
+            "l": [f"{today[1]:.{places}f}", f"{lowest:.{places}f}"],
+            "h": [f"{today[0]:.{places}f}", f"{highest:.{places}f}"],
+            "o": figures["today_open"],
         }
 
     def _depth(self, call: Call) -> dict[str, Any]:
@@ -95,9 +114,14 @@ class SpotPublic:
 
     def _trades(self, call: Call) -> dict[str, Any]:
         rules, count, since = self._pair(call), _count(call, 1000, 1000), call.fields.get("since")
-        rows = self._view.trades(rules, count, None if since is None else _since_us(since), self._clock.now_us())
+        rows = self._view.trades(rules, count, _since_us(call) if since else None)
         last_ns = str(round(rows[-1][2] * 1e6) * 1000) if rows else since or "0"
         return {rules.pair_id: rows, "last": last_ns}
+
+    def _spread(self, call: Call) -> dict[str, Any]:
+        rules, since_s = self._pair(call), _since_us(call) // SECOND
+        rows = self._view.spreads(rules, SPREADS)
+        return {rules.pair_id: [row for row in rows if row[0] >= since_s], "last": rows[-1][0] if rows else max(since_s, 0)}
 
     def _pair(self, call: Call) -> PairRules:
         rules = self._view.find(call.fields.get("pair", ""))
@@ -114,18 +138,8 @@ class SpotPublic:
             raise Refused(UNKNOWN_PAIR)
         return [rules for rules in found if rules is not None]
 
-    def _timeframe(self, minutes: str) -> Span:
-        timeframe = interval_of(int(minutes), self._view.market.base) if minutes.isdecimal() else None
-        if timeframe is None:
-            raise invalid("interval")
-        return timeframe
 
-
-def _asset(altname: str, decimals: int, display: int) -> dict[str, Any]:
-    return {"aclass": "currency", "altname": altname, "decimals": decimals, "display_decimals": display, "status": "enabled"}
-
-
-def asset_pair(rules: PairRules, fills: FillRules) -> dict[str, Any]:
+def asset_pair(rules: PairRules, fees: FeeTiers) -> dict[str, Any]:
     """A pair as AssetPairs describes it; fees in percent."""
     return {
         "altname": rules.altname,
@@ -141,8 +155,8 @@ def asset_pair(rules: PairRules, fills: FillRules) -> dict[str, Any]:
         "lot_multiplier": 1,
         "leverage_buy": [],
         "leverage_sell": [],
-        "fees": [[0, float(fills.taker * 100)]],
-        "fees_maker": [[0, float(fills.maker * 100)]],
+        "fees": fees.rows("taker"),
+        "fees_maker": fees.rows("maker"),
         "fee_volume_currency": "ZUSD",
         "margin_call": 80,
         "margin_stop": 40,
@@ -168,12 +182,13 @@ def _count(call: Call, default: int, most: int) -> int:
     return min(int(text), most)
 
 
-def _since_us(text: str) -> int:
-    """`since` of Trades: nanoseconds, or seconds where ccxt has cut it."""
-    if not text.isdecimal():
-        raise invalid("since")
-    value = int(text)
-    return value // 1000 if value > 10**15 else value * 1_000_000
+def _since_us(call: Call) -> int:
+    """`since` in microseconds, -1 where absent or before 1970: nanoseconds, or seconds as OHLC and Spread count and ccxt cuts it to."""
+    text = call.fields.get("since", "")
+    value = number({"since": text.removeprefix("-")}, "since")
+    if value is None or text.startswith("-"):
+        return -1
+    return int(value) // 1000 if value > NANOSECONDS else int(value * SECOND)
 
 
 def spoil(rows: list[list[Any]], flags: Mapping[str, bool]) -> list[list[Any]]:
