@@ -31,6 +31,7 @@ from trader.simulation.kraken_server.market_view import QUOTE_DECIMALS, MarketVi
 from trader.simulation.kraken_server.middleware import Call, Middleware
 from trader.simulation.kraken_server.order_desk import OrderDesk
 from trader.simulation.kraken_server.order_form import parse_body
+from trader.simulation.kraken_server.order_methods import OrderMethods
 from trader.simulation.kraken_server.paging import PAGE
 from trader.simulation.kraken_server.private_channels import PrivateChannels
 from trader.simulation.kraken_server.replies import deliver
@@ -99,11 +100,12 @@ class KrakenTwin:
         self.keyring = Keyring(ring, self.exchange, clock, self.limits)
         stream = stream or StreamRules()
         channels = PrivateChannels(self.exchange, self.limits, self.keyring, self.middleware.late_orders, batched=stream.batched)
-        self.hub = Hub(self.view, shown, self.middleware, channels, stream)
         self.exchange.open_limit = self.limits.tier.open_orders if self.limits.tier else None
         self.exchange.post_only_style = post_only_style
         self.exchange.due_listeners.append(self._set_alarm)
         self.desk = OrderDesk(self.exchange, shown, self.limits)
+        methods = OrderMethods(self.desk, self.exchange, shown, channels)
+        self.hub = Hub(self.view, shown, self.middleware, private=channels, orders=methods, rules=stream)
         assets = Assets(market, quote_decimals=QUOTE_DECIMALS)
         self._fees = FeeTiers(self.exchange, tiers=fee_tiers)
         self._public = SpotPublic(self.view, clock, shown=shown, assets=assets, fees=self._fees).handlers

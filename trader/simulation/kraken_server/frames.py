@@ -40,13 +40,15 @@ def answer(
     symbol: str | None = None,
 ) -> str:
     """Answer to a request: `success` with a result, or an error in Kraken's words, for a `symbol` where it is about one."""
-    body: dict[str, Any] = {"method": method}
-    if req_id is not None:
-        body["req_id"] = req_id
-    if symbol is not None:
-        body["symbol"] = symbol
+    body: dict[str, Any] = {} if symbol is None else {"symbol": symbol}
     body |= {"success": False, "error": error} if error else {"success": True, "result": result or {}}
-    return dumps(body | {"time_in": iso(now_us), "time_out": iso(now_us)})
+    return reply(method, req_id, now_us, body)
+
+
+def reply(method: str, req_id: Any, now_us: int, body: Mapping[str, Any]) -> str:
+    """`body` as the answer to a request."""
+    head = {"method": method} if req_id is None else {"method": method, "req_id": req_id}
+    return dumps(head | dict(body) | {"time_in": iso(now_us), "time_out": iso(now_us)})
 
 
 def pong(req_id: Any, now_us: int) -> str:

@@ -111,8 +111,13 @@ class Middleware:
             reply = await self._after(call.name, fault, reply, dialect)
         return reply
 
-    async def stream(self, name: str, fields: Mapping[str, str], effect: Callable[[str | None], list[str]]) -> list[str] | None:
-        """Frames that answer a WebSocket request, None where the connection breaks. `effect` takes an error to refuse with."""
+    async def stream(
+        self, name: str, fields: Mapping[str, str], effect: Callable[[str | None], list[str]], settled: Callable[[], Awaitable[None]]
+    ) -> list[str] | None:
+        """Frames that answer a WebSocket request, None where the connection breaks.
+
+        `effect` takes an error to refuse with; `settled` tells the streams what it did.
+        """
         self.count(name)
         self.writes.note(name, fields)
         faults = self.plan.take(name, fields)
@@ -128,6 +133,7 @@ class Middleware:
             await asyncio.sleep(delay.arg)
         refusal = actions.get("error")
         frames = effect(refusal.arg if refusal is not None and not refusal.after else None)
+        await settled()
         if refusal is not None and refusal.after:
             frames = effect(refusal.arg)
         if delay is not None and delay.after:

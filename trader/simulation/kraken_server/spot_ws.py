@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from aiohttp import WSMsgType, web
 
@@ -19,6 +17,7 @@ from trader.simulation.kraken_server.connection import Connection
 from trader.simulation.kraken_server.frame_faults import FrameFaults
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Middleware
+from trader.simulation.kraken_server.order_methods import ENDPOINTS, OrderMethods
 from trader.simulation.kraken_server.private_channels import PrivateChannels
 from trader.simulation.kraken_server.public_channels import PublicChannels
 from trader.simulation.kraken_server.public_frames import PublicFrames
@@ -29,6 +28,8 @@ from trader.simulation.market import Row
 BUFFER = 1 << 26  # a client that leaves this many bytes unread is cut off
 NO_DRAIN = 1 << 30  # sending never waits for a slow client; BUFFER bounds what it may cost
 SECOND_US = 1_000_000
+SUBSCRIBING = ("subscribe", "unsubscribe")
+METHODS = (*SUBSCRIBING, *ENDPOINTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,18 @@ class StreamRules:
 class Hub:
     """All connections; market ticks come through `publish`, what happened to orders and balances waits for `flush`."""
 
-    def __init__(self, view: MarketView, clock: Clock, middleware: Middleware, private: PrivateChannels, rules: StreamRules) -> None:
-        self._view, self._clock, self._middleware, self._private, self._rules = view, clock, middleware, private, rules
+    def __init__(
+        self,
+        view: MarketView,
+        clock: Clock,
+        middleware: Middleware,
+        *,
+        private: PrivateChannels,
+        orders: OrderMethods,
+        rules: StreamRules,
+    ) -> None:
+        self._view, self._clock, self._middleware, self._private, self._orders = view, clock, middleware, private, orders
+        self._rules = rules
         self._faults = FrameFaults(middleware.plan)
         self.connections: list[Connection] = []
         self.opened = self.sent = 0
@@ -138,9 +149,9 @@ class Hub:
         method, req_id, params = message.get("method"), message.get("req_id"), message.get("params")
         if method == "ping":
             await self.send(connection, frames.pong(req_id, now_us))
-        elif method in ("subscribe", "unsubscribe"):
+        elif method in METHODS:
             params = params if isinstance(params, dict) else {}
-            await self._subscribe(connection, Request(method=method, params=params, req_id=req_id))
+            await self._request(connection, Request(method=method, params=params, req_id=req_id))
         else:
             await self.send(connection, frames.answer(str(method), req_id, now_us, error="Unsupported method"))
 
@@ -154,9 +165,10 @@ class Hub:
         connection.heard.append(now_us)
         return False
 
-    async def _subscribe(self, connection: Connection, request: Request) -> None:
+    async def _request(self, connection: Connection, request: Request) -> None:
+        place = self._subscriptions.answer if request.method in SUBSCRIBING else self._orders.answer
         answers = await self._middleware.stream(
-            request.method, _fields(request.params), lambda error: self._subscriptions.answer(connection, request, error)
+            request.method, _fields(request), lambda error: place(connection, request, error), self.flush
         )
         if answers is None:
             connection.transport.abort()
@@ -199,10 +211,11 @@ def _symbol_of(text: str) -> str:
     return str(rows[0].get("symbol", "")) if isinstance(rows, list) and rows else ""
 
 
-def _fields(params: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters as the fault plan compares them; lists are joined with commas."""
-    texts = {key: ",".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in params.items()}
-    return {key: text for key, text in texts.items() if key != "token"}
+def _fields(request: Request) -> dict[str, str]:
+    """Parameters as the fault plan and the log of writes compare them: lists joined with commas, a batch's orders as JSON too."""
+    open_params = {key: value for key, value in request.params.items() if key != "token"}
+    texts = {key: ",".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in open_params.items()}
+    return texts | ({"json": json.dumps(open_params, default=str)} if request.method.startswith("batch_") else {})
 
 
 def _no_number(name: str) -> float:
