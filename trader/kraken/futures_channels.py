@@ -45,6 +45,7 @@ class FuturesChannels:
         self._challenge: asyncio.Future[str] | None = None
         self._told: set[str] = set()  # own feeds that stand
         self._heard_us, self._owed_us = self._clock.now_us(), None if self._private is None else since_us
+        self._unknown: dict[str, None] = {}  # orders to look up by id
         self._due = asyncio.Event()
         self._reasons: dict[str, str] = {}
         self._pinged: dict[str, float] = {}
@@ -158,7 +159,9 @@ class FuturesChannels:
         doubtful, self._reader.doubtful = self._reader.doubtful, []
         for why in doubtful:
             self._reject("own row to look up", why)
-        if doubtful:
+        self._unknown |= self._reader.unknown
+        self._reader.unknown = {}
+        if doubtful or self._unknown:
             self._owe()
         elif self._told.issuperset(OWN_FEEDS):
             self._heard_us = self._clock.now_us()
@@ -201,14 +204,15 @@ class FuturesChannels:
             if self._owed_us is None or not self._told.issuperset(OWN_FEEDS):
                 continue
             since_us, self._owed_us = self._owed_us, None
+            unknown, self._unknown = self._unknown, {}
             try:
                 fills = await self._account.fills(since_us)
                 standing = {order.txid for order in await self._account.open_orders()}
-                ended = [txid for txid in self._reader.live if txid not in standing]
+                ended = [txid for txid in dict.fromkeys([*self._reader.live, *unknown]) if txid not in standing]
                 states = await self._account.orders(ended) if ended else []
             except (RetryableError, RejectedError) as error:
                 log.warning("own trades could not be read after the stream broke: %s", error)
-                self._owed_us = since_us
+                self._owed_us, self._unknown = since_us, unknown | self._unknown
                 await asyncio.sleep(ACK_S)
                 self._due.set()
                 continue

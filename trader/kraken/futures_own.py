@@ -20,13 +20,17 @@ REMEMBERED = 5000  # orders and fills of which we know that we have seen them
 
 
 class OwnReader:
-    """Turns rows into events. Fills before `since_us` are old news. A row nobody can read lands in `doubtful` (why)."""
+    """Turns rows into events. Fills before `since_us` are old news.
+
+    A row nobody can read lands in `doubtful` (why), an order of which too little is known in `unknown` (its id): REST knows.
+    """
 
     def __init__(self, since_us: int, name: PairName) -> None:
         self._since_us, self._name = since_us, name
         self._orders: dict[str, RemoteOrder] = {}
         self._fills: dict[str, None] = {}
         self.doubtful: list[str] = []
+        self.unknown: dict[str, None] = {}
 
     @property
     def live(self) -> list[str]:
@@ -75,14 +79,19 @@ class OwnReader:
 
     def _order(self, frame: Mapping[str, Any]) -> Iterator[FeedEvent]:
         try:
-            known = self._orders.get(str(frame.get("order_id") or ""))
-            order = known if frame.get("order") is None else self._read(mapping(frame["order"], "order"))
-            if order is None:
-                raise ValueError(f"order {frame.get('order_id')!r:.60} is not known and the frame does not describe it")
-            reason = str(frame.get("reason") or "")
-            if frame.get("is_cancel") is True:
-                if "trigger" in reason:  # its trigger fired: the order lives on, its fills say how it ends
+            reason, ended = str(frame.get("reason") or ""), frame.get("is_cancel") is True
+            if frame.get("order") is not None:
+                order = self._read(mapping(frame["order"], "order"))
+            else:
+                txid = text(frame.get("order_id"), "order_id")
+                known = self._orders.get(txid)
+                if known is None or known.quantity == ZERO:  # it never rested: no frame has described it
+                    self.unknown[txid] = None
                     return
+                order = known
+            if ended and "trigger" in reason:  # its trigger fired: the order lives on, its fills say how it ends
+                return
+            if ended:
                 status = ExchangeStatus.CLOSED if reason == "full_fill" else ExchangeStatus.CANCELED
                 order = replace(order, status=status, reason=reason or None)
             yield from self.take_order(order)
