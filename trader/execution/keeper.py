@@ -14,7 +14,7 @@ from typing import Any
 
 from trader.domain.account import Position, PositionState
 from trader.domain.market import Candle, Instrument
-from trader.domain.money import ZERO
+from trader.domain.money import ZERO, add, sub
 from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Outcome, Rejected, RemoteOrder, client_order_id
 from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
@@ -81,9 +81,13 @@ class Keeper:
         """Pairs whose ticks matter: those with something held."""
         return sorted({h.position.pair for h in self.held.values() if h.position.state is PositionState.OPEN})
 
+    def stops_of(self, position_id: str) -> list[Intent]:
+        """The live resting stops of a position, as the ledger knows them: one, or one for each fill of its entry."""
+        return [i for i in self.ledger.intents(live_only=True, position_id=position_id) if i.leg is Leg.STOP and i.txid]
+
     def stop_of(self, position_id: str) -> Intent | None:
-        """The live resting stop of a position, as the ledger knows it."""
-        stops = [i for i in self.ledger.intents(live_only=True, position_id=position_id) if i.leg is Leg.STOP and i.txid]
+        """The live resting stop of a position that stays when several are joined."""
+        stops = self.stops_of(position_id)
         return stops[-1] if stops else None
 
     def _targets_taken(self, position_id: str) -> list[str]:
@@ -138,7 +142,9 @@ class Keeper:
         if not self._refresh(held) or held.guard is None or held.position.state is PositionState.DUST:
             return
         instrument = self.instruments[held.position.pair]
-        stop = self.stop_of(held.position.position_id) or await self._adopt(held)
+        if add(*(stop.remaining for stop in self.stops_of(held.position.position_id))) < held.position.quantity:
+            await self._adopt(held)
+        stop = await self._join(held)
         if not self._refresh(held):
             return
         quantity, trigger = held.position.quantity, held.guard.stop_price
@@ -157,6 +163,17 @@ class Keeper:
             )
             if not amended and self.stop_of(held.position.position_id) is None and self._refresh(held):
                 await self._place_stop(held)  # it was gone and did not fill: somebody cancelled it
+
+    async def _join(self, held: Held) -> Intent | None:
+        """The one stop of a position. An entry that filled in parts has one from each: all but one are cancelled, each giving
+        its coins to the one that stays before the next goes, so only one part at a time is bare, for one request."""
+        for stop in self.stops_of(held.position.position_id)[:-1]:
+            if (final := await self.desk.cancel(stop)) is None:
+                break  # still live: it protects its part as it is
+            freed, kept = sub(final.quantity, final.filled), self.stop_of(held.position.position_id)
+            if kept is not None and freed > ZERO and self._refresh(held):
+                await self.desk.amend(kept, quantity=add(kept.quantity, freed))
+        return self.stop_of(held.position.position_id)
 
     async def _adopt(self, held: Held) -> Intent | None:
         """The conditional close that came with the entry's fill, found by its reference to the entry."""
@@ -295,11 +312,13 @@ class Keeper:
     async def _target(self, held: Held, wanted: Exit) -> None:
         """Free the leg from the stop, then sell it at the target's level or better; restore the stop on a shortfall."""
         instrument = self.instruments[held.position.pair]
+        stop = await self._join(held)
+        if not self._refresh(held):
+            return
         quantity = min(wanted.quantity, held.position.quantity)
         rest = held.position.quantity - quantity
         if not instrument.tradable(rest, wanted.price):
             quantity, rest = held.position.quantity, ZERO
-        stop = self.stop_of(held.position.position_id)
         if stop is not None:
             if rest > ZERO:
                 if not await self.desk.amend(stop, quantity=rest + stop.filled):
@@ -319,8 +338,7 @@ class Keeper:
 
     async def _leave(self, held: Held, reason: str) -> None:
         """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""
-        stop = self.stop_of(held.position.position_id)
-        if stop is not None:
+        for stop in self.stops_of(held.position.position_id):
             await self.desk.cancel(stop)
             if not self._refresh(held):
                 return

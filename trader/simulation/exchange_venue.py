@@ -97,7 +97,9 @@ class Venue(Matching):
         if at_once is not None:
             quantity = order.remaining if order.ordertype == MARKET else self.fills.portion(order, rules)
             if order.timeinforce != "FOK" or quantity == order.remaining:
-                self._fill(order, at_once, quantity, now_us, at=self.last(order.pair))
+                for part in self.fills.slices(quantity, rules):
+                    if order.live:  # a buy may run out of cash between two trades
+                        self._fill(order, at_once, part, now_us, at=self.last(order.pair))
         if order.live and order.timeinforce in checks.ONCE:
             self._end(order, CANCELED, now_us, f"{order.timeinforce} remainder" if order.executed else "No match at limit price")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any, Protocol
 
 import numpy as np
 
 from trader.domain.market import Timeframe
-from trader.domain.money import ZERO, down, from_float, mul, round_to, up
+from trader.domain.money import ZERO, divide, down, from_float, mul, round_to, sub, up
 from trader.simulation.exchange_orders import PairRules, TwinOrder
 from trader.simulation.exchange_terms import BUY, waits_below
 from trader.simulation.market import Row
@@ -28,12 +28,15 @@ class Ticked(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillRules:
-    """Costs and liquidity. Rates are fractions; `share` (0, 1]: part of an order's volume that one touch fills."""
+    """Costs and liquidity. Rates are fractions; `share` (0, 1]: part of an order's volume that one touch fills; `trades`: in how
+    many trades an order fills that meets the market on arrival, as one that takes several levels of a book does.
+    """
 
     taker: Decimal = Decimal("0.0040")
     maker: Decimal = Decimal("0.0025")
     slippage: Decimal = Decimal("0.0005")
     share: Decimal = Decimal(1)
+    trades: int = 1
 
     def taken(self, side: str, price: Decimal, rules: Ticked) -> Decimal:
         """Price of a market or stop fill around `price`: buys round up and sells down to the tick, never below one tick."""
@@ -61,6 +64,13 @@ class FillRules:
             return most
         part = down(mul(order.volume, self.share), rules.lot)
         return most if part <= ZERO else min(part, most)
+
+    def slices(self, quantity: Decimal, rules: PairRules) -> list[Decimal]:
+        """`quantity` as whole lots in `trades` parts, the last one with the remainder; one part where that is too fine."""
+        part = divide(quantity, Decimal(self.trades), rules.lot, ROUND_DOWN)
+        if self.trades == 1 or part <= ZERO:
+            return [quantity]
+        return [*[part] * (self.trades - 1), sub(quantity, mul(part, Decimal(self.trades - 1)))]
 
 
 def to_price(value: float, rules: Ticked) -> Decimal:

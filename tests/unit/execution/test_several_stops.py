@@ -1,0 +1,65 @@
+"""An entry that fills in several trades has a closing order from each: the keeper takes all in and makes them one stop."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from kraken_kit import PAIR
+
+from tests.unit.execution.test_desk import House, in_house
+from trader.domain.account import Position
+from trader.domain.orders import Leg
+from trader.simulation.faults import Fault
+from trader.simulation.fills import FillRules
+
+PARTS = 3
+
+
+async def bought_in_parts(house: House) -> Position:
+    house.world.twin.exchange.fills = FillRules(trades=PARTS)
+    return await house.buy()
+
+
+def covered(house: House) -> list[Decimal]:
+    """What each live sell on the exchange covers."""
+    return [order.remaining for order in house.world.twin.exchange.open_orders() if order.side == "sell"]
+
+
+def test_the_stops_of_several_fills_become_one_of_the_whole_position() -> None:
+    async def test(house: House) -> None:
+        position = await bought_in_parts(house)
+        (entry,) = house.orders(side="buy")
+        assert (len(entry.trades), len(entry.closes)) == (PARTS, PARTS)
+        assert covered(house) == [position.quantity]
+        stops = house.intents(Leg.STOP)
+        assert [stop.remaining for stop in stops if stop.live] == [position.quantity]
+        assert {stop.txid for stop in stops} == set(entry.closes), "every one was taken in, none placed besides"
+        report = house.world.twin.protection_report()
+        assert (report.unprotected, report.max_unprotected_us < 5_000_000) == ({}, True)
+
+    in_house(test)
+
+
+def test_a_target_and_the_way_out_free_all_coins_of_several_stops() -> None:
+    async def test(house: House) -> None:
+        await bought_in_parts(house)
+        (held,) = house.keeper.held.values()
+        await house.keeper.leave(held, "TEST")
+        await house.quiet()
+        assert covered(house) == []
+        assert house.keeper.by_pair(PAIR) == []
+
+    in_house(test)
+
+
+@pytest.mark.parametrize("error", ["EOrder:Rate limit exceeded", "EService:Unavailable"])
+def test_a_cancel_that_is_refused_leaves_every_part_protected_until_it_succeeds(error: str) -> None:
+    async def test(house: House) -> None:
+        position = await bought_in_parts(house)
+        assert sum(covered(house)) == position.quantity
+        (held,) = house.keeper.held.values()
+        await house.keeper.protect(held)
+        assert covered(house) == [position.quantity]
+
+    in_house(test, Fault(where="CancelOrder", action="error", arg=error, nth=(1, 2)))
