@@ -12,6 +12,13 @@ from trader.domain.market import DAY, MINUTE, Timeframe
 
 HOUR: Final = 60 * MINUTE
 BY_MONTH: Final = (Timeframe.H1, Timeframe.H4, Timeframe.D1)
+FOLDS: Final[dict[Timeframe, tuple[tuple[str, str], ...]]] = {
+    Timeframe.M1: (("hour", "day"), ("day", "month")),
+    Timeframe.M5: (("day", "month"),),
+    Timeframe.M15: (("day", "month"),),
+    **dict.fromkeys(BY_MONTH, ()),
+}
+"""Which rung becomes which, per timeframe, in the order in which they are folded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +48,12 @@ def home_of(time_us: int, timeframe: Timeframe, owners: Sequence[Part], now_us: 
         return Home(rung="day", start_us=day, end_us=day + DAY)
     hour = time_us // HOUR * HOUR
     return Home(rung="hour", start_us=hour, end_us=hour + HOUR)
+
+
+def interval_of(rung: str, time_us: int) -> tuple[int, int]:
+    """[start, end) of the day or month that holds `time_us`."""
+    day = time_us // DAY * DAY
+    return (day, day + DAY) if rung == "day" else month_of(time_us)
 
 
 def month_of(time_us: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -40,6 +40,11 @@ COLUMNS: Final = tuple(SCHEMA)
 VALUES: Final = ("open", "high", "low", "close", "volume", "vwap", "count", "filled")
 SCHEMA_VERSION: Final = 1
 KEY: Final = ("pair", "time")
+Reach = Callable[[str], None]
+
+
+def nowhere(_: str) -> None:
+    """The kill points of a store that is not being killed."""
 
 
 class Source(IntEnum):
@@ -183,7 +188,9 @@ def encode(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def write(folder: Path, frame: pl.DataFrame, *, market: str, timeframe: str, start_us: int, sequence: int) -> Written:
+def write(
+    folder: Path, frame: pl.DataFrame, *, market: str, timeframe: str, start_us: int, sequence: int, reach: Reach = nowhere
+) -> Written:
     """Write the frame to a new file in `folder` and sync both; a name left behind by a killed writer is passed over."""
     data = encode(frame)
     digest = hashlib.sha256(data).hexdigest()
@@ -197,11 +204,52 @@ def write(folder: Path, frame: pl.DataFrame, *, market: str, timeframe: str, sta
         except FileExistsError:
             salt += 1
     with os.fdopen(file, "wb") as handle:
+        reach("part_created")
         handle.write(data)
         handle.flush()
+        reach("part_written")
         os.fsync(handle.fileno())
+    reach("part_synced")
     sync_directory(folder)
+    reach("directory_synced")
     return Written(name=name, rows=len(frame), sha256=digest)
+
+
+def write_sorted(
+    folder: Path, chunks: Iterable[pl.DataFrame], *, market: str, timeframe: str, start_us: int, sequence: int, group_by_pair: bool,
+    reach: Reach = nowhere,
+) -> Written:  # fmt: skip
+    """Write chunks, together sorted by (pair, time) and no pair in two of them, as one new synced file.
+
+    `group_by_pair`: one row group a pair, so that a reader of one pair decodes nothing else. The name comes from place and
+    commit number; its content is only known when it is written.
+    """
+    from pyarrow import parquet
+
+    salt = rows = 0
+    while True:
+        identity = part_id(market=market, timeframe=timeframe, start_us=start_us, sequence=sequence, sha256="sorted", salt=salt)
+        name = f"{identity}.parquet"
+        try:
+            file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            break
+        except FileExistsError:
+            salt += 1
+    schema = empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    with os.fdopen(file, "w+b") as handle:
+        reach("part_created")
+        with parquet.ParquetWriter(handle, schema, compression="zstd") as writer:
+            for chunk in chunks:
+                rows += len(chunk)
+                for group in chunk.partition_by("pair", maintain_order=True) if group_by_pair else (chunk,):
+                    writer.write_table(group.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        handle.flush()
+        reach("part_written")
+        os.fsync(handle.fileno())
+    reach("part_synced")
+    sync_directory(folder)
+    reach("directory_synced")
+    return Written(name=name, rows=rows, sha256=digest_of(folder / name))
 
 
 def sync_directory(folder: Path) -> None:
@@ -225,11 +273,25 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     return frame
 
 
+def select(path: Path, chosen: pl.Expr) -> pl.DataFrame:
+    """The rows of a part that an expression chooses; row groups without any are not decoded. Raises CorruptError."""
+    try:
+        return pl.scan_parquet(path, schema=pl.Schema(SCHEMA), glob=False).filter(chosen).collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise CorruptError(f"{path}: not a readable part ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+
+
 def verify(path: Path, sha256: str) -> None:
     """Raise CorruptError when the bytes of a part are not those that were written."""
-    try:
-        seen = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise CorruptError(f"{path}: cannot be read ({error})") from error
+    seen = digest_of(path)
     if seen != sha256:
         raise CorruptError(f"{path}: SHA-256 {seen[:12]}..., catalogued {sha256[:12]}...")
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes. Raises CorruptError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CorruptError(f"{path}: cannot be read ({error})") from error

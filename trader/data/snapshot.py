@@ -61,13 +61,11 @@ class Snapshot:
         """The newest `n` rows of each pair (all pairs for None), ascending within a pair; reads no more files than needed."""
         pieces: list[pl.DataFrame] = []
         have: dict[str, int] = {}
-        condition = self._condition()
+        chosen = pl.lit(True) if (condition := self._condition()) is None else condition
+        if pairs is not None:
+            chosen &= pl.col("pair").is_in(list(pairs))
         for path in reversed(self.files):
-            piece = parts.read(path)
-            if condition is not None:
-                piece = piece.filter(condition)
-            if pairs is not None:
-                piece = piece.filter(pl.col("pair").is_in(list(pairs)))
+            piece = parts.select(path, chosen)
             pieces.insert(0, piece)
             for pair, rows in piece.group_by("pair").len().iter_rows():
                 have[pair] = have.get(pair, 0) + rows
