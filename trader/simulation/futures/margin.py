@@ -44,6 +44,10 @@ class Holding:
         """Maintenance margin at a mark price."""
         return up(mul(abs(self.contract.value(self.position.size, mark)), self.maintenance_rate), MARGIN_STEP)
 
+    def initial(self, mark: Decimal) -> Decimal:
+        """Initial margin: what is set aside, or of a cross position the requirement at the mark."""
+        return self.set_aside if self.isolated else requirement(self.contract, self.position.size, mark, self.leverage)
+
     @property
     def set_aside(self) -> Decimal:
         """Own margin of an isolated position: entry value at its initial rate; 0 for a cross one."""
@@ -92,12 +96,10 @@ def standing(balance: Decimal, holdings: Sequence[Holding], orders: Mapping[Cont
         pnl += profit
         funding += position.unrealized_funding
         maintenance += holding.maintenance(mark)
-        if holding.isolated:
-            aside += holding.set_aside
-            initial += holding.set_aside
-        else:
+        initial += holding.initial(mark)
+        aside += holding.set_aside
+        if not holding.isolated:
             cross_pnl += profit + position.unrealized_funding
-            initial += requirement(holding.contract, position.size, mark, holding.leverage)
     return Standing(
         balance=balance,
         pnl=pnl,

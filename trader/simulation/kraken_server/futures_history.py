@@ -153,13 +153,13 @@ class FuturesHistory:
             row
             for line in self._exchange.state.logs
             if since <= line.time_us // 1000 < before and (not fields.get("info") or line.info == fields["info"])
-            for row in self._log_rows(line)
+            for row in self.log_rows(line)
             if first <= row["id"] <= last
         ]
         rows = rows if fields.get("sort") == "asc" else rows[::-1]
         return {"accountUid": self._uid, "logs": rows[: form.whole(fields, "count", PAGE, LOG_MOST)]}
 
-    def _log_rows(self, line: LogLine) -> list[dict[str, Any]]:
+    def log_rows(self, line: LogLine) -> list[dict[str, Any]]:
         """A movement of money; that of a trade is followed by its movement of the position."""
         row = {
             "id": 2 * line.number - 1,
@@ -200,7 +200,7 @@ class FuturesHistory:
 
     def _log_csv(self, _: FuturesCall) -> Reply:
         """The whole log as a table."""
-        rows = [row for line in self._exchange.state.logs for row in self._log_rows(line)]
+        rows = [row for line in self._exchange.state.logs for row in self.log_rows(line)]
         text = io.StringIO()
         writer = csv.DictWriter(text, ["booking_uid", "date", "asset", "info", "old_balance", "new_balance", "fee"], extrasaction="ignore")
         writer.writeheader()

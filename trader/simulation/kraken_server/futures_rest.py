@@ -50,10 +50,10 @@ class FuturesDoor:
         self.uid = content_uuid(seed, "account")
         orders = FuturesOrders(exchange, clock, self._arm)
         public = FuturesPublic(market, FuturesCharts(market))
-        history = FuturesHistory(exchange, clock, self.uid)
+        self.history = FuturesHistory(exchange, clock, self.uid)
         self._public, self._charts, self._events = public.handlers, public.charts, public.events
         self._private = {**orders.handlers, **FuturesAccountDoor(exchange, clock, self.uid).handlers}
-        self._history = history.handlers
+        self._history = self.history.handlers
         names = dict.fromkeys(key.split(" ")[1].replace("/{}", "") for key in (*self._public, *self._private))
         events = [f"market/{name}" for name in self._events]
         self.places = tuple(f"{PLACE}{name}" for name in dict.fromkeys((*names, "charts", *self._history, *events)))

@@ -1,4 +1,4 @@
-"""The futures side of the Kraken twin as one part: engine, books, REST door. Same process, clock, market and port as the spot side."""
+"""The futures side of the Kraken twin as one part: engine, books, REST and WebSocket, on the spot side's clock, market and port."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from trader.simulation.futures.engine import FuturesExchange
 from trader.simulation.kraken_server.futures_limits import FuturesLimitRules, FuturesLimits
 from trader.simulation.kraken_server.futures_market import FuturesMarket
 from trader.simulation.kraken_server.futures_rest import FuturesDoor, SecretOf
+from trader.simulation.kraken_server.futures_ws import FuturesHub
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Middleware
 from trader.simulation.market import Market
@@ -62,7 +63,8 @@ class FuturesTwin:
         self.limits = FuturesLimits(limits or FuturesLimitRules())
         public = FuturesMarket(self.exchange, view, clock, seed)
         self.door = FuturesDoor(public, middleware, self.limits, secret_of=secret_of, settled=self.flush)
-        self.places = self.door.places
+        self.hub = FuturesHub(public, middleware, self.door.history, secret_of=secret_of, uid=self.door.uid)
+        self.places = (*self.door.places, *self.hub.places)
         self._catch_up(view.exchange.state.tick_us)
 
     def _catch_up(self, until_us: int) -> None:
@@ -77,25 +79,30 @@ class FuturesTwin:
         engine.set_prices(prices_at(self._market, until_us))
 
     def add_routes(self, app: web.Application) -> None:
-        """REST beside the spot routes; the paths do not clash."""
+        """REST and WebSocket beside the spot routes; the paths do not clash."""
         self.door.add_routes(app)
+        app.router.add_get("/ws/v1", self.hub.handle)
 
     def start(self) -> None:
         """What must run by itself once the server listens."""
         self.door.start()
 
     async def close(self) -> None:
-        """Stop what `start` began and close the books."""
+        """Stop what `start` began, drop clients, close the books."""
         await self.door.close()
+        await self.hub.close()
         self._books.close()
 
     async def moved(self, tick: Tick) -> None:
         """Take over a tick of the market."""
         self.exchange.advance(tick)
         await self.flush()
+        if self.hub.connections:
+            await self.hub.publish(tick)
 
     async def flush(self) -> None:
         """Send what happened to the streams."""
+        await self.hub.flush()
 
     def figures(self) -> dict[str, Any]:
         """What it counted, as JSON values."""
@@ -106,6 +113,8 @@ class FuturesTwin:
             "fills": len(state.fills),
             "positions": {position.symbol: str(position.size) for position in self.exchange.positions()},
             "balances": {name: {asset: str(amount) for asset, amount in held.items()} for name, held in sorted(state.balances.items())},
+            "connections": len(self.hub.connections),
+            "frames": self.hub.sent,
             "limit_spent": dict(self.limits.spent),
             "limit_refused": self.limits.refused,
         }
