@@ -166,7 +166,7 @@ class FuturesHub:
             made[:] = [Answer(text=_said("error", error))] if error is not None else self._effect(connection, event, message)
             return [answer.text for answer in made]
 
-        texts = await self._middleware.stream(PLACE + event, fields, effect)
+        texts = await self._middleware.stream(PLACE + event, fields, effect, self.flush)
         if texts is None:
             connection.transport.abort()
             return
