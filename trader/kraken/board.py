@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closing:
-    """One interval as the stream knows it. `missing`: must be asked for elsewhere; `quiet`: those of `candles` that no frame
-    told of, so that they repeat the close before."""
+    """One interval as the stream knows it. `missing`: must be asked for elsewhere; `quiet`: those of `candles` that no update
+    told of, so that they repeat the close before, or the snapshot of a new connection."""
 
     candles: list[Candle]
     missing: list[str]
@@ -40,6 +40,7 @@ class CandleBoard:
         self._last: dict[str, float] = {}
         self._begins: dict[str, int] = {}  # stamp as sent -> open time
         self._frames: dict[int, dict[str, Mapping[str, Any]]] = {}
+        self._shown: dict[str, int] = {}  # pair -> candle that a snapshot showed and no update has told of since
 
     def want(self, pairs: Iterable[str], now_us: int) -> list[str]:
         """Add pairs from the running candle on; those that are new."""
@@ -47,19 +48,19 @@ class CandleBoard:
         self.since.update(dict.fromkeys(fresh, max(self.timeframe.floor(now_us), self.closed_us)))
         return fresh
 
-    def take(self, items: Iterable[Mapping[str, Any]], now_us: int) -> list[tuple[str, str]]:
+    def take(self, items: Iterable[Mapping[str, Any]], now_us: int, *, snapshot: bool = False) -> list[tuple[str, str]]:
         """Keep the items of one frame; (reason, detail) of each that is refused, alone."""
         refused: list[tuple[str, str]] = []
         for item in items:
             try:
-                self._take(item, now_us)
+                self._take(item, now_us, snapshot=snapshot)
             except LookupError as error:
                 refused.append(("ohlc of unknown symbol", str(error)))
             except (TypeError, ValueError, AttributeError) as error:
                 refused.append(("malformed ohlc", f"{type(error).__name__}: {error}"))
         return refused
 
-    def _take(self, item: Mapping[str, Any], now_us: int) -> None:
+    def _take(self, item: Mapping[str, Any], now_us: int, *, snapshot: bool) -> None:
         stamp, pair = item["interval_begin"], item["symbol"]
         begin = self._begins.get(stamp)
         if begin is None:
@@ -78,6 +79,10 @@ class CandleBoard:
             held = frames.get(pair)
             if held is None or _newer(item, held):
                 frames[pair] = item
+            if snapshot:
+                self._shown[pair] = begin
+            else:
+                self._shown.pop(pair, None)
 
     def acknowledged(self, pair: str, now_us: int) -> None:
         """The subscription stands; without a snapshot it is complete from the next candle on."""
@@ -102,7 +107,7 @@ class CandleBoard:
                 self._last.pop(pair, None)  # the next quiet candle would repeat a close that is too old
                 continue
             closing.candles.append(candle)
-            if item is None:
+            if item is None or self._shown.get(pair) == begin:
                 closing.quiet.append(pair)
             self._last[pair] = candle.close
         self._end(begin)

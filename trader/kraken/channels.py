@@ -16,6 +16,7 @@ from trader.kraken.catchup import CatchUp
 from trader.kraken.exact import exact_json
 from trader.kraken.executions import ExecutionReader, SequenceGapError
 from trader.kraken.rest import Rest
+from trader.kraken.silence import QuietProof
 from trader.kraken.stream import Link
 from trader.ports import Clock
 
@@ -30,8 +31,9 @@ log = logging.getLogger(__name__)
 class Channels:
     """Subscriptions and frames of a running stream; events go to `queue`."""
 
-    def __init__(self, rest: Rest, clock: Clock, board: CandleBoard, queue: Events, *, since_us: int) -> None:
+    def __init__(self, rest: Rest, clock: Clock, board: CandleBoard, queue: Events, proof: QuietProof, *, since_us: int) -> None:
         self._rest, self._clock, self._board, self._queue = rest, clock, board, queue
+        self._proof = proof
         self._parse: Callable[[str], Any] = rest.transport.parse
         self._reader = ExecutionReader(since_us)
         self._catchup = CatchUp(rest, self._reader, queue.put_nowait)
@@ -86,6 +88,8 @@ class Channels:
             params = {"channel": "executions", "token": token, "snap_orders": True, "snap_trades": True, "order_status": True}
             await self._send(link, "subscribe", params)
             return
+        if link.connects > 1:
+            await self._proof.refresh()
         await self._subscribe_candles(list(self._board.since))
         await self._trades("subscribe", list(self._ticking))
         self._announce(link)
@@ -115,7 +119,7 @@ class Channels:
             message = self._parse(text)
             channel = message.get("channel")
             if channel == "ohlc":
-                self._candles(message["data"])
+                self._candles(message)
             elif channel == "heartbeat":
                 return
             elif channel == "trade":
@@ -140,8 +144,9 @@ class Channels:
         self.counts[reason] += 1
         log.warning("%s: %.300s", reason, detail)
 
-    def _candles(self, items: Any) -> None:
-        for reason, detail in self._board.take(items, self._clock.now_us()):
+    def _candles(self, message: Mapping[str, Any]) -> None:
+        snapshot = message.get("type") == "snapshot"
+        for reason, detail in self._board.take(message["data"], self._clock.now_us(), snapshot=snapshot):
             self._reject(reason, detail)
 
     def _executions(self, frame: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from trader.kraken.channels import Channels, Events
 from trader.kraken.limits import Limiter
 from trader.kraken.repairs import Repairs
 from trader.kraken.rest import Rest
-from trader.kraken.silence import QuietProof, Staleness
+from trader.kraken.silence import QuietProof, Staleness, contradicted
 from trader.kraken.transport import Transport
 from trader.ports import Clock, Rng
 
@@ -95,13 +95,14 @@ class KrakenMarketData:
         now = self._clock.now_us()
         queue: Events = asyncio.Queue()
         self._board = board = CandleBoard(timeframe, now)
-        self._channels = channels = Channels(self._rest, self._clock, board, queue, since_us=now - SNAPSHOT_TRADES_US)
+        proof = QuietProof(self._rest)
+        self._channels = channels = Channels(self._rest, self._clock, board, queue, proof, since_us=now - SNAPSHOT_TRADES_US)
         self._counts = channels.counts
         repairs = Repairs(timeframe, lambda pair, since_us: self.history(pair, timeframe, since_us), channels.counts, board.known)
         self._pairs.update(dict.fromkeys(pairs))
         tasks = [
             asyncio.create_task(_guarded(coroutine, queue), name=name)
-            for coroutine, name in (*channels.loops(), (self._close_candles(board, channels, repairs, queue), "candle closer"))
+            for coroutine, name in (*channels.loops(), (self._close_candles(board, channels, repairs, proof, queue), "candle closer"))
         ]
         try:
             await channels.want(list(self._pairs))
@@ -148,8 +149,8 @@ class KrakenMarketData:
         return "online" if self._channels is None else self._channels.system
 
     # --- closing --------------------------------------------------------------------------------------------------------
-    async def _close_candles(self, board: CandleBoard, channels: Channels, repairs: Repairs, queue: Events) -> None:
-        proof, stale, length = QuietProof(self._rest), Staleness(channels.counts), board.timeframe.us
+    async def _close_candles(self, board: CandleBoard, channels: Channels, repairs: Repairs, proof: QuietProof, queue: Events) -> None:
+        stale, length = Staleness(channels.counts), board.timeframe.us
         end = board.closed_us + length
         while True:
             await self._clock.sleep_until(end + CLOSE_AFTER_US)
@@ -160,15 +161,17 @@ class KrakenMarketData:
                 missing = board.skip(end + (behind - 2) * length)
                 end += behind * length
             closing = board.close(end - length, alive=channels.public_alive)
-            doubtful = await proof.doubtful([candle for candle in closing.candles if candle.pair in closing.quiet])
-            board.doubt(doubtful)
-            candles = [candle for candle in closing.candles if candle.pair not in doubtful]
-            missing = dict.fromkeys([*closing.missing, *doubtful], end - length) | missing
+            quiet = dict.fromkeys(closing.quiet)
+            doubtful = await proof.doubtful([candle for candle in closing.candles if candle.pair in quiet])
+            asked = dict.fromkeys(candle.pair for candle in doubtful)
+            board.doubt(asked)
+            candles = [candle for candle in closing.candles if candle.pair not in asked]
+            missing = dict.fromkeys([*closing.missing, *asked], end - length) | missing
             delivered = await repairs.close(candles, missing, end, patience_s=FETCH_S)
             if board.since:
                 queue.put_nowait(BarsClosed(close_us=end, candles=tuple(delivered)))
-            heard = [candle.pair for candle in candles if candle.pair not in closing.quiet]
-            if again := stale.judge(doubtful, delivered, heard):
+            heard = [candle.pair for candle in candles if candle.pair not in quiet]
+            if again := stale.judge(contradicted(doubtful, delivered), heard):
                 await channels.resubscribe(again)
             end += length
 

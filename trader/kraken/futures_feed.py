@@ -168,8 +168,8 @@ class KrakenFuturesMarketData:
             if board.since:
                 queue.put_nowait(BarsClosed(close_us=end, candles=tuple(delivered)))
             newest = [candle for candle in delivered if candle.close_us == end]
-            silent = [candle.pair for candle in newest if candle.pair not in heard]
-            if again := stale.judge(silent, newest, [pair for pair in places if pair in heard]):
+            lost = [candle.pair for candle in newest if candle.pair not in heard and not candle.filled]
+            if again := stale.judge(lost, [pair for pair in places if pair in heard]):
                 await channels.subscribe(again)
 
 

@@ -89,8 +89,8 @@ class Repairs:
         try:
             async with self._turns:
                 rows = await self._fetch(pair, self._owed[pair])
-            if self._fill(pair, rows):
-                self._skips.pop(pair, None)
+            if self._fill(pair, rows) > 0:
+                self._skips.pop(pair, None)  # what is still owed closed while this answer was under way
                 return
         except (RetryableError, RejectedError) as error:
             log.warning("no candle of %s by REST: %s", pair, error)
@@ -99,8 +99,8 @@ class Repairs:
         length = min(LONGEST_SKIP, 2 * self._skips.get(pair, (0, 0))[1] or 1)
         self._skips[pair] = (length, length)
 
-    def _fill(self, pair: str, rows: Sequence[Candle]) -> bool:
-        """Deliver the unbroken stretch from the hole on; whether nothing is owed any more."""
+    def _fill(self, pair: str, rows: Sequence[Candle]) -> int:
+        """Deliver the unbroken stretch from the hole on; how many candles that are."""
         begin, step = self._owed[pair], self._timeframe.us
         held = self._held.setdefault(pair, {})
         held.update((row.time_us, row) for row in rows if begin <= row.time_us < self._closed_us and sane(row))
@@ -114,11 +114,11 @@ class Repairs:
         self._counts["repaired candle"] += len(stretch)
         if begin < self._closed_us:
             self._owed[pair] = begin
-            return False
+            return len(stretch)
         del self._owed[pair], self._held[pair]
         self._misses.pop(pair, None)
         self._known(stretch)
-        return True
+        return len(stretch)
 
     def _beyond(self, pair: str, begin: int, first: int) -> int:
         """The answer lacks the candle asked for though it has later ones: after a few such answers it is lost, by name."""

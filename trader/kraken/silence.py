@@ -1,12 +1,16 @@
-"""Pairs of which no frame told in a minute: did nobody trade, or did frames get lost?
+"""Pairs of which no update told in a minute: did nobody trade, or did frames get lost?
 
-The ohlc channel is silent in both cases and public frames carry no sequence. So a quiet candle is proved before it goes out:
-few of them by their OHLC rows, many by one Ticker call for all pairs (last price and trades of the day unchanged), the rest
-by OHLC. What remains: a lone lost trade at an unchanged price in the seconds between the close and its Ticker answer.
+The ohlc channel is silent in both cases and public frames carry no sequence. So a candle no update told of is proved before
+it goes out: few of them by their OHLC rows, many by one Ticker call for all pairs (the day's count of trades is that of the
+last answer, the last price is the close), the rest by OHLC. A new connection asks Ticker before it subscribes, so that what
+its snapshots show is measured from before. What remains: a lone lost trade at an unchanged price in the seconds between a
+close and its Ticker answer.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -19,8 +23,10 @@ from trader.kraken.rest import Rest
 
 ROOM_S = 2.0  # quiet candles are proved one by one where the public limit lets that many calls through in this time
 AT_MOST = 8  # and never more than this many
+PATIENCE_S = 10.0  # I/O time for the Ticker call
 STALE_AFTER = 2  # lost minutes in a row, while others flow, after which a symbol is subscribed anew
 REST_AFTER = 5  # minutes before it is subscribed anew once more
+log = logging.getLogger(__name__)
 Sample = tuple[Decimal, str]  # last price; trades of the day as Kraken counts them
 
 
@@ -31,16 +37,22 @@ class QuietProof:
         self._rest = rest
         self._seen: dict[str, Sample] = {}
 
-    async def doubtful(self, candles: Sequence[Candle]) -> list[str]:
-        """Pairs of these quiet candles whose OHLC row must be read."""
+    async def doubtful(self, candles: Sequence[Candle]) -> list[Candle]:
+        """Those of these quiet candles whose OHLC row must be read."""
         if len(candles) <= min(AT_MOST, self._rest.limiter.public_room(ROOM_S)):
-            return [candle.pair for candle in candles]
+            return list(candles)
+        before = self._seen
+        await self.refresh()
+        return [candle for candle in candles if not _unchanged(candle, before.get(candle.pair), self._seen.get(candle.pair))]
+
+    async def refresh(self) -> None:
+        """Ask what has traded so far; an answer that cannot be had in time proves nothing."""
+        self._seen = {}
         try:
-            now = await self._samples()
-        except (RetryableError, RejectedError):
-            return [candle.pair for candle in candles]
-        seen, self._seen = self._seen, now
-        return [candle.pair for candle in candles if not _unchanged(candle, seen.get(candle.pair), now.get(candle.pair))]
+            async with asyncio.timeout(PATIENCE_S):
+                self._seen = await self._samples()
+        except (TimeoutError, RetryableError, RejectedError) as error:
+            log.warning("no Ticker to prove quiet minutes with: %s", error or "late")
 
     async def _samples(self) -> dict[str, Sample]:
         names = await self._rest.named()
@@ -53,8 +65,14 @@ class QuietProof:
 
 
 def _unchanged(candle: Candle, before: Sample | None, now: Sample | None) -> bool:
-    """Nobody traded: the same count of trades as a minute ago, and the last price is the close that the candle repeats."""
+    """Nobody traded: the day's count of trades is that of the last answer, and the last price is the candle's close."""
     return before is not None and now is not None and before[1] == now[1] and now[0] == Decimal(repr(candle.close))
+
+
+def contradicted(doubtful: Sequence[Candle], delivered: Sequence[Candle]) -> list[str]:
+    """Pairs of which REST tells other trades than the stream made of its silence."""
+    volumes = {(candle.pair, candle.time_us): candle.volume for candle in doubtful}
+    return [candle.pair for candle in delivered if volumes.get((candle.pair, candle.time_us), candle.volume) != candle.volume]
 
 
 class Staleness:
@@ -64,11 +82,10 @@ class Staleness:
         self._counts = counts
         self._lost: Counter[str] = Counter()
 
-    def judge(self, doubtful: Sequence[str], delivered: Sequence[Candle], heard: Sequence[str]) -> list[str]:
-        """Symbols to subscribe anew. `doubtful`: quiet on the stream; `delivered`: what REST said of them; `heard`: not quiet."""
+    def judge(self, lost: Sequence[str], heard: Sequence[str]) -> list[str]:
+        """Symbols to subscribe anew. `lost`: pairs that traded though no frame told of it; `heard`: pairs that frames told of."""
         for pair in heard:
             self._lost.pop(pair, None)
-        lost = [candle.pair for candle in delivered if candle.pair in doubtful and not candle.filled]
         self._counts["candle without a frame"] += len(lost)
         self._lost.update(lost)
         return [pair for pair in lost if self._lost[pair] >= STALE_AFTER and (self._lost[pair] - STALE_AFTER) % REST_AFTER == 0]

@@ -18,6 +18,7 @@ from trader.simulation.exchange_terms import BUY, SELL
 from trader.simulation.fills import Tick, to_price
 from trader.simulation.intervals import Span, source_of
 from trader.simulation.kraken_server.book import Book, make_book
+from trader.simulation.kraken_server.day_totals import DayTotals
 from trader.simulation.kraken_server.public_trades import PARTS, PublicTrades, seen_volume
 from trader.simulation.listings import Listing
 from trader.simulation.market import Market, Row
@@ -106,6 +107,7 @@ class MarketView:
     def __init__(self, market: Market, exchange: TwinExchange, seed: int) -> None:
         self.market, self.exchange, self._seed = market, exchange, seed
         self.public_trades = PublicTrades(market)
+        self.today = DayTotals(market)
         self._stats: dict[str, tuple[int, dict[str, float]]] = {}
         names: dict[str, str] = {}
         for rules in exchange.rules:
@@ -160,7 +162,8 @@ class MarketView:
         return [*rows, ohlc_row(rules, begin, running)]
 
     def stats(self, rules: PairRules, now_us: int) -> dict[str, float]:
-        """24 h figures up to the last full hour (cached): open, high, low, volume, vwap, trades; the same since midnight as `today_*`."""
+        """24 h figures up to the last full hour (cached): open, high, low, volume, vwap, trades; the same since midnight as `today_*`
+        (volume and trades of the day to the tick: `today`)."""
         hour = Timeframe.H1.floor(now_us)
         cached = self._stats.get(rules.symbol)
         if cached is not None and cached[0] == hour:

@@ -95,13 +95,14 @@ class SpotPublic:
         figures = {name: f"{value:.{places}f}" for name, value in stats.items()}
         highest, lowest = max(stats["high"], float(last)), min(stats["low"], float(last))
         today = max(stats["today_high"], float(last)), min(stats["today_low"], float(last))
+        volume, trades = self._view.today.at(self._view.exchange.state.tick_us, rules.index)
         return {
             "a": [f"{ask:.{places}f}", "1", "1.000"],
             "b": [f"{bid:.{places}f}", "1", "1.000"],
             "c": [f"{last:.{places}f}", f"{rules.ordermin:.8f}"],
-            "v": [f"{stats['today_volume']:.8f}", f"{stats['volume']:.8f}"],
+            "v": [f"{volume:.8f}", f"{stats['volume']:.8f}"],
             "p": [figures["today_vwap"], figures["vwap"]],
-            "t": [int(stats["today_trades"]), int(stats["trades"])],
+            "t": [trades, int(stats["trades"])],
             "l": [f"{today[1]:.{places}f}", f"{lowest:.{places}f}"],
             "h": [f"{today[0]:.{places}f}", f"{highest:.{places}f}"],
             "o": figures["today_open"],
