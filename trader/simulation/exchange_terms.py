@@ -30,6 +30,12 @@ TRAILING = frozenset((TRAILING_STOP, TRAILING_STOP_LIMIT))
 PROFIT = frozenset((TAKE_PROFIT, TAKE_PROFIT_LIMIT))
 CLOSING = tuple(kind for kind in TYPES if kind not in (MARKET, ICEBERG))  # types a conditional close may have
 SIGNS = ("+", "-", "#")
+MOST_DIGITS = 20  # before or after the point
+
+
+def sane(value: Decimal) -> bool:
+    """Whether it is a number one can reckon with: 1e400 is a decimal and no amount of anything."""
+    return value.is_finite() and abs(value.adjusted()) <= MOST_DIGITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,7 @@ class Offset:
             amount = Decimal(rest.removesuffix("%"))
         except InvalidOperation as error:
             raise ValueError(f"{text!r} is not a relative price") from error
-        if sign not in SIGNS or not amount.is_finite() or rest[:1] in ("+", "-"):
+        if sign not in SIGNS or not sane(amount) or rest[:1] in ("+", "-"):
             raise ValueError(f"{text!r} is not a relative price")
         return cls(sign=sign, amount=amount, percent=percent)
 

@@ -15,6 +15,7 @@ from trader.simulation import exchange_books
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_books import LOG, SNAPSHOT, Books
 from trader.simulation.exchange_orders import Amendment
+from trader.simulation.exchange_terms import Close, Offset
 
 
 def dump(exchange: TwinExchange) -> str:
@@ -97,3 +98,38 @@ def test_nonces_survive_a_restart(tmp_path: Path) -> None:
     again = make(Books(tmp_path))
     assert not again.use_nonce("key", 500)
     assert again.use_nonce("key", 501)
+
+
+def test_books_of_the_first_version_still_load(tmp_path: Path) -> None:
+    """Then an order knew one kind of closing order, by its trigger alone, and nothing of peaks, schedules or amends."""
+    old = {
+        "txid": "OAAAAA-AAAAA-AAAAAA", "number": 1, "pair": "AAA/EUR", "side": "buy", "ordertype": "limit", "volume": "1",
+        "opened_us": T0, "price": "98", "trigger": None, "timeinforce": "GTC", "expire_us": 0, "post_only": False, "oflags": ["fciq"],
+        "cl_ord_id": None, "userref": 0, "refid": None, "close_trigger": "95", "close_txid": None, "close_swallowed": False,
+        "status": "open", "reason": None, "closed_us": 0, "executed": "0", "cost": "0", "fee": "0", "trades": [], "held": "98.392",
+        "amends": 0, "ours": False,
+    }  # fmt: skip
+    line = {"n": 1, "t": T0, "k": T0, "o": [old], "bare": {}, "max": 0, "b": {"EUR": "10000"}, "c": {"order": 1}}
+    (tmp_path / LOG).write_text(json.dumps(line) + "\n")
+    exchange = make(Books(tmp_path))
+    (order,) = exchange.open_orders()
+    assert order.close == Close(ordertype="stop-loss", trigger=Decimal(95))
+    assert (order.status, exchange.held("EUR")) == ("open", Decimal("98.392"))
+    move(exchange, 98.0)
+    (stop,) = exchange.open_orders()
+    assert (stop.refid, stop.trigger) == (order.txid, Decimal(95))
+
+
+def test_peaks_schedules_amends_and_the_switch_survive_a_restart(tmp_path: Path) -> None:
+    first = make(Books(tmp_path))
+    first.place(request("buy", "trailing-stop", trigger_by=Offset.parse("+5%")), T0)
+    first.place(request(ordertype="limit", price="90", start_us=T0 + 60_000_000), T0)
+    resting = first.place(request(ordertype="limit", price="90", close_trigger="80"), T0)
+    first.amend(resting, T0, Amendment(price=Decimal(91)))
+    move(first, 97.0)
+    first.arm(60, T0 + 2_000_000)
+    again = make(Books(tmp_path))
+    assert dump(again) == dump(first)
+    assert [str(order.peak) for order in again.open_orders() if order.trailing] == ["97.0"]
+    assert (again.dues(), again.state.amends) == (first.dues(), first.state.amends)
+    assert len(again.dues()) == 2

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from trader.simulation.exchange_orders import Refused, invalid
-from trader.simulation.exchange_terms import SIGNS, Offset
+from trader.simulation.exchange_terms import SIGNS, Offset, sane
 
 DEADLINE_US = (2_000_000, 60_000_000)  # REST: not nearer and not farther than this
 _TRUE, _FALSE = ("true", "True", "1"), ("false", "False", "0", "")
@@ -62,7 +62,7 @@ def flag(fields: Mapping[str, str], name: str) -> bool:
 
 
 def number(fields: Mapping[str, str], name: str, as_name: str | None = None) -> Decimal | None:
-    """A finite decimal in plain notation, None where absent. Signs and percent are refused."""
+    """A finite decimal of a sane size, None where absent. Signs and percent are refused."""
     text = fields.get(name, "")
     if not text:
         return None
@@ -70,7 +70,7 @@ def number(fields: Mapping[str, str], name: str, as_name: str | None = None) -> 
         value = Decimal(text)
     except InvalidOperation as error:
         raise invalid(as_name or name) from error
-    if not value.is_finite() or text[0] in "+-#" or text.endswith("%"):
+    if not sane(value) or text[0] in "+-#" or text.endswith("%"):
         raise invalid(as_name or name)
     return value
 
