@@ -99,7 +99,14 @@ class KrakenTwin:
         self.shown = shown = SkewedClock(clock)
         self.keyring = Keyring(ring, self.exchange, clock, self.limits)
         stream = stream or StreamRules()
-        channels = PrivateChannels(self.exchange, self.limits, self.keyring, self.middleware.late_orders, batched=stream.batched)
+        channels = PrivateChannels(
+            self.exchange,
+            self.limits,
+            self.keyring,
+            self.middleware.late_orders,
+            batched=stream.batched,
+            trade_says_filled=stream.trade_says_filled,
+        )
         self.exchange.open_limit = self.limits.tier.open_orders if self.limits.tier else None
         self.exchange.post_only_style = post_only_style
         self.exchange.due_listeners.append(self._set_alarm)

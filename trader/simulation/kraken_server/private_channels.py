@@ -26,10 +26,23 @@ Sent = tuple[Connection, str, str, str]  # to whom, channel, symbol or asset, fr
 
 
 class PrivateChannels:
-    """Listens to the account. `late`: orders that are not shown yet (a fault); `batched`: a fill and the end it brings share a frame."""
+    """Listens to the account. `late`: orders that are not shown yet (a fault).
 
-    def __init__(self, exchange: TwinExchange, limits: RateLimits, keyring: Keyring, late: LateOrders, *, batched: bool = False) -> None:
-        self._exchange, self._limits, self._keyring, self._late, self._batched = exchange, limits, keyring, late, batched
+    `batched`: a fill and the end it brings share a frame; `trade_says_filled`: the fill that fills an order says so itself.
+    """
+
+    def __init__(
+        self,
+        exchange: TwinExchange,
+        limits: RateLimits,
+        keyring: Keyring,
+        late: LateOrders,
+        *,
+        batched: bool = False,
+        trade_says_filled: bool = False,
+    ) -> None:
+        self._exchange, self._limits, self._keyring, self._late = exchange, limits, keyring, late
+        self._batched, self._says_filled = batched, trade_says_filled
         self._queue: list[tuple[str, dict[str, Any], str]] = []
         exchange.listeners.append(self._on_event)
         exchange.balance_listeners.append(self._on_balance)
@@ -95,7 +108,8 @@ class PrivateChannels:
         return row | {"ratecount": self._limits.engine_value(subject, now_us)}
 
     def _on_event(self, event: Event) -> None:
-        self._queue.append(("executions", execution(event, self._exchange.rule(event.order.pair)), event.order.pair))
+        row = execution(event, self._exchange.rule(event.order.pair), trade_says_filled=self._says_filled)
+        self._queue.append(("executions", row, event.order.pair))
 
     def _on_balance(self, change: BalanceChange) -> None:
         row = wallet(change.asset, float(change.balance)) | {
