@@ -9,10 +9,11 @@ from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import BalanceChange, Event, Refused
 from trader.simulation.kraken_server import frames
 from trader.simulation.kraken_server.connection import Connection
+from trader.simulation.kraken_server.execution_items import execution, live_status, order_fields, totals
 from trader.simulation.kraken_server.keyring import DENIED, Keyring, allowed
 from trader.simulation.kraken_server.limits import RateLimits
 from trader.simulation.kraken_server.public_channels import ALREADY, NOT_FOUND
-from trader.simulation.kraken_server.render import execution, iso, live_status, order_fields, totals
+from trader.simulation.kraken_server.render import iso
 from trader.simulation.kraken_server.timed_faults import LateOrders
 
 CHANNELS = ("executions", "balances")
