@@ -62,6 +62,11 @@ def _read(batch: Path) -> pl.DataFrame:
     return frame
 
 
+def judge_frame(rows: pl.DataFrame, timeframe: Timeframe, judged_us: int) -> list[Verdict]:
+    """Great Expectations' verdicts on candles of one timeframe in the order served (`quality.check` is the Polars form)."""
+    return _candles(rows, timeframe, judged_us)
+
+
 def _candles(rows: pl.DataFrame, timeframe: Timeframe, judged_us: int) -> list[Verdict]:
     """Table rules on the rows as they are, then the row rules on the prepared frame."""
     for result in _validate(rows, quality.TABLE_RULES, {0: {"column_set": list(COLUMNS), "exact_match": True}}):

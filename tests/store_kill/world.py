@@ -5,13 +5,10 @@ A step is one commit of seven minutes (1m) and one of a day (15m) of six pairs. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import polars as pl
 from candle_kit import EPOCH, pairs
 
-from trader.data import parts
+from benchmarks.candles import generated
 from trader.data.catalog import Batch
 from trader.data.compaction import fold
 from trader.data.coverage import covered
@@ -29,28 +26,11 @@ POINTS = (
 """Every place of a commit, of a fold and of the collector at which the writer may die; `fold:` while a fold is running."""
 
 
-def generated(names: Sequence[str], count: int, tf: Timeframe, *, start: int = EPOCH, seed: int = 1) -> pl.DataFrame:
-    """`count` good candles of each pair, sorted by (pair, time); columns at once, for millions of rows."""
-    rng, n = np.random.default_rng([seed, tf.minutes]), len(names)
-    close = np.round(100 * np.exp(np.cumsum(rng.normal(0, 1e-3, (n, count)), axis=1)), 5)
-    opens = np.concatenate([close[:, :1], close[:, :-1]], axis=1)
-    high, low = np.round(np.maximum(opens, close) * 1.0003, 5), np.round(np.minimum(opens, close) * 0.9997, 5)
-    volume = np.round(rng.uniform(0.1, 10, (n, count)), 4)
-    time = np.tile(start + np.arange(count, dtype=np.int64) * tf.us, n)
-    values = {"open": opens, "high": high, "low": low, "close": close, "volume": volume, "vwap": close}
-    return pl.DataFrame(
-        {"pair": pl.Series(names).repeat_by(count).explode(), "time": pl.Series(time).cast(parts.TIME)}
-        | {name: column.ravel() for name, column in values.items()}
-        | {"count": np.full(n * count, 3, np.int32), "filled": np.zeros(n * count, bool), "source": np.full(n * count, 2, np.uint8)},
-        schema=parts.SCHEMA,
-    )
-
-
 class World:
     """The rows of all steps, made once a process."""
 
     def __init__(self, steps: int = STEPS) -> None:
-        self.rows = {tf: generated(PAIRS, steps * span, tf).sort("time", "pair") for tf, span in SPAN.items()}
+        self.rows = {tf: generated(PAIRS, steps * span, tf, start=EPOCH).sort("time", "pair") for tf, span in SPAN.items()}
 
     def step(self, tf: Timeframe, number: int) -> pl.DataFrame:
         """What step `number` commits."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 from candle_kit import EPOCH, pairs
 
-from tests.store_kill.world import generated
+from benchmarks.candles import generated
 from trader.data.catalog import Batch
 from trader.data.compaction import fold, sweep
 from trader.data.coverage import covered
@@ -40,7 +40,7 @@ def newest(snapshot_rows: pl.DataFrame, minute: int) -> pl.DataFrame:
 
 
 def write(store: HistoryStore, checks: sqlite3.Connection, stop: Path, *, broken: bool) -> None:
-    everything = generated(PAIRS, MINUTES, M1).sort("time", "pair")
+    everything = generated(PAIRS, MINUTES, M1, start=EPOCH).sort("time", "pair")
     size, minute, folded, swept = len(PAIRS), FIRST, 0, 0
     while not stop.exists() and minute < MINUTES:
         end = EPOCH + (minute + 1) * MINUTE

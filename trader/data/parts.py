@@ -40,6 +40,7 @@ COLUMNS: Final = tuple(SCHEMA)
 VALUES: Final = ("open", "high", "low", "close", "volume", "vwap", "count", "filled")
 SCHEMA_VERSION: Final = 1
 KEY: Final = ("pair", "time")
+SCAN_FROM: Final = 8 << 20  # bytes
 Reach = Callable[[str], None]
 
 
@@ -273,12 +274,18 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     return frame
 
 
-def select(path: Path, chosen: pl.Expr) -> pl.DataFrame:
-    """The rows of a part that an expression chooses; row groups without any are not decoded. Raises CorruptError."""
+def select(path: Path, chosen: pl.Expr | None) -> pl.DataFrame:
+    """The rows of a part that an expression chooses (None: all). Raises CorruptError.
+
+    A large part is scanned, so that row groups without any of them are not decoded; a small one is read at once, which is faster.
+    """
     try:
-        return pl.scan_parquet(path, schema=pl.Schema(SCHEMA), glob=False).filter(chosen).collect()
+        if chosen is not None and path.stat().st_size > SCAN_FROM:
+            return pl.scan_parquet(path, schema=pl.Schema(SCHEMA), glob=False).filter(chosen).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise CorruptError(f"{path}: not a readable part ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+    frame = read(path)
+    return frame if chosen is None else frame.filter(chosen)
 
 
 def verify(path: Path, sha256: str) -> None:

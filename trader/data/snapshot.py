@@ -61,9 +61,10 @@ class Snapshot:
         """The newest `n` rows of each pair (all pairs for None), ascending within a pair; reads no more files than needed."""
         pieces: list[pl.DataFrame] = []
         have: dict[str, int] = {}
-        chosen = pl.lit(True) if (condition := self._condition()) is None else condition
+        chosen = self._condition()
         if pairs is not None:
-            chosen &= pl.col("pair").is_in(list(pairs))
+            named = pl.col("pair").is_in(list(pairs))
+            chosen = named if chosen is None else chosen & named
         for path in reversed(self.files):
             piece = parts.select(path, chosen)
             pieces.insert(0, piece)

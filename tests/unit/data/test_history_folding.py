@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from pyarrow import parquet
 
-from tests.store_kill.world import generated
+from benchmarks.candles import generated
 from trader.data import compaction, parts
 from trader.data.history import HistoryStore
 from trader.data.parts import Source
