@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sqlite3
 import time
+from collections import deque
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,7 @@ from candle_kit import EPOCH, pairs
 
 from benchmarks.candles import generated
 from trader.data.catalog import Batch
-from trader.data.compaction import fold, sweep
+from trader.data.compaction import KEEP_REPLACED_US, fold, sweep
 from trader.data.coverage import covered
 from trader.data.history import HistoryStore, fingerprint
 from trader.domain.market import DAY, MINUTE, Timeframe
@@ -26,7 +27,7 @@ from trader.errors import CorruptError
 PAIRS, MINUTES, WINDOW = pairs(8), 20_000, 30
 FIRST = 1_400  # the first commit holds this many minutes at once: midnight, and with it a fold, is near
 M1 = Timeframe.M1
-AN_HOUR_ON = 3_700 * 1_000_000
+GRACE_S = 3.0  # the collector keeps replaced files for an hour; here an hour of candles takes a second, so it keeps them this long
 
 
 def checksum(rows: pl.DataFrame) -> int:
@@ -42,6 +43,7 @@ def newest(snapshot_rows: pl.DataFrame, minute: int) -> pl.DataFrame:
 def write(store: HistoryStore, checks: sqlite3.Connection, stop: Path, *, broken: bool) -> None:
     everything = generated(PAIRS, MINUTES, M1, start=EPOCH).sort("time", "pair")
     size, minute, folded, swept = len(PAIRS), FIRST, 0, 0
+    times: deque[tuple[float, int]] = deque()
     while not stop.exists() and minute < MINUTES:
         end = EPOCH + (minute + 1) * MINUTE
         rows = everything.slice(minute * size, size) if minute > FIRST else everything.head((FIRST + 1) * size)
@@ -58,8 +60,11 @@ def write(store: HistoryStore, checks: sqlite3.Connection, stop: Path, *, broken
         minute += 1
         if minute % 20 == 0:
             folded += fold(store, (M1,), end // DAY * DAY, end).replaced
-            swept += len(sweep(store, end))
-            swept += len(sweep(store, end + AN_HOUR_ON)) if minute % 1440 == 0 else 0
+            times.append((time.monotonic(), end))
+            while len(times) > 1 and times[1][0] < time.monotonic() - GRACE_S:
+                times.popleft()
+            if times[0][0] < time.monotonic() - GRACE_S:
+                swept += len(sweep(store, times[0][1] + KEEP_REPLACED_US))
         if broken and minute % 50 == 0:
             rewrite(store)
     print(minute - FIRST, folded, swept, flush=True)
