@@ -38,12 +38,12 @@ class Outcome:
 
 def run(directory: Path, seconds: float, *, broken: bool = False) -> Outcome:
     """Start all processes, let them work, add up what they say. Raises RuntimeError where one of them dies."""
-    stop = directory / "stop"
+    stop, done = directory / "stop", directory / "done"
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = {**os.environ, "PYTHONPATH": path, "POLARS_MAX_THREADS": "1"}
 
     def start(role: str, *more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.store_readers.child", role, str(directory), str(stop), *more]
+        command = [sys.executable, "-m", "tests.store_readers.child", role, str(directory), str(stop if role == "writer" else done), *more]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
         assert child.stdout is not None
         if child.stdout.readline() != "ready\n":
@@ -54,8 +54,9 @@ def run(directory: Path, seconds: float, *, broken: bool = False) -> Outcome:
     time.sleep(seconds)
     stop.touch()
     said = []
-    for child in children:
-        out, _ = child.communicate(timeout=60)
+    for child in children:  # the writer first: the others read until it is through
+        out, _ = child.communicate(timeout=300)
+        done.touch()
         if child.returncode != 0:
             raise RuntimeError(f"a process ended with {child.returncode}")
         said.append([int(word) for word in out.split()])

@@ -27,6 +27,7 @@ from trader.errors import CorruptError
 PAIRS, MINUTES, WINDOW = pairs(8), 20_000, 30
 FIRST = 1_400  # the first commit holds this many minutes at once: midnight, and with it a fold, is near
 M1 = Timeframe.M1
+LEAST_COMMITS, LEAST_SWEPT, LONGEST_S = 70, 6, 240.0  # a slow disk gets the time it needs for all kinds of work to have happened
 GRACE_S = 3.0  # the collector keeps replaced files for an hour; here an hour of candles takes a second, so it keeps them this long
 
 
@@ -44,7 +45,10 @@ def write(store: HistoryStore, checks: sqlite3.Connection, stop: Path, *, broken
     everything = generated(PAIRS, MINUTES, M1, start=EPOCH).sort("time", "pair")
     size, minute, folded, swept = len(PAIRS), FIRST, 0, 0
     times: deque[tuple[float, int]] = deque()
-    while not stop.exists() and minute < MINUTES:
+    began = time.monotonic()
+    while minute < MINUTES and time.monotonic() - began < LONGEST_S:
+        if stop.exists() and minute - FIRST >= LEAST_COMMITS and swept >= LEAST_SWEPT:
+            break
         end = EPOCH + (minute + 1) * MINUTE
         rows = everything.slice(minute * size, size) if minute > FIRST else everything.head((FIRST + 1) * size)
         seen = newest(
