@@ -44,7 +44,6 @@ class Kind:
     conditional_close: bool  # a stop rides on the entry; else it is placed after the fill
     shorts: bool  # a sell without coins opens a position; else it is refused for want of funds
     over_the_wire: bool  # answers can be lost, so there are faults to survive
-    streams: bool = True  # trades and own orders come by a stream
 
 
 IN_PROCESS = Kind(
@@ -56,7 +55,7 @@ SPOT = Kind(
 )
 FUTURES = Kind(
     name="futures", pair="BTC/USD:USD", other="ETH/USD:USD", quote="USD", unlisted="NIX/USD:USD", conditional_close=False, shorts=True,
-    over_the_wire=True, streams=False,
+    over_the_wire=True,
 )  # fmt: skip
 KINDS = (IN_PROCESS, SPOT, FUTURES)
 

@@ -214,8 +214,6 @@ OF_COINS: tuple[Promise, ...] = (entry_pays_for_its_coins, a_stop_rides_on_the_e
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
 def test_every_implementation_keeps(promise: Promise, kind: Kind) -> None:
-    if promise is entry_fills_at_once_and_stream_and_reads_agree and not kind.streams:
-        pytest.skip(f"{kind.name}: no stream of own orders to compare with")
     on_venue(kind, promise)
 
 

@@ -144,17 +144,10 @@ PROMISES: tuple[Promise, ...] = (
     there_is_one_stream_at_a_time,
 )  # fmt: skip
 
-STREAMED: tuple[Promise, ...] = (
-    only_watched_pairs_deliver_ticks, own_orders_and_fills_come_once_and_end_in_their_final_status,
-    a_stream_that_joins_late_is_told_the_live_orders,
-)  # fmt: skip
-
 
 @KIND
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
 def test_every_implementation_keeps(promise: Promise, kind: Kind) -> None:
-    if promise in STREAMED and not kind.streams:
-        pytest.skip(f"{kind.name}: no stream")
     on_venue(kind, promise)
 
 
