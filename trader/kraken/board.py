@@ -54,11 +54,19 @@ class CandleBoard:
         for item in items:
             try:
                 self._take(item, now_us, snapshot=snapshot)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                refused.append(("malformed ohlc", f"{type(error).__name__}: {error}"))
+                self.distrust(item.get("symbol") if isinstance(item, dict) else None)
             except LookupError as error:
                 refused.append(("ohlc of unknown symbol", str(error)))
-            except (TypeError, ValueError, AttributeError) as error:
-                refused.append(("malformed ohlc", f"{type(error).__name__}: {error}"))
         return refused
+
+    def distrust(self, pair: object) -> None:
+        """A frame of this pair could not be read: what is held of its running candles is too old, until its next frame."""
+        if isinstance(pair, str) and pair in self.since:
+            self._certain.pop(pair, None)
+            for frames in self._frames.values():
+                frames.pop(pair, None)
 
     def _take(self, item: Mapping[str, Any], now_us: int, *, snapshot: bool) -> None:
         stamp, pair = item["interval_begin"], item["symbol"]
@@ -154,7 +162,7 @@ class CandleBoard:
     def _read(self, item: Mapping[str, Any], pair: str, begin: int) -> Candle | None:
         try:
             return translate.stream_candle(item, pair, self.timeframe, begin)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             log.warning("ohlc frame of %s is malformed: %s: %s", pair, type(error).__name__, error)
             return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -24,6 +25,7 @@ ACK_S = 10.0  # I/O time in which a subscription must be answered; nobody else w
 SYMBOLS_PER_FRAME = 100  # a subscription of more goes out in several frames
 QUEUE_LIMIT = 20_000  # events the consumer may be behind; ticks beyond it are dropped
 KNOWN = ("ohlc", "trade", "executions", "status")
+SYMBOL, HEAD = re.compile(r'"symbol":\s*"([^"]{1,40})"'), 400  # whose an unreadable frame was, if its beginning says so
 Events = asyncio.Queue[FeedEvent | BaseException]
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ class Channels:
         self._rest, self._clock, self._board, self._queue = rest, clock, board, queue
         self._proof = proof
         self._parse: Callable[[str], Any] = rest.transport.parse
-        self._reader = ExecutionReader(since_us)
+        self._reader = ExecutionReader(since_us, lambda pair: not rest.names.pairs or pair in rest.names.pairs)
         self._catchup = CatchUp(rest, self._reader, queue.put_nowait)
         self._public = Link("public", rest.transport, self, private=False, rng=rest.rng)
         self._private = Link("private", rest.transport, self, private=True, rng=rest.rng) if rest.transport.has_key else None
@@ -136,6 +138,8 @@ class Channels:
             link.lost(str(gap))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self._reject(f"malformed {channel if channel in KNOWN else 'frame'}", f"{type(error).__name__}: {error}")
+            if link is self._public and (named := SYMBOL.search(text, 0, HEAD)) is not None:
+                self._board.distrust(named[1])
             if link is self._private:
                 self._catchup.owe(self._heard_us, unnamed=True)
 

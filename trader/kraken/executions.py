@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -32,12 +32,12 @@ class SequenceGapError(Exception):
 class ExecutionReader:
     """Turns frames into events. Snapshot trades before `since_us` are old news and left out.
 
-    An item nobody can read is rejected alone: `doubtful` names its order ("" where not even that can be read), and whoever
-    calls takes the truth from REST through `take_fill` and `take_order`.
+    An item nobody can read, or of a symbol that is not `listed`, is rejected alone: `doubtful` names its order ("" where not
+    even that can be read), and whoever calls takes the truth from REST through `take_fill` and `take_order`.
     """
 
-    def __init__(self, since_us: int) -> None:
-        self._since_us = since_us
+    def __init__(self, since_us: int, listed: Callable[[str], bool] = lambda _: True) -> None:
+        self._since_us, self._listed = since_us, listed
         self._orders: dict[str, RemoteOrder] = {}
         self._fills: dict[str, None] = {}
         self._sequence: int | None = None
@@ -96,6 +96,11 @@ class ExecutionReader:
     def _item(self, item: Mapping[str, Any], *, snapshot: bool) -> Iterable[FeedEvent]:
         txid = translate.text(item.get("order_id"), "order_id")
         trade = item.get("exec_type") == "trade"
+        known, symbol = self._orders.get(txid), item.get("symbol")
+        if symbol is not None and (not self._listed(symbol) or (known is not None and symbol != known.pair)):
+            raise ValueError(
+                f"symbol: {symbol!r:.40} is not the pair of order {txid}" if known else f"symbol: {symbol!r:.40} is not listed"
+            )
         order = self._merge(txid, item)
         if trade:
             yield from self._trade(item, txid, order, snapshot=snapshot)

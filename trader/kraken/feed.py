@@ -60,14 +60,20 @@ class KrakenMarketData:
         return await self._rest.public("OHLC", fields, read=read)
 
     async def tickers(self) -> Mapping[str, Ticker]:
-        """All pairs in one call."""
+        """All pairs in one call; one whose row cannot be read is left out and counted."""
         names = await self._rest.named()
 
         def read(result: Any) -> dict[str, Ticker]:
-            found = {}
-            for key, row in translate.mapping(result, "Ticker").items():
-                if (pair := names.pairs.get(key)) is not None:
+            rows = {names.pairs[key]: row for key, row in translate.mapping(result, "Ticker").items() if key in names.pairs}
+            found: dict[str, Ticker] = {}
+            for pair, row in rows.items():
+                try:
                     found[pair] = _ticker(pair, row)
+                except (ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
+                    self._counts["malformed ticker"] += 1
+                    log.warning("Ticker of %s is malformed: %s: %s", pair, type(error).__name__, error)
+            if rows and not found:
+                raise ValueError("no row of it can be read")
             return found
 
         return await self._rest.public("Ticker", read=read)

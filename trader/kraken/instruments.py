@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,6 +12,7 @@ from trader.domain.market import Instrument
 from trader.domain.money import quantum
 from trader.kraken import translate
 
+log = logging.getLogger(__name__)
 COMMON = {"XBT": "BTC", "XDG": "DOGE"}
 
 
@@ -57,7 +59,10 @@ def read_assets(result: Any) -> dict[str, str]:
 
 
 def read_pairs(result: Any, assets: Mapping[str, str]) -> tuple[Names, dict[str, Instrument]]:
-    """Names and rules of every spot pair of currencies; synthetic (`:BTNL`) and tokenised ones are left out."""
+    """Names and rules of every spot pair of currencies; synthetic (`:BTNL`) and tokenised ones are left out.
+
+    A pair whose rules cannot be read keeps its names, so that its old orders stay readable, but has no rules and no id to ask with.
+    """
     pairs: dict[str, str] = {}
     ids: dict[str, str] = {}
     instruments: dict[str, Instrument] = {}
@@ -67,9 +72,13 @@ def read_pairs(result: Any, assets: Mapping[str, str]) -> tuple[Names, dict[str,
             continue
         base, _, quote = translate.text(row["wsname"], f"{key}.wsname").partition("/")
         pair = f"{common(base)}/{common(quote)}"
-        ids[pair] = key
         pairs |= {key: pair, translate.text(row.get("altname"), f"{key}.altname"): pair, row["wsname"]: pair, pair: pair}
-        instruments[pair] = _instrument(pair, key, row)
+        try:
+            instruments[pair] = _instrument(pair, key, row)
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+            log.error("the rules of %s cannot be read, it is left out: %s: %s", pair, type(error).__name__, error)
+        else:
+            ids[pair] = key
     return Names(assets=assets, pairs=pairs, ids=ids), instruments
 
 
