@@ -315,6 +315,19 @@ def test_the_last_fill_and_the_end_it_brings_come_in_one_frame_where_kraken_batc
     run_stepped(main)
 
 
+@pytest.mark.parametrize(("says_filled", "status"), [(False, "partially_filled"), (True, "filled")])
+def test_the_fill_that_fills_an_order_may_say_so_itself(says_filled: bool, status: str) -> None:
+    async def main() -> None:
+        async with trading(stream=StreamRules(trade_says_filled=says_filled)) as (_, exchange), stream() as client:
+            await client.subscribe("executions", token=await token_of(exchange))
+            await enter(exchange)
+            await asyncio.sleep(1)
+            rows = [row for frame in client.of("executions", "update") for row in frame["data"]]
+            assert [row["order_status"] for row in rows if row["exec_type"] in ("trade", "filled")] == [status, "filled"]
+
+    run_stepped(main)
+
+
 def test_execution_options_choose_the_snapshot_the_transitions_and_the_engine_counter() -> None:
     async def main() -> None:
         async with trading() as (twin, exchange):

@@ -47,8 +47,7 @@ class ProtectionReport:
 class Account:
     """State of one account and what may be read from it. Its heirs add the orders' life.
 
-    Listeners hear of order events, of balance changes, of a pair (None: the system) whose status or minimum changed, and of a
-    time (us) at which something is due without a price.
+    Listeners hear of order events, of balance changes, and of a time (us) at which something is due without a price.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class Account:
         self.state = State()
         self.listeners: list[Callable[[Event], None]] = []
         self.balance_listeners: list[Callable[[BalanceChange], None]] = []
-        self.status_listeners: list[Callable[[str | None], None]] = []
         self.due_listeners: list[Callable[[int], None]] = []
         self._books, self._seed, self._prefix = books, seed, f"t{tag}"
         self._last: Prices = np.full(len(self.rules), math.nan)

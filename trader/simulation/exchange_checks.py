@@ -26,7 +26,20 @@ from trader.simulation.exchange_orders import (
     TwinOrder,
     invalid,
 )
-from trader.simulation.exchange_terms import BUY, CLOSING, ICEBERG, LIMIT, LIMITED, MARKET, TRAILING, TRIGGERED, TYPES, Close, waits_below
+from trader.simulation.exchange_terms import (
+    BUY,
+    CLOSING,
+    ICEBERG,
+    LIMIT,
+    LIMITED,
+    MARKET,
+    TRAILING,
+    TRIGGERED,
+    TYPES,
+    Close,
+    sane,
+    waits_below,
+)
 
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[!-~]{1,18}")
 ONCE = ("IOC", "FOK")
@@ -41,7 +54,7 @@ def request(order: OrderRequest, rules: PairRules, now_us: int, live: Sequence[T
     _shape(order, now_us)
     if order.cash is None:
         volume(order.volume, rules)
-    elif not order.cash.is_finite() or order.cash <= ZERO:
+    elif not sane(order.cash) or order.cash <= ZERO:
         raise invalid("volume")
     if order.cl_ord_id is not None:
         if not _CLIENT_ID.fullmatch(order.cl_ord_id):
@@ -118,13 +131,13 @@ def _one(absolute: object | None, relative: object | None, name: str) -> bool:
 
 def display(shown: Decimal | None, total: Decimal, ordertype: str, name: str = "displayvol") -> None:
     """What an iceberg shows: at least a fifteenth of it, at most all of it."""
-    if ordertype != ICEBERG or shown is None or not shown.is_finite() or not ZERO < shown <= total or mul(shown, Decimal(SHOWN)) < total:
+    if ordertype != ICEBERG or shown is None or not sane(shown) or not ZERO < shown <= total or mul(shown, Decimal(SHOWN)) < total:
         raise invalid(name)
 
 
 def volume(quantity: Decimal, rules: PairRules) -> None:
     """A finite positive whole number of lots, at least the order minimum."""
-    if not quantity.is_finite() or quantity <= ZERO or quantity % rules.lot:
+    if not sane(quantity) or quantity <= ZERO or quantity % rules.lot:
         raise invalid("volume")
     if quantity < rules.ordermin:
         raise Refused(ORDER_MINIMUM)
@@ -132,7 +145,7 @@ def volume(quantity: Decimal, rules: PairRules) -> None:
 
 def price(value: Decimal, rules: PairRules) -> None:
     """A finite positive price with the pair's digits, on the tick."""
-    if not value.is_finite() or value <= ZERO:
+    if not sane(value) or value <= ZERO:
         raise invalid("price")
     exponent = value.normalize().as_tuple().exponent
     if isinstance(exponent, int) and -exponent > rules.pair_decimals:

@@ -72,15 +72,11 @@ class Venue(Matching):
         if status not in SYSTEM_STATUSES:
             raise invalid("status")
         self.system_status = status
-        for listener in self.status_listeners:
-            listener(None)
         self.elapse(now_us)
 
     def _set_rule(self, rules: PairRules) -> None:
         self.by_symbol[rules.symbol] = rules
         self.rules = tuple(rules if old.index == rules.index else old for old in self.rules)
-        for listener in self.status_listeners:
-            listener(rules.symbol)
 
     def _serving(self) -> None:
         """Raises Refused while the exchange is down."""

@@ -273,6 +273,8 @@ def test_cancel_all_counts_live_orders_only() -> None:
         (request(volume="0.0001"), "EOrder:Order minimum not met"),
         (request(ordertype="limit", price="0.1", volume="0.01"), "EOrder:Cost minimum not met"),
         (request(volume="-1"), "EGeneral:Invalid arguments:volume"),
+        (request(volume="1e400000"), "EGeneral:Invalid arguments:volume"),
+        (request(ordertype="limit", price="1e-400000"), "EGeneral:Invalid arguments:price"),
         (request(volume="NaN"), "EGeneral:Invalid arguments:volume"),
         (request(volume="0.123456789"), "EGeneral:Invalid arguments:volume"),
         (request(ordertype="limit", price="0"), "EGeneral:Invalid arguments:price"),

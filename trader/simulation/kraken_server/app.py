@@ -20,7 +20,7 @@ from trader.simulation.exchange_orders import Refused
 from trader.simulation.fault_catalogue import BY_TIME, METHODS
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.fills import FillRules, Tick
-from trader.simulation.kraken_server import control
+from trader.simulation.kraken_server import archive_http, control
 from trader.simulation.kraken_server.assets import Assets
 from trader.simulation.kraken_server.fee_tiers import FeeTiers
 from trader.simulation.kraken_server.futures_limits import FuturesLimitRules
@@ -99,7 +99,14 @@ class KrakenTwin:
         self.shown = shown = SkewedClock(clock)
         self.keyring = Keyring(ring, self.exchange, clock, self.limits)
         stream = stream or StreamRules()
-        channels = PrivateChannels(self.exchange, self.limits, self.keyring, self.middleware.late_orders, batched=stream.batched)
+        channels = PrivateChannels(
+            self.exchange,
+            self.limits,
+            self.keyring,
+            self.middleware.late_orders,
+            batched=stream.batched,
+            trade_says_filled=stream.trade_says_filled,
+        )
         self.exchange.open_limit = self.limits.tier.open_orders if self.limits.tier else None
         self.exchange.post_only_style = post_only_style
         self.exchange.due_listeners.append(self._set_alarm)
@@ -147,6 +154,7 @@ class KrakenTwin:
         app.router.add_post("/0/private/{name}", self._rest)
         app.router.add_get("/v2", self.hub.handle)
         self.futures.add_routes(app)
+        archive_http.add_routes(app, self.market, self.clock)
         control.add_routes(app, self)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=QUIET_S, shutdown_timeout=1.0)
         await self._runner.setup()

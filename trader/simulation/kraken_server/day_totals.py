@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from trader.domain.market import DAY
+from trader.simulation.kraken_server.public_trades import PARTS, seen_volume
 from trader.simulation.market import Market
 from trader.simulation.market_factors import Floats
 from trader.simulation.price_path import ticks
-
-TICKS = 4  # trades a candle with volume shows
 
 
 class DayTotals:
@@ -30,8 +29,8 @@ class DayTotals:
             self._volume, self._trades = np.zeros_like(self._volume), np.zeros_like(self._trades)
         while self._until_us < open_us:
             volume = np.nan_to_num(self._market.minute(self._until_us).volume)
-            self._volume, self._trades = self._volume + volume, self._trades + TICKS * (volume > 0)
+            self._volume, self._trades = self._volume + volume, self._trades + PARTS * (volume > 0)
             self._until_us += base.us
         part = sum(tick_us - open_us >= tick.offset_us for tick in ticks(base))
         running = float(np.nan_to_num(self._market.minute(open_us).volume[index]))
-        return float(self._volume[index]) + running * part / TICKS, int(self._trades[index]) + (part if running > 0 else 0)
+        return float(self._volume[index] + seen_volume(running, part)), int(self._trades[index]) + (part if running > 0 else 0)

@@ -9,10 +9,11 @@ from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import BalanceChange, Event, Refused
 from trader.simulation.kraken_server import frames
 from trader.simulation.kraken_server.connection import Connection
+from trader.simulation.kraken_server.execution_items import execution, live_status, order_fields, totals
 from trader.simulation.kraken_server.keyring import DENIED, Keyring, allowed
 from trader.simulation.kraken_server.limits import RateLimits
 from trader.simulation.kraken_server.public_channels import ALREADY, NOT_FOUND
-from trader.simulation.kraken_server.render import execution, iso, live_status, order_fields, totals
+from trader.simulation.kraken_server.render import iso
 from trader.simulation.kraken_server.timed_faults import LateOrders
 
 CHANNELS = ("executions", "balances")
@@ -26,10 +27,23 @@ Sent = tuple[Connection, str, str, str]  # to whom, channel, symbol or asset, fr
 
 
 class PrivateChannels:
-    """Listens to the account. `late`: orders that are not shown yet (a fault); `batched`: a fill and the end it brings share a frame."""
+    """Listens to the account. `late`: orders that are not shown yet (a fault).
 
-    def __init__(self, exchange: TwinExchange, limits: RateLimits, keyring: Keyring, late: LateOrders, *, batched: bool = False) -> None:
-        self._exchange, self._limits, self._keyring, self._late, self._batched = exchange, limits, keyring, late, batched
+    `batched`: a fill and the end it brings share a frame; `trade_says_filled`: the fill that fills an order says so itself.
+    """
+
+    def __init__(
+        self,
+        exchange: TwinExchange,
+        limits: RateLimits,
+        keyring: Keyring,
+        late: LateOrders,
+        *,
+        batched: bool = False,
+        trade_says_filled: bool = False,
+    ) -> None:
+        self._exchange, self._limits, self._keyring, self._late = exchange, limits, keyring, late
+        self._batched, self._says_filled = batched, trade_says_filled
         self._queue: list[tuple[str, dict[str, Any], str]] = []
         exchange.listeners.append(self._on_event)
         exchange.balance_listeners.append(self._on_balance)
@@ -95,7 +109,8 @@ class PrivateChannels:
         return row | {"ratecount": self._limits.engine_value(subject, now_us)}
 
     def _on_event(self, event: Event) -> None:
-        self._queue.append(("executions", execution(event, self._exchange.rule(event.order.pair)), event.order.pair))
+        row = execution(event, self._exchange.rule(event.order.pair), trade_says_filled=self._says_filled)
+        self._queue.append(("executions", row, event.order.pair))
 
     def _on_balance(self, change: BalanceChange) -> None:
         row = wallet(change.asset, float(change.balance)) | {

@@ -36,13 +36,15 @@ METHODS = (*SUBSCRIBING, *ENDPOINTS)
 class StreamRules:
     """Switches of the stream. `frames_per_minute`: candle frames a minute, 1 or 4; `heartbeat_s`: silence before a heartbeat.
 
-    `batched`: a fill and the end it brings come in one executions frame (whether Kraken batches is not known);
+    `batched`: a fill and the end it brings come in one executions frame; `trade_says_filled`: the fill itself says so already
+    (Kraken's documentation shows neither, its clients have met both);
     `messages_per_s`: more from one connection get "Exceeded msg rate" (None: not counted; Kraken names no number).
     """
 
     frames_per_minute: int = 1
     heartbeat_s: float = 1.0
     batched: bool = False
+    trade_says_filled: bool = False
     messages_per_s: int | None = None
 
     def __post_init__(self) -> None:
