@@ -174,6 +174,9 @@ def twin(  # noqa: PLR0917 - the options of a command line
         list[str] | None, typer.Option(help="what the k-th key may do, e.g. query-funds,query-open-trades (default: all but moving money)")
     ] = None,
     tier: Annotated[str, typer.Option(help="rate limits of the account: starter, intermediate, pro, or none")] = "pro",
+    tls_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="listen here too with TLS; a second line `tls URL cert PATH` says where")
+    ] = None,
     state: Annotated[Path | None, typer.Option("--state", help="keep the books in this directory (default: in memory)")] = None,
 ) -> None:
     """Run a simulated peer alone. Prints one line `ready URL` once it answers; Ctrl-C ends it."""
@@ -181,7 +184,8 @@ def twin(  # noqa: PLR0917 - the options of a command line
 
     settings = settings_from(None, market__seed=seed, market__pairs=pairs, state_dir=str(state) if state else None)
     run_twin(which, settings, port=port, replay=replay, start=start, plan=plan, keep=state is not None, say=say,
-             keys=keys_of(api_key or (), api_secret or (), key_rights or ()), tier=None if tier == "none" else tier)  # fmt: skip
+             keys=keys_of(api_key or (), api_secret or (), key_rights or ()), tier=None if tier == "none" else tier,
+             tls_port=tls_port)  # fmt: skip
 
 
 def _control(verb: str, argument: str, state: Path | None) -> None:

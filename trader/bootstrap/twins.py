@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -32,13 +33,15 @@ def run_twin(
     plan: Path | None = None,
     keys: Sequence[ApiKey] = (DEMO_KEY,),
     tier: str | None = TIER,
+    tls_port: int | None = None,
     keep: bool = False,
     say: Callable[[str], None],
 ) -> None:
     """Serve until SIGINT or SIGTERM; says `ready http://127.0.0.1:P ws://127.0.0.1:P` once it answers. Port 0 picks a free one.
 
     `keep` holds the books in the state directory, whose world and clock then bind. Without a clock file, time is the
-    machine's; a replay starts at its own first moment. Raises ConfigError for options that make no sense.
+    machine's; a replay starts at its own first moment. `tls_port`: listen there too, behind a certificate of its own, and say
+    `tls https://127.0.0.1:P cert PATH` as a second line. Raises ConfigError for options that make no sense.
     """
     if which not in KINDS:
         raise ConfigError(f"twin {which!r}: allowed are {', '.join(KINDS)}")
@@ -52,7 +55,8 @@ def run_twin(
             await _serve_gemini(world, clock, plans, port, say)
             return
         twin = kraken_twin(world, world.market(), clock, paths=paths, plan=plans.kraken, keys=keys, tier=tier)
-        await _serve_kraken(twin, port, say)
+        with _certificates(paths) as folder:
+            await _serve_kraken(twin, port, say, tls_port, folder)
 
     asyncio.run(serve())
 
@@ -98,14 +102,29 @@ def _clock(paths: Paths | None, world: World) -> Clock:
     return wall_clock()
 
 
-async def _serve_kraken(twin: KrakenTwin, port: int, say: Callable[[str], None]) -> None:
+@contextlib.contextmanager
+def _certificates(paths: Paths | None) -> Iterator[Path]:
+    """Where the certificate lies: with the books, or as long as the twin runs."""
+    if paths is not None:
+        yield paths.twin
+        return
+    with tempfile.TemporaryDirectory(prefix="trader-twin-") as folder:
+        yield Path(folder)
+
+
+async def _serve_kraken(twin: KrakenTwin, port: int, say: Callable[[str], None], tls_port: int | None, folder: Path) -> None:
     """Ends with the twin's own error where its market fails."""
     stop = _stop_event()
     try:
         with _taken(port):
             port = await twin.start(HOST, port)
         market = asyncio.create_task(twin.run_market(None), name="market")
-        say(f"ready http://{HOST}:{port} ws://{HOST}:{port}")
+        tls = ""
+        if tls_port is not None:
+            with _taken(tls_port):
+                tls_port, certificate = await twin.start_tls(HOST, tls_port, folder)
+            tls = f"\ntls https://{HOST}:{tls_port} cert {certificate}"
+        say(f"ready http://{HOST}:{port} ws://{HOST}:{port}{tls}")
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({stopped, market}, return_when=asyncio.FIRST_COMPLETED)
         if market.done():

@@ -18,6 +18,7 @@ from trader.simulation.faults import FaultPlan, parse_fault
 from trader.simulation.gemini_faults import GEMINI_ACTIONS
 from trader.simulation.gemini_server import GeminiTwin
 from trader.simulation.kraken_server.app import KrakenTwin
+from trader.simulation.kraken_server.futures_limits import UNLIMITED, FuturesLimitRules
 from trader.simulation.kraken_server.keyring import ApiKey
 from trader.simulation.kraken_server.limits import LimitRules
 from trader.simulation.kraken_server.spot_ws import StreamRules
@@ -137,7 +138,7 @@ def kraken_twin(
     return KrakenTwin(
         market, clock, state_dir=paths.twin if paths else None, plan=plan, keys=keys, seed=world.seed,
         tag=tag_of(world.seed), starting_cash=Decimal(world.cash), stream=StreamRules(heartbeat_s=HEARTBEAT_S),
-        limits=LimitRules(tier=tier),
+        limits=LimitRules(tier=tier), futures_limits=FuturesLimitRules() if tier else UNLIMITED,
     )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
 from trader.simulation.kraken_server.spot_ws import Hub, StreamRules
 from trader.simulation.kraken_server.subscriptions import PRIVATE, PUBLIC
 from trader.simulation.kraken_server.timed_faults import SkewedClock, TimedFaults
+from trader.simulation.kraken_server.tls import make_certificate, server_context
 from trader.simulation.market import Market, Row
 
 QUIET_S = 1e9  # aiohttp's own keep-alive timer; on a simulated clock every timer is a jump
@@ -168,6 +169,15 @@ class KrakenTwin:
             self._set_alarm(due_us)
         addresses = self._runner.addresses
         return int(addresses[0][1]) if addresses else port
+
+    async def start_tls(self, host: str, port: int, directory: Path) -> tuple[int, Path]:
+        """Listen once more, behind a certificate kept in `directory`; returns the port and the certificate. Call it after `start`."""
+        if self._runner is None:
+            raise ConfigError("the TLS listener needs a twin that has been started")
+        certificate, key = make_certificate(directory)
+        site = web.TCPSite(self._runner, host, port, ssl_context=server_context(certificate, key))
+        await site.start()
+        return int(self._runner.addresses[-1][1]), certificate
 
     async def close(self) -> None:
         """Stop serving, drop clients, close the books."""

@@ -46,6 +46,9 @@ class FuturesLimitRules:
     tokens_s: int = 600
 
 
+UNLIMITED = FuturesLimitRules(units=None, tokens=None)
+
+
 @dataclass(slots=True)
 class _Bucket:
     spent: float = 0.0
