@@ -44,7 +44,7 @@ def test_the_documented_challenge_vector_is_reproduced() -> None:
     assert sign_challenge("c100b894-1729-464d-ace1-52dbce11db43", secret) != good
 
 
-async def _raw(method: str, path: str, query: str = "", body: str = "", nonce: str = "", *, secret: str = SECRET, sign: str = "") -> Any:
+async def raw(method: str, path: str, query: str = "", body: str = "", nonce: str = "", *, secret: str = SECRET, sign: str = "") -> Any:
     """A signed request with the bytes as given; `sign`: what to sign in place of query and body."""
     headers = {"APIKey": KEY, "Authent": authent(path, (sign or query + body).encode(), nonce, secret)} | (
         {"Nonce": nonce} if nonce else {}
@@ -62,16 +62,16 @@ def test_signatures_cover_the_raw_query_or_body_with_or_without_a_nonce() -> Non
     async def test(_: KrakenTwin, __: Any) -> None:
         path, form = "/derivatives/api/v3/sendorder", "symbol=PF_XBTUSD&side=buy&size=0.001&orderType=lmt&limitPrice=50000"
         when = "&processBefore=2026-01-05T00%3A10%3A00.000Z"
-        assert (await _raw("POST", path, query=form + when))["sendStatus"]["status"] == "placed"
-        assert (await _raw("POST", path, body=form, nonce="5"))["sendStatus"]["status"] == "placed"
-        assert (await _raw("GET", "/api/history/v2/orders"))["len"] == 2
-        decoded = await _raw("POST", path, query=form + when, sign=(form + when).replace("%3A", ":"))
+        assert (await raw("POST", path, query=form + when))["sendStatus"]["status"] == "placed"
+        assert (await raw("POST", path, body=form, nonce="5"))["sendStatus"]["status"] == "placed"
+        assert (await raw("GET", "/api/history/v2/orders"))["len"] == 2
+        decoded = await raw("POST", path, query=form + when, sign=(form + when).replace("%3A", ":"))
         assert decoded == {"result": "error", "error": "authenticationError", "serverTime": decoded["serverTime"]}
-        assert (await _raw("POST", path, body=form, secret="b3RoZXI="))["error"] == "authenticationError"
-        assert (await _raw("POST", path, body=form, nonce="5"))["error"] == "nonceDuplicate"
-        assert (await _raw("POST", path, body=form, nonce="4"))["error"] == "nonceBelowThreshold"
+        assert (await raw("POST", path, body=form, secret="b3RoZXI="))["error"] == "authenticationError"
+        assert (await raw("POST", path, body=form, nonce="5"))["error"] == "nonceDuplicate"
+        assert (await raw("POST", path, body=form, nonce="4"))["error"] == "nonceBelowThreshold"
         late = form + "&processBefore=2026-01-04T00%3A00%3A00.000Z"
-        assert (await _raw("POST", path, query=late))["error"] == "invalidArgument: processBefore"
+        assert (await raw("POST", path, query=late))["error"] == "invalidArgument: processBefore"
 
     on_futures(test)
 
@@ -156,7 +156,7 @@ def test_orders_status_forgets_what_ended_more_than_five_seconds_ago() -> None:
         with pytest.raises(ccxt.OrderNotFound):
             await exchange.fetch_order(placed["id"])
         body = f"orderIds={placed['id']}"
-        assert (await _raw("POST", "/derivatives/api/v3/orders/status", body=body))["orders"] == []
+        assert (await raw("POST", "/derivatives/api/v3/orders/status", body=body))["orders"] == []
         assert [order["id"] for order in await exchange.fetch_closed_orders(PF)] == [placed["id"]]
 
     on_futures(test)
@@ -175,7 +175,7 @@ def test_a_fill_is_the_same_trade_everywhere() -> None:
         )
         (position,) = await exchange.fetch_positions([PF])
         assert (position["side"], position["contracts"], position["entryPrice"]) == ("short", 0.02, trade["price"])
-        history = await _raw("GET", "/api/history/v2/executions")
+        history = await raw("GET", "/api/history/v2/executions")
         assert history["elements"][0]["event"]["Execution"]["execution"]["uid"] == trade["id"]
         (entry,) = await exchange.fetch_ledger()
         assert (entry["referenceId"], entry["after"]) == (trade["id"], 10_000 - entry["fee"]["cost"])
@@ -252,8 +252,8 @@ def test_a_batch_judges_each_instruction_for_itself() -> None:
         ids = [order["id"] for order in placed if order["id"]]
         assert [order["status"] for order in await exchange.cancel_orders(ids)] == ["canceled"]
         encoded = "json=%7B%22batchOrder%22%3A%5B%7B%22order%22%3A%22cancel%22%2C%22order_id%22%3A%22none%22%7D%5D%7D"
-        assert (await _raw("POST", "/derivatives/api/v3/batchorder", body=encoded))["batchStatus"][0]["status"] == "notFound"
-        assert (await _raw("POST", "/derivatives/api/v3/batchorder", body="json={broken"))["error"] == "Json Parse Error"
+        assert (await raw("POST", "/derivatives/api/v3/batchorder", body=encoded))["batchStatus"][0]["status"] == "notFound"
+        assert (await raw("POST", "/derivatives/api/v3/batchorder", body="json={broken"))["error"] == "Json Parse Error"
 
     on_futures(test)
 
@@ -288,7 +288,7 @@ def test_leverage_funding_and_transfers_show_on_the_account() -> None:
         assert flex["initialMargin"] == pytest.approx(position["entryPrice"] * 0.1 / 5)
         assert balance["USD"]["free"] == pytest.approx(flex["balanceValue"] - flex["initialMargin"])
         assert flex["portfolioValue"] == pytest.approx(flex["balanceValue"] + flex["pnl"])
-        response = await _raw("PUT", "/derivatives/api/v3/leveragepreferences", query="symbol=PF_ETHUSD")
+        response = await raw("PUT", "/derivatives/api/v3/leveragepreferences", query="symbol=PF_ETHUSD")
         assert response["result"] == "success"
         await exchange.create_order(PF, "market", "buy", 0.6)
         with pytest.raises(ccxt.InsufficientFunds, match="INSUFFICIENT_MARGIN"):
