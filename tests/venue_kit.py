@@ -71,6 +71,8 @@ class Bench:
     pairs: list[str]
     calls: dict[str, int] = field(default_factory=dict)  # endpoint -> requests the venue has seen (over the wire only)
     fired: dict[str, int] = field(default_factory=dict)  # what the fault plan has done so far
+    twin: KrakenTwin | None = None
+    limiter: FuturesLimiter | None = None
     events: list[FeedEvent] = field(default_factory=list)
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -176,7 +178,15 @@ async def _futures(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> AsyncIt
     exchange = KrakenFuturesExchange(client, clock, limiter=limiter, fees=fees)
     names = [futures_names.pair_of(symbol) for symbol in twin.futures.exchange.contracts]
     made = Bench(
-        kind, clock, exchange, KrakenFuturesMarketData(client, clock, limiter=limiter), names, twin.middleware.counters, twin.plan.fired
+        kind,
+        clock,
+        exchange,
+        KrakenFuturesMarketData(client, clock, limiter=limiter),
+        names,
+        twin.middleware.counters,
+        twin.plan.fired,
+        twin,
+        limiter,
     )
     made.tasks.append(asyncio.create_task(twin.run_market(), name="market"))
     yield made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -119,6 +120,34 @@ def test_fees_of_fills_follow_the_rates_the_source_told() -> None:
     async def test(b: Bench) -> None:
         fill, (taker, _) = await b.bought(), await b.exchange.fee_rates()
         assert abs(fill.fee - fill.cost * taker) < Decimal("1e-9")
+
+    on_venue(FUTURES, test)
+
+
+@pytest.mark.parametrize("counting", [True, False], ids=["limiter on", "limiter off"])
+def test_a_burst_of_three_times_the_allowance(counting: bool) -> None:
+    """185 orders of 10 units at once against 500 in 10 s: paced with the limiter, refused by the venue without it."""
+
+    async def test(b: Bench) -> None:
+        assert b.limiter is not None
+        assert b.twin is not None
+        b.limiter.counting = counting
+        entry, started_us = await b.entry(limit_price=await b.far("0.5"), immediate=False), b.clock.now_us()
+        kinds = []
+        for number in range(185):
+            now_us = b.clock.now_us()
+            order = replace(entry, cl_ord_id=f"tabc{number:014d}", deadline_us=now_us + 30_000_000, quantity=Decimal("0.0001"))
+            answer = await b.exchange.submit(order)
+            kinds.append(answer.kind if isinstance(answer, Rejected) else type(answer).__name__)
+        took_s = (b.clock.now_us() - started_us) / 1e6
+        refused = b.twin.futures.limits.refused
+        if counting:
+            assert (refused, kinds) == (0, ["Acked"] * 185)
+            assert 375 * took_s / 10 * 0.9 <= 1500  # of what entries may use, 9 tenths at least were used
+            assert took_s <= 45
+        else:
+            assert refused > 100
+            assert kinds.count("later") == refused
 
     on_venue(FUTURES, test)
 

@@ -27,10 +27,9 @@ from trader.errors import RejectedError, RetryableError, TraderError
 from trader.kraken import futures_rest as rest
 from trader.kraken import futures_translate, translate
 from trader.kraken.futures_history import FuturesHistory
-from trader.kraken.futures_names import Contracts
 from trader.kraken.futures_rest import FuturesLimiter, FuturesRest
 from trader.kraken.futures_translate import FundingRate, FuturesPosition
-from trader.kraken.futures_transport import Endpoint, FuturesTransport, WrongMethod
+from trader.kraken.futures_transport import Endpoint, FuturesTransport
 from trader.kraken.instruments import refusal_of
 from trader.kraken.outcomes import Class
 from trader.kraken.rest import not_on_rules
@@ -40,7 +39,6 @@ from trader.ports import Clock, Rng
 FeeSource = Callable[[], Awaitable[tuple[Decimal, Decimal]]]
 HURRY_US = SECOND  # a deadline nearer than this cannot be met
 CANCEL_PATIENCE_S = 2.0  # longest wait of our own limiter before a cancel is given up
-IDS_PER_CALL = 20
 MOST_PAGES = 400  # 40,000 fills: more means the paging does not end
 SIGNALS = ("mark", "index", "last")
 _DONE = {rest.SEND: ("sendStatus", "placed"), rest.EDIT: ("editStatus", "edited"), rest.CANCEL: ("cancelStatus", "cancelled")}
@@ -60,7 +58,6 @@ class KrakenFuturesExchange:
             raise ValueError(f"trigger_signal {trigger_signal!r} must be one of {', '.join(SIGNALS)}")
         self._rest, self._fees, self._signal = FuturesRest(client, clock, rng=rng, limiter=limiter), fees, trigger_signal
         self._history = FuturesHistory(self._rest)
-        self._status_by = rest.STATUS_POST
 
     # --- the venue ------------------------------------------------------------------------------------------------------
     async def instruments(self) -> Mapping[str, Instrument]:
@@ -135,14 +132,8 @@ class KrakenFuturesExchange:
         return await self._history.closed(since_us)
 
     async def orders(self, txids: Sequence[str]) -> Sequence[RemoteOrder]:
-        """Orders by id. The venue forgets an ended order's status after seconds: those are looked up in the event history."""
-        names = await self._rest.named()
-        found: dict[str, RemoteOrder] = {}
-        for start in range(0, len(txids), IDS_PER_CALL):
-            found |= await self._statuses(txids[start : start + IDS_PER_CALL], names)
-        missing = [txid for txid in dict.fromkeys(txids) if txid not in found]
-        found |= {order.txid: order for order in await self._history.find(missing)}
-        return [found[txid] for txid in dict.fromkeys(txids) if txid in found]
+        """Orders by id; ids Kraken does not know are absent from the answer."""
+        return await self._history.orders(txids)
 
     async def fills(self, since_us: int) -> Sequence[Fill]:
         """All pages, oldest first. A page ends at a time, so the next one begins a millisecond later and repeats its edge."""
@@ -219,21 +210,6 @@ class KrakenFuturesExchange:
         except ValueError as error:
             return Ambiguous(message=f"malformed answer: {error}")
         return self._rest.refusal(endpoint, (word,))  # a word nobody knows proves nothing
-
-    async def _statuses(self, txids: Sequence[str], names: Contracts) -> dict[str, RemoteOrder]:
-        """orders/status by the method the documentation names, or by the one ccxt knows where that is not served."""
-
-        def read(body: Any) -> dict[str, RemoteOrder]:
-            orders = [futures_translate.status_order(row, names.pair) for row in body["orders"]]
-            return {order.txid: order for order in orders if order is not None}
-
-        try:
-            return await self._rest.read(self._status_by, {"orderIds": list(txids)}, read=read)
-        except RejectedError as error:
-            if not isinstance(error.__cause__, WrongMethod):
-                raise
-        self._status_by = rest.STATUS_GET if self._status_by is rest.STATUS_POST else rest.STATUS_POST
-        return await self._rest.read(self._status_by, {"orderIds": list(txids)}, read=read)
 
     def _left_s(self, deadline_us: int) -> float:
         return max(0.0, (deadline_us - HURRY_US - self._rest.clock.now_us()) / SECOND)

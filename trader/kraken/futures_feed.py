@@ -47,6 +47,7 @@ class KrakenFuturesMarketData:
         self._pairs: dict[str, None] = {}
         self._ticking: tuple[str, ...] = ()
         self._counts: Counter[str] = Counter()
+        self._charted: Counter[str] = Counter()
 
     # --- REST -----------------------------------------------------------------------------------------------------------
     async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:
@@ -109,7 +110,8 @@ class KrakenFuturesMarketData:
             since_us = self._clock.now_us() - SNAPSHOT_FILLS_US
             channels = FuturesChannels(self._rest, self._account, board, names=names, queue=queue, since_us=since_us)
             self._channels, self._counts = channels, channels.counts
-            repairs = Repairs(timeframe, lambda pair, since: self.history(pair, timeframe, since), channels.counts, lambda _: None)
+            self._charted = Counter()
+            repairs = Repairs(timeframe, lambda pair, since: self.history(pair, timeframe, since), self._charted, lambda _: None)
             loops = (*channels.loops(), (self._close_candles(board, channels, repairs, queue), "candle closer"))
             tasks += [asyncio.create_task(_guarded(coroutine, queue), name=name) for coroutine, name in loops]
             channels.watch_ticks(self._ticking)
@@ -131,7 +133,7 @@ class KrakenFuturesMarketData:
         self._ticking = tuple(dict.fromkeys(pairs))
         if self._channels is not None:
             self._channels.watch_ticks(self._ticking)
-            await self._channels.subscribe([pair for pair in self._ticking if pair not in self._channels.refused])
+            await self._channels.subscribe(self._channels.ticking)
 
     async def add_pairs(self, pairs: Iterable[str]) -> None:
         self._pairs.update(dict.fromkeys(pairs))
@@ -149,8 +151,9 @@ class KrakenFuturesMarketData:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What the newest stream rejected, dropped, repaired and reconnected, by reason."""
-        return dict(self._counts)
+        """What the newest stream rejected, dropped, got late or lost, and reconnected, by reason."""
+        late = {reason: self._charted[reason] for reason in ("late candle", "lost candle") if self._charted[reason]}
+        return dict(self._counts) | late
 
     # --- closing --------------------------------------------------------------------------------------------------------
     async def _close_candles(self, board: TradeBoard, channels: FuturesChannels, repairs: Repairs, queue: Events) -> None:

@@ -1,5 +1,6 @@
-"""Closed futures orders out of the event history: the newest event of an order says how it ended.
+"""Futures orders by id, and those that ended: out of the event history, whose newest event of an order says how it ended.
 
+The venue forgets the status of an ended order after seconds; what it does not tell by status is looked up in the history.
 Kraken keeps two lists, orders and triggers; an order whose trigger fired appears in both under one id. Both are read from the
 newest event backwards, page by page, so that an event that appears meanwhile moves nothing onto a page already read.
 """
@@ -10,12 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from trader.domain.orders import ExchangeStatus, RemoteOrder
-from trader.errors import RetryableError
+from trader.errors import RejectedError, RetryableError
 from trader.kraken import futures_translate
-from trader.kraken.futures_rest import ORDER_EVENTS, TRIGGER_EVENTS, FuturesRest
-from trader.kraken.futures_transport import Endpoint
+from trader.kraken.futures_rest import ORDER_EVENTS, STATUS_GET, STATUS_POST, TRIGGER_EVENTS, FuturesRest
+from trader.kraken.futures_transport import Endpoint, WrongMethod
 from trader.kraken.translate import mapping
 
+IDS_PER_CALL = 20
 MOST_PAGES = 90  # of the 100 history tokens of ten minutes
 OPENED, ENDED = ("OrderPlaced", "OrderUpdated", "OrderEdited"), ("OrderCancelled", "OrderTriggerCancelled")
 
@@ -25,6 +27,7 @@ class FuturesHistory:
 
     def __init__(self, rest: FuturesRest) -> None:
         self._rest = rest
+        self._status_by = STATUS_POST
 
     async def closed(self, since_us: int) -> Sequence[RemoteOrder]:
         """Orders that ended after `since_us`, oldest ending first. Raises RetryableError where the pages do not end."""
@@ -32,10 +35,32 @@ class FuturesHistory:
         closed = [order for order in found.values() if order is not None and not order.status.live]
         return sorted(closed, key=lambda order: (order.closed_us or order.opened_us, order.txid))
 
-    async def find(self, txids: Collection[str]) -> Sequence[RemoteOrder]:
-        """Orders that ended, by id; those the history does not know are absent."""
-        found = await self._newest(0, wanted=txids) if txids else {}
-        return [order for txid in txids if (order := found.get(txid)) is not None and not order.status.live]
+    async def orders(self, txids: Sequence[str]) -> Sequence[RemoteOrder]:
+        """Orders by id, in the order asked for; unknown ones are absent."""
+        wanted = list(dict.fromkeys(txids))
+        found: dict[str, RemoteOrder] = {}
+        for start in range(0, len(wanted), IDS_PER_CALL):
+            found |= await self._statuses(wanted[start : start + IDS_PER_CALL])
+        missing = [txid for txid in wanted if txid not in found]
+        past = await self._newest(0, wanted=missing) if missing else {}
+        found |= {txid: order for txid in missing if (order := past.get(txid)) is not None and not order.status.live}
+        return [found[txid] for txid in wanted if txid in found]
+
+    async def _statuses(self, txids: Sequence[str]) -> dict[str, RemoteOrder]:
+        """orders/status by the method the documentation names, or by the one ccxt knows where that is not served."""
+        pair = (await self._rest.named()).pair
+
+        def read(body: Any) -> dict[str, RemoteOrder]:
+            orders = [futures_translate.status_order(row, pair) for row in body["orders"]]
+            return {order.txid: order for order in orders if order is not None}
+
+        try:
+            return await self._rest.read(self._status_by, {"orderIds": list(txids)}, read=read)
+        except RejectedError as error:
+            if not isinstance(error.__cause__, WrongMethod):
+                raise
+        self._status_by = STATUS_GET if self._status_by is STATUS_POST else STATUS_POST
+        return await self._rest.read(self._status_by, {"orderIds": list(txids)}, read=read)
 
     async def _newest(self, since_us: int, *, wanted: Collection[str] | None) -> dict[str, RemoteOrder | None]:
         """Every order as its newest event leaves it; None for one that was refused. Orders go before triggers."""

@@ -85,12 +85,12 @@ class FuturesLimiter:
     """Both futures allowances, on exchange time; `counting` False for a server that counts nothing."""
 
     def __init__(self, clock: Clock, *, counting: bool = True) -> None:
-        self._clock, self._counting = clock, counting
+        self._clock, self.counting = clock, counting
         self.units, self.tokens = Window(FUTURES_ALLOWANCE), Window(FUTURES_HISTORY_ALLOWANCE)
 
     def delay_s(self, endpoint: Endpoint, *, reducing: bool) -> float:
         """Seconds of exchange time before this call fits."""
-        if not self._counting:
+        if not self.counting:
             return 0.0
         now, share = self._clock.now_us(), 1.0 if reducing else 1.0 - RESERVE
         return max(self.units.wait_s(now, endpoint.cost, share), self.tokens.wait_s(now, endpoint.tokens, 1.0))

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from futures_wire import PAIR, FuturesWire, exchange
+from futures_wire import PAIR, FuturesWire, exchange, intent
 
-from trader.domain.orders import Balance, ExchangeStatus, Side
+from trader.domain.market import Timeframe
+from trader.domain.orders import Acked, Balance, ExchangeStatus, Side
 from trader.errors import RejectedError, RetryableError
 from trader.kraken import futures_names, futures_translate
 from trader.kraken.futures_rest import Window
@@ -77,6 +78,25 @@ def test_recorded_orders_fills_and_positions_are_read(body: Callable[[str], Any]
     assert [(f.quantity, f.fee, f.side) for f in (futures_translate.stream_fill(row, name) for row in feed)] == [
         (Decimal("0.001"), Decimal("0.001581"), Side.BUY)
     ]
+
+
+def test_recorded_candles_and_books_are_read(body: Callable[[str], Any]) -> None:
+    rows = body("nautilus/http_futures_candles_trade.json")["candles"]
+    candles = [futures_translate.candle(row, PAIR, Timeframe.H1) for row in rows]
+    assert [(c.time_us, c.close, c.volume) for c in candles[:2]] == [
+        (1_731_715_200_000_000, 91_045.5, 319_499.0), (1_731_718_800_000_000, 91_415.0, 2_407.0),
+    ]  # fmt: skip
+    asks = futures_translate.levels(body("nautilus/http_futures_orderbook.json")["orderBook"]["asks"], "asks")
+    assert asks[0] == (105_950, Decimal("0.3"))
+
+
+def test_recorded_answers_to_orders_are_proof(body: Callable[[str], Any]) -> None:
+    wire = FuturesWire(
+        sendorder=body("nautilus/http_send_order_futures.json"), cancelorder=body("nautilus/http_cancel_order_futures.json")
+    )  # fmt: skip
+    known = "c8a35168-8d52-4609-944f-3f32bb0d5c77"
+    assert run_stepped(lambda: exchange(wire).submit(intent())) == Acked(txid=known)
+    assert run_stepped(lambda: exchange(wire).cancel(known)) == Acked(txid=known)
 
 
 def test_a_fill_without_its_fee_is_malformed_never_guessed() -> None:
