@@ -9,19 +9,25 @@ import sys
 import time
 from dataclasses import asdict
 
+from tests.clients import renamed
 from tests.clients.operations import SPOT
 from tests.clients.run import NAMES, spot_table
 from tests.clients.twin_process import running
 
 
 def main() -> int:
-    """Start a twin, run the table, print it."""
+    """Start a twin, run the table or its control, print it."""
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object a cell instead of the table")
     parser.add_argument("--port", type=int, default=0, help="the twin's port; 0 takes a free one")
     parser.add_argument("--only", action="append", help="only this operation (repeatable); crossings are left out")
     parser.add_argument("--client", action="append", choices=NAMES, help="only this client (repeatable)")
+    parser.add_argument("--renamed", action="store_true", help="the control instead: fields of the twin's answers renamed, one at a time")
     words = parser.parse_args()
+    return _control(words.port, words.only) if words.renamed else _table(words)
+
+
+def _table(words: argparse.Namespace) -> int:
     begun = time.monotonic()
     names = words.client or NAMES
     with running(names, port=words.port) as twin:
@@ -33,6 +39,16 @@ def main() -> int:
         print(table.text(SPOT, names))
         print(f"{len(table.cells)} cells in {time.monotonic() - begun:.0f} s, {len(table.bad())} not ok")
     return 1 if table.bad() else 0
+
+
+def _control(port: int, only: list[str] | None) -> int:
+    wanted = renamed.rows(only)
+    with running(renamed.NAMES, port=port) as twin:
+        broken = asyncio.run(renamed.control(twin, wanted))
+    print(renamed.text(wanted))
+    for line in broken:
+        print(f"failed before anything was renamed: {line}")
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

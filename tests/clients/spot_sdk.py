@@ -86,8 +86,7 @@ class Sdk(RawOrders):
 
     async def close(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(TimeoutError):  # it waits for one more frame; the twin's heartbeat is one
-                await asyncio.wait_for(self._socket.close(), 4)
+            await hang_up(self._socket)
 
     async def _until(self, wanted: Callable[[Frame], bool]) -> Frame:
         """The next frame that is wanted; others are dropped. The cell's patience bounds the wait."""
@@ -139,8 +138,7 @@ class Sdk(RawOrders):
             state = book.get(self.pair) or {}
             check(state["valid"] and len(state["ask"]) == len(state["bid"]) == book.depth, f"book {state}")
         finally:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(book.close(), 4)
+            await hang_up(book)
 
     async def ws_executions(self) -> None:
         socket = await self._connected()
@@ -218,6 +216,19 @@ class Sdk(RawOrders):
                     found.append(item["exec_id"])
                 if item["order_id"] == txid and item["exec_type"] == "filled":
                     return sorted(found)
+
+
+async def hang_up(socket: SpotWSClient) -> None:
+    """Close the client; its loops end with the next frame they get, which the answer to a ping is."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(4):
+            for connection in filter(None, (socket._pub_conn, socket._priv_conn)):
+                stopping = asyncio.create_task(connection.stop())
+                await asyncio.sleep(0)
+                if connection.socket is not None:
+                    await connection.send_ping()
+                await stopping
+            await socket.close()
 
 
 class _Book(SpotOrderBookClient):

@@ -86,19 +86,19 @@ class Table:
         return "\n".join([*lines, "", *(f"[{number}] {reason}" for number, reason in enumerate(reasons, start=1))])
 
 
-async def make_cell(client: str, operation: str, work: Callable[[], Awaitable[Any]]) -> Cell:
-    """Run one operation; whatever it raises becomes the reason of the cell."""
+async def make_cell(client: str, operation: str, work: Callable[[], Awaitable[Any]], *, patience_s: float = PATIENCE_S) -> Cell:
+    """Run one operation for at most `patience_s`; whatever it raises becomes the reason of the cell."""
     begun = time.monotonic()
     outcome, reason = OK, ""
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             await work()
     except MissingError as missing:
         outcome, reason = NOT_APPLICABLE, str(missing)
     except AbsentError as absent:
         outcome, reason = SKIPPED, str(absent)
     except TimeoutError:
-        outcome, reason = FAILED, f"no end within {PATIENCE_S:g} s"
+        outcome, reason = FAILED, f"no end within {patience_s:g} s"
     except Exception as error:  # noqa: BLE001 - strangers' code: anything it raises is the finding
         outcome, reason = FAILED, f"{type(error).__name__}: {str(error)[:300] or 'no message'}"
     return Cell(client=client, operation=operation, outcome=outcome, reason=reason, seconds=round(time.monotonic() - begun, 3))
