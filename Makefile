@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 ALONE := tests/flows tests/integration/test_supervisor_up.py
 
-.PHONY: help setup run test check bench bench-check lock clean
+.PHONY: help setup run test check bench bench-check lock clean clients clients-js
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,12 @@ bench: setup ## benchmarks: one JSON line a figure
 
 bench-check: setup ## quick benchmarks against benchmarks/goals.toml
 	@$(BIN)/python -m benchmarks.run_all --quick --check
+
+clients: setup clients-js ## strangers' clients against the Kraken twin: the table client x operation (ARGS="--renamed": its control)
+	@$(BIN)/python -m tests.clients $(ARGS)
+
+clients-js: ## the npm package of the JavaScript client; goes on without node or network, the table then says SKIPPED
+	@cd tests/clients/js && { [ -d node_modules/ccxt ] || npm ci --ignore-scripts --no-audit --no-fund --silent; } || echo "no JavaScript client: needs node, npm and the network; its column will say SKIPPED"
 
 lock: ## recompile requirements.lock from pyproject.toml (needs uv)
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev --output-file requirements.lock pyproject.toml

@@ -18,8 +18,9 @@ from tests.clients.twin_process import Twin
 CLIENTS: tuple[Callable[[Twin], Client], ...] = (Ccxt, Sdk, Krakenex)
 NAMES = tuple(client.name for client in (Ccxt, Sdk, Krakenex))
 PATIENCE_S = 6.0
-BOOK_PATIENCE_S = 18.0
-"""The twin's book moves every 15 seconds."""
+TICK_PATIENCE_S = 18.0
+"""For what waits for the next move of the market, which comes every 15 seconds."""
+WAIT_FOR_A_TICK = ("ws trades", "ws book with CRC")
 
 RENAMED = {
     "load markets": {
@@ -110,7 +111,7 @@ async def _try(twin: Twin, row: Row, arg: dict[str, str] | None, judges: Sequenc
         await asyncio.gather(*(_prepare(client, row.operation) for client in clients))
         if arg is not None:
             await asyncio.to_thread(lambda: twin.inject(where=row.where, action="rename", arg=arg))
-        patience_s = BOOK_PATIENCE_S if "book with" in row.operation else PATIENCE_S
+        patience_s = TICK_PATIENCE_S if row.operation in WAIT_FOR_A_TICK else PATIENCE_S
         work = (make_cell(one.name, row.operation, lambda one=one: one.run(row.operation), patience_s=patience_s) for one in clients)  # type: ignore[misc]
         for cell in await asyncio.gather(*work):
             if cell.outcome == FAILED:

@@ -67,7 +67,7 @@ class Ccxt(CcxtRest):
         answer = await self.exchange.edit_order_ws(order["id"], self.pair, "limit", "buy", amount, self.price(0.45))
         check(answer is not None, "no answer to amend_order")
         same("price seen by REST", await self.x_price_of(order["id"]), self.price(0.45))
-        await self.exchange.cancel_order_ws(order["id"], self.pair)
+        await self.exchange.cancel_order_ws(order["id"])
         same("seen by REST", await self.x_price_of(order["id"]), None)
 
     async def x_listen(self) -> None:

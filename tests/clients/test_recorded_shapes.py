@@ -104,7 +104,7 @@ async def _money(caller: Caller) -> list[str]:
     return found + differences("http_spot_trade_balance", load("nautilus/http_spot_trade_balance.json"), await caller.send("TradeBalance"))
 
 
-FRAMES = {"ws_ohlc_update": "ohlc", "ws_trade_update": "trade", "ws_ticker_snapshot": "ticker"}
+FRAMES = {"ws_ohlc_update": "ohlc", "ws_trade_update": "trade", "ws_ticker_snapshot": "ticker", "ws_book_snapshot": "book"}
 
 
 async def _frames(session: aiohttp.ClientSession, url: str) -> list[str]:

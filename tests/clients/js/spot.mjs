@@ -253,7 +253,7 @@ export function spot(exchange) {
       const order = await exchange.createOrderWs(PAIR, 'limit', 'buy', amount(30), price(0.5));
       await exchange.editOrderWs(order.id, PAIR, 'limit', 'buy', amount(30), price(0.45));
       same('price seen by REST', await operations.x_price_of(order.id), price(0.45));
-      await exchange.cancelOrderWs(order.id, PAIR);
+      await exchange.cancelOrderWs(order.id);
       same('seen by REST', await operations.x_price_of(order.id), null);
     },
 
