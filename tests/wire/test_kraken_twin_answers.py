@@ -21,10 +21,10 @@ Seen = tuple[int, bytes] | BaseException
 WAIT_S = 6.0
 
 
-async def ask(session: aiohttp.ClientSession, url: str = URL) -> Seen:
-    """Status and body, or what the client raised. A POST, as aiohttp repeats a lost GET by itself."""
+async def ask(session: aiohttp.ClientSession, url: str = URL, *, get: bool = False) -> Seen:
+    """Status and body, or what the client raised. A POST where possible, as aiohttp repeats a lost GET by itself."""
     try:
-        async with session.post(url, timeout=aiohttp.ClientTimeout(total=WAIT_S)) as answer:
+        async with (session.get if get else session.post)(url, timeout=aiohttp.ClientTimeout(total=WAIT_S)) as answer:
             return answer.status, await answer.read()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return error
@@ -115,6 +115,37 @@ def test_no_action_of_an_endpoint_is_left_out() -> None:
     wanted = {name for name, action in KRAKEN_ACTIONS.items() if ENDPOINT in action.at}
     assert len(wanted) >= 20
     assert {case[0] for case in CASES} == wanted
+
+
+FUTURES = "http://127.0.0.1:8701/derivatives/api/v3/tickers"
+
+
+def test_each_fault_of_an_endpoint_works_at_the_futures_door_too() -> None:
+    """`delay` of three seconds and a slow drip change nothing but the time; everything else is seen in the answer."""
+    args: dict[str, Any] = {"rename": {"from": "tickers", "to": "rows"}, "drop_field": "tickers"}
+    tried = {(action, after): args.get(action, arg) for action, arg, after, _ in CASES if action != "drip"}
+
+    async def main() -> None:
+        async with trading() as (twin, _), aiohttp.ClientSession() as session:
+            calm = await ask(session, FUTURES, get=True)
+            assert isinstance(calm, tuple)
+            assert json.loads(calm[1])["result"] == "success"
+            for (action, after), arg in tried.items():
+                twin.inject(Fault(where="futures:tickers", action=action, arg=arg, after=after))
+                seen = await ask(session, FUTURES, get=True)
+                late = isinstance(seen, tuple) and action == "delay"
+                assert (
+                    late or not isinstance(seen, tuple) or (seen[0], b'"serverTime"' in seen[1], len(seen[1])) != (200, True, len(calm[1]))
+                )
+                assert twin.plan.fired[f"futures:tickers:{action}"] >= 1
+                twin.middleware.release()
+                await twin.clear_faults()
+            again = await ask(session, FUTURES, get=True)
+            assert isinstance(again, tuple)
+            assert json.loads(again[1])["result"] == "success"
+
+    run_stepped(main)
+    assert len(tried) >= 25
 
 
 @pytest.mark.parametrize("action", sorted(name for name, one in KRAKEN_ACTIONS.items() if ENDPOINT in one.at))

@@ -40,7 +40,7 @@ def place_kind(where: str) -> str:
     if where in BY_TIME:
         return where
     name = where.removeprefix(FUTURES_WS)
-    if name in METHODS:
+    if name in METHODS or name == "challenge":
         return METHOD
     return ENDPOINT if where.startswith(FUTURES) or where[:1].isupper() else CHANNEL
 

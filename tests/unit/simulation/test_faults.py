@@ -75,7 +75,18 @@ def test_errors_of_a_file_name_the_file(tmp_path: Path) -> None:
 
 
 # --- the catalogue -----------------------------------------------------------------------------------------------------
-PLACES = ("AddOrder", "OHLC", "GetWebSocketsToken", "futures:sendorder", "ohlc", "futures_ws:fills", "subscribe", "add_order", *BY_TIME)
+PLACES = (
+    "AddOrder",
+    "OHLC",
+    "GetWebSocketsToken",
+    "futures:sendorder",
+    "ohlc",
+    "futures_ws:fills",
+    "futures_ws:challenge",
+    "subscribe",
+    "add_order",
+    *BY_TIME,
+)
 DOCS = trees.ROOT / "docs" / "how-to" / "inject-faults.md"
 
 

@@ -93,9 +93,10 @@ def malformed(text: str, kind: str) -> Reply:
 
 
 def _beside(text: str, string: str) -> str:
-    """An error or warning string beside what was answered."""
+    """An error or warning string beside what was answered; futures knows one string only, spot a list."""
     body = json.loads(text)
-    return dumps(body | {"error": [*body.get("error", ()), string]}) if isinstance(body.get("error", []), list) else text
+    errors = body.get("error")
+    return dumps(body | {"error": [*errors, string] if isinstance(errors, list) else string})
 
 
 _ANSWERS: dict[str, Callable[[Reply, Any], Reply]] = {
