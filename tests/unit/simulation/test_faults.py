@@ -118,8 +118,7 @@ def test_places_are_endpoints_channels_methods_or_times(where: str) -> None:
         "futures:sendorder": "endpoint",
         "futures_ws:fills": "channel",
         "ohlc": "channel",
-        "subscribe": "method",
-        "add_order": "method",
+        **dict.fromkeys(("subscribe", "add_order", "futures_ws:challenge"), "method"),
     }
     assert place_kind(where) == expected.get(where, where if where in BY_TIME else "endpoint")
 
