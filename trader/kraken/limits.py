@@ -8,6 +8,7 @@ from the answer that made an order known, hence never above the venue's.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ ROUNDING = 1e-9  # sums of decimal fractions may end a hair above a maximum
 
 
 @dataclass(slots=True)
-class Counter:
+class Tally:
     """A counter that falls with time; `value` as of `time_us`, and what is under way on top of it."""
 
     maximum: float
@@ -57,7 +58,7 @@ class Counter:
 class Charge:
     """A call under way and what it costs."""
 
-    counter: Counter | None
+    counter: Tally | None
     cost: float
     pair: str = ANY_PAIR
     amended: str | None = None
@@ -74,8 +75,9 @@ class Limiter:
         self._blocked_until_us = 0
         self._started_us = clock.now_us()
         self._ages: dict[str, tuple[str, int]] = {}
-        self.rest = Counter(tier.rest_max, tier.rest_decay)
-        self.engine: dict[str, Counter] = {}
+        self._changing: Counter[str] = Counter()  # orders with an amend under way: the next call may find them just changed
+        self.rest = Tally(tier.rest_max, tier.rest_decay)
+        self.engine: dict[str, Tally] = {}
 
     # --- calls ----------------------------------------------------------------------------------------------------------
     @asynccontextmanager
@@ -128,6 +130,8 @@ class Limiter:
             made = Charge(self._engine(name), cost, name, txid if kind in (Kind.AMEND, Kind.EDIT) else None)
         assert made.counter is not None
         made.counter.pending += made.cost
+        if made.amended is not None:
+            self._changing[made.amended] += 1
         return made
 
     def settle(self, charge: Charge) -> None:
@@ -137,6 +141,9 @@ class Limiter:
             charge.counter.settle(now, charge.cost)
         if charge.amended is not None:
             self.saw_order(charge.amended, charge.pair, now)
+            self._changing[charge.amended] -= 1
+            if not self._changing[charge.amended]:
+                del self._changing[charge.amended]
 
     # --- what is learnt -------------------------------------------------------------------------------------------------
     def saw_order(self, txid: str, pair: str, changed_us: int) -> None:
@@ -166,17 +173,18 @@ class Limiter:
         now = self._clock.now_us()
         return self._engine(pair).at(now) + (self._engine(ANY_PAIR).at(now) if pair != ANY_PAIR else 0.0)
 
-    def _engine(self, pair: str) -> Counter:
-        return self.engine.setdefault(pair, Counter(self._tier.engine_max, self._tier.engine_decay))
+    def _engine(self, pair: str) -> Tally:
+        return self.engine.setdefault(pair, Tally(self._tier.engine_max, self._tier.engine_decay))
 
     def _pair(self, pair: str | None, txid: str | None) -> str:
         return pair or self._ages.get(txid or "", (ANY_PAIR, 0))[0]
 
     def _engine_cost(self, kind: Kind, txid: str | None, now_us: int) -> float:
-        age_s = (now_us - self._ages[txid][1]) / 1e6 if txid in self._ages else 0.0
-        return ENGINE_COST[kind].at(age_s)
+        if txid is None or txid not in self._ages or txid in self._changing:
+            return ENGINE_COST[kind].at(0.0)
+        return ENGINE_COST[kind].at((now_us - self._ages[txid][1]) / 1e6)
 
 
-def _wait_s(counter: Counter, full: float, share: float) -> float:
+def _wait_s(counter: Tally, full: float, share: float) -> float:
     """Seconds until a counter that would stand at `full` fits under its share of the maximum."""
     return max(0.0, full - counter.maximum * share - ROUNDING) / counter.decay
