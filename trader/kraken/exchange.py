@@ -11,6 +11,7 @@ from trader.domain.money import plain
 from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder
 from trader.errors import RejectedError, TraderError
 from trader.kraken import translate
+from trader.kraken.api import AccountApi
 from trader.kraken.instruments import refusal_of
 from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
@@ -36,6 +37,7 @@ class KrakenExchange:
     ) -> None:
         self._rest = Rest(client, clock, rng=rng, limiter=limiter)
         self._fee_pair = fee_pair
+        self.account = AccountApi(self._rest)
 
     # --- the venue ------------------------------------------------------------------------------------------------------
     async def instruments(self) -> Mapping[str, Instrument]:
@@ -51,18 +53,12 @@ class KrakenExchange:
 
     async def key_info(self) -> ApiKeyInfo:
         """Rights of the key."""
-        return await self._rest.private("GetApiKeyInfo", read=lambda result: ApiKeyInfo(permissions=tuple(map(str, result["permissions"]))))
+        return ApiKeyInfo(permissions=(await self.account.key_rights()).permissions)
 
     async def fee_rates(self) -> tuple[Decimal, Decimal]:
         names = await self._rest.named()
-        pair_id = names.pair_id(self._fee_pair or min(names.ids))
-
-        def read(result: Any) -> tuple[Decimal, Decimal]:
-            percents = (translate.decimal(result[part][pair_id]["fee"], f"{part}.fee") for part in ("fees", "fees_maker"))
-            taker, maker = (percent.scaleb(-2) for percent in percents)
-            return taker, maker
-
-        return await self._rest.private("TradeVolume", {"pair": pair_id}, read=read)
+        tier = await self.account.fee_tier(self._fee_pair or min(names.ids))
+        return tier.taker, tier.maker
 
     # --- orders ---------------------------------------------------------------------------------------------------------
     async def submit(self, intent: Intent) -> Answer:
