@@ -44,13 +44,15 @@ def amend_from_json(row: Mapping[str, Any]) -> Amend:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, (str, int)):
+        return value
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Offset):
         return value.text
     if isinstance(value, Close):
         return to_json(value)
-    return list(value) if isinstance(value, (tuple, list)) else value
+    return list(value)
 
 
 def _read(row: Mapping[str, Any], kind: type[Row]) -> Row:

@@ -20,6 +20,8 @@ def resolved(request: OrderRequest, last: Decimal, taken: Decimal, rules: PairRu
         return request if request.cash is None else dataclasses.replace(request, volume=affordable(request.cash, taken, rules))
     trigger, price = request.trigger, request.price
     trigger_by, price_by = request.trigger_by, request.price_by
+    if trigger_by is None and price_by is None:
+        return request
     if trigger_by is not None:
         trigger_by = trigger_by.signed(automatic_sign(request.ordertype, request.side, second=False))
         distance = against(trigger_by, request.side) if request.ordertype in TRAILING else trigger_by
@@ -33,8 +35,8 @@ def resolved(request: OrderRequest, last: Decimal, taken: Decimal, rules: PairRu
 
 def signed_close(close: Close | None, side: str) -> Close | None:
     """The close of an entry on `side` with every "#" replaced by the sign it stands for."""
-    if close is None:
-        return None
+    if close is None or (close.trigger_by is None and close.price_by is None):
+        return close
     side, second = opposite(side), close.ordertype in TRIGGERED
     return dataclasses.replace(
         close,
