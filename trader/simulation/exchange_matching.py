@@ -114,9 +114,9 @@ class Matching(Account):
     def _end(self, order: TwinOrder, status: str, now_us: int, reason: str | None) -> None:
         order.status, order.reason, order.closed_us, order.held = status, reason, now_us, ZERO
         index = self.by_symbol[order.pair].index
-        self._resting[index].remove(order)
-        if not self._resting[index]:
-            del self._resting[index]
+        rest = [other for other in self._resting.pop(index) if other is not order]
+        if rest:
+            self._resting[index] = rest
         self._note("filled" if status == CLOSED else status, order, now_us, reason=reason)
 
     def _fill(self, order: TwinOrder, price: Decimal, quantity: Decimal, now_us: int, *, at: Decimal, maker: bool = False) -> None:
