@@ -68,3 +68,10 @@ def test_a_ledger_keeps_up_with_the_trades_and_a_reopened_one_is_the_same(tmp_pa
     last = ledger.entries()[-1]
     assert ledger.find(last.ledger_id) == last
     assert ledger.find("L") is None
+
+
+def test_a_movement_that_is_left_out_would_be_noticed() -> None:
+    exchange = make()
+    exchange.place(request(volume="2"), T0)
+    kept = [entry for entry in Ledger(exchange).entries() if entry.kind != "trade"]
+    assert {entry.asset: entry.balance for entry in kept} != exchange.state.balances
