@@ -19,6 +19,7 @@ from trader.ports import Clock
 from trader.simulation.clock import PacedClock, load_clock, wall_clock
 from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.kraken_server.keyring import TRADING, ApiKey
+from trader.simulation.kraken_server.spot_ws import StreamRules
 
 KINDS = ("kraken", "gemini")
 
@@ -54,7 +55,7 @@ def run_twin(
         if which == "gemini":
             await _serve_gemini(world, clock, plans, port, say)
             return
-        twin = kraken_twin(world, world.market(), clock, paths=paths, plan=plans.kraken, keys=keys, tier=tier)
+        twin = kraken_twin(world, world.market(), clock, paths=paths, plan=plans.kraken, keys=keys, tier=tier, stream=StreamRules())
         with _certificates(paths) as folder:
             await _serve_kraken(twin, port, say, tls_port, folder)
 

@@ -28,7 +28,7 @@ from trader.simulation.replay import ReplayMarket
 HOST = "127.0.0.1"
 DEMO_KEY = ApiKey(key=API_KEY, secret=API_SECRET)
 TIER = "pro"  # what our own limiter assumes too
-HEARTBEAT_S = 2.0  # of a quiet connection; Kraken says about one second, our watchdog allows five
+SIMULATED = StreamRules(heartbeat_s=2.0)  # a quiet second costs a jump of the clock there; our watchdog allows five of silence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +130,14 @@ def read_plans(file: Path | None, seed: int) -> Plans:
 
 def kraken_twin(
     world: World, market: Market, clock: Clock, *, paths: Paths | None, plan: FaultPlan, keys: Sequence[ApiKey] = (DEMO_KEY,),
-    tier: str | None = TIER,
+    tier: str | None = TIER, stream: StreamRules = SIMULATED,
 ) -> KrakenTwin:  # fmt: skip
     """The exchange of a world; with `paths` it keeps its books there and reopens them. `tier`: what its rate limits count."""
     from decimal import Decimal
 
     return KrakenTwin(
         market, clock, state_dir=paths.twin if paths else None, plan=plan, keys=keys, seed=world.seed,
-        tag=tag_of(world.seed), starting_cash=Decimal(world.cash), stream=StreamRules(heartbeat_s=HEARTBEAT_S),
+        tag=tag_of(world.seed), starting_cash=Decimal(world.cash), stream=stream,
         limits=LimitRules(tier=tier), futures_limits=FuturesLimitRules() if tier else UNLIMITED,
     )  # fmt: skip
 
