@@ -120,3 +120,36 @@ def test_prefix_rows_are_tried_longest_first() -> None:
     lengths = [len(prefix) for prefix, _ in PREFIXES]
     assert lengths == sorted(lengths, reverse=True)
     assert len(EXACT) > 90
+
+
+# KRAKEN.md section 7 row by row, and what its text says of AddOrder
+ON_ADD_ORDER = {
+    "EOrder:Insufficient funds": "funds", "EOrder:Order minimum not met": "size", "EGeneral:Invalid arguments:volume": "size",
+    "EGeneral:Invalid arguments:price": "size", "EOrder:Cost minimum not met": "size", "EOrder:Tick size check failed": "size",
+    "EOrder:Invalid price": "size", "EOrder:Post only order": "style", "EOrder:Reduce only:No position exists": "style",
+    "EOrder:Margin allowance exceeded": "limits", "EOrder:Orders limit exceeded": "limits", "EOrder:Positions limit exceeded": "limits",
+    "EOrder:Scheduled orders limit exceeded": "limits", "EOrder:Trading agreement required": "limits",
+    "EOrder:Cannot open position": "limits",
+    "EOrder:Unknown order": None, "EAPI:Invalid nonce": "nonce", "EAPI:Invalid key": "auth", "EAPI:Invalid signature": "auth",
+    "EGeneral:Permission denied": "auth", "EAPI:Rate limit exceeded": "later", "EOrder:Rate limit exceeded": "later",
+    "EGeneral:Temporary lockout": "later", "EService: Throttled: 1767571210": "later", "EOrder:Domain rate limit exceeded": "later",
+    "EService:Market in cancel_only mode": "pair", "EService:Market in post_only mode": "pair",
+    "EService:Market in limit_only mode": "pair",
+    "EService:Deadline elapsed": None, "EService:Unavailable": None, "EService:Busy": None, "EGeneral:Internal error": None,
+    "EQuery:Unknown asset pair": "pair", "EQuery:Invalid asset pair": "pair", "EGeneral:Unknown method": "bug",
+    "EAuth:Rate limit exceeded": "later", "EAccount:Invalid permissions:BTC/EUR trading restricted": "pair",
+    "EBM:limit exceeded:CAL": "pair",
+    "EAuth:Account temporary disabled": "auth", "EAuth:Account unconfirmed": "auth", "ETrade:User Locked": "auth",
+    "insufficientAvailableFunds": "funds", "INSUFFICIENT_MARGIN": "funds", "postWouldExecute": "style", "wouldNotReducePosition": "style",
+    "iocWouldNotExecute": "style", "marketSuspended": "pair", "marketInactive": "pair", "contractNotFound": "pair", "invalidSize": "size",
+    "outsidePriceCollar": "size", "tooManySmallOrders": "limits", "maxPositionViolation": "limits", "apiLimitExceeded": "later",
+    "nonceBelowThreshold": "nonce", "authenticationError": "auth", "requiredArgumentMissing": "bug", "clientOrderIdTooLong": "bug",
+    "clientOrderIdAlreadyExist": None, "selfFill": None, "unknownError": None, "Server Error": None, "unavailable": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "kind"), ON_ADD_ORDER.items())
+def test_every_string_of_the_reference_gets_its_answer_on_a_new_order(text: str, kind: str | None) -> None:
+    answer = answer_for([text], placing=True, now_us=NOW)
+    assert known(text)
+    assert (answer.kind if isinstance(answer, Rejected) else None) == kind
