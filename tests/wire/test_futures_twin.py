@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import ccxt
@@ -17,7 +18,7 @@ from yarl import URL
 from tests.wire.futures_twin_harness import PF, PI, futures_client, futures_trading
 from tests.wire.kraken_twin_harness import KEY, MARKET, SECRET
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.futures_limits import FuturesLimitRules
+from trader.simulation.kraken_server.futures_limits import UNLIMITED, FuturesLimitRules
 from trader.simulation.kraken_server.futures_signing import authent, sign_challenge
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US
@@ -226,7 +227,7 @@ def test_refusals_have_krakens_words() -> None:
         for kind, word, arguments in cases:
             with pytest.raises(kind, match=word):
                 await exchange.create_order(PF, *arguments)
-        twin.futures.exchange.suspended["PF_XBTUSD"] = None
+        twin.exchange.set_pair_status("BTC/EUR", "cancel_only")
         with pytest.raises(ccxt.ExchangeNotAvailable, match="marketSuspended"):
             await exchange.create_order(PF, "market", "buy", 0.01)
         assert (await exchange.fetch_ticker(PF))["info"]["suspended"] is True
@@ -370,6 +371,73 @@ def test_a_lost_response_leaves_its_order_to_be_found() -> None:
         assert [order["clientOrderId"] for order in await exchange.fetch_open_orders()] == ["lost"]
 
     on_futures(test, '[[fault]]\nwhere = "futures:sendorder"\nnth = 1\naction = "lost_response"\n')
+
+
+@pytest.mark.parametrize("status", ["marketSuspended", "aStatusNobodyKnows"])
+def test_a_fault_can_answer_with_any_status(status: str) -> None:
+    async def test(twin: KrakenTwin, _: Any) -> None:
+        body = "symbol=PF_XBTUSD&side=buy&size=0.001&orderType=lmt&limitPrice=50000"
+        answer = await raw("POST", "/derivatives/api/v3/sendorder", body=body)
+        assert (answer["result"], answer["sendStatus"]["status"]) == ("success", status)
+        assert twin.futures.exchange.open_orders() == []
+
+    on_futures(test, f'[[fault]]\nwhere = "futures:sendorder"\naction = "error"\narg = "status:{status}"\n')
+
+
+HOSTILE = ("", "0", "-1", "NaN", "1E+999999", "1E-999999", "9" * 41, "\u0663", "%FF", "true", "[]", "{}", "'; DROP TABLE", "\U0001f680")
+
+
+def test_no_argument_breaks_the_door() -> None:
+    """Every field of every endpoint with every hostile value: an answer in Kraken's words, never a server error."""
+    fields = ("symbol", "side", "size", "orderType", "limitPrice", "stopPrice", "triggerSignal", "reduceOnly", "cliOrdId",
+              "processBefore",
+              "orderId", "order_id", "timeout", "maxLeverage", "pnlPreference", "fromAccount", "toAccount", "unit", "amount",
+              "lastFillTime",
+              "trailingStopMaxDeviation", "since", "before", "count", "sort", "continuation_token", "from", "to", "tradeable", "json",
+              "orderIds")  # fmt: skip
+    good = "symbol=PF_XBTUSD&side=buy&size=0.001&orderType=lmt&limitPrice=50000"
+    calls = [("POST", f"/derivatives/api/v3/{name}") for name in ("sendorder", "editorder", "cancelorder", "batchorder", "cancelallorders",
+             "cancelallordersafter", "transfer", "orders/status")]  # fmt: skip
+    calls += [("PUT", "/derivatives/api/v3/leveragepreferences"), ("PUT", "/derivatives/api/v3/pnlpreferences")]
+    calls += [("GET", f"/derivatives/api/v3/{name}") for name in ("fills", "history", "orderbook", "historicalfundingrates", "nonsense")]
+    calls += [("GET", f"/api/history/v2/{name}") for name in ("orders", "executions", "triggers", "account-log", "positions")]
+    calls += [("GET", "/api/history/v3/market/PF_XBTUSD/executions"), ("GET", "/api/charts/v1/trade/PF_XBTUSD/1m")]
+
+    async def test(twin: KrakenTwin, _: Any) -> None:
+        asked = 0
+        for method, path in calls:
+            for field in fields:
+                value = HOSTILE[(asked * 7 + len(field)) % len(HOSTILE)]
+                query = f"{good}&{urlencode({field: value})}"
+                answer = await raw(method, path, query=query)
+                assert isinstance(answer, dict), (method, path, field, value)
+                asked += 1
+        assert asked == len(calls) * len(fields) > 600
+        assert (await raw("POST", "/derivatives/api/v3/batchorder", body="json={" + "[" * 100_000))["error"] == "Json Parse Error"
+        counters = twin.middleware.counters
+        assert {"requiredArgumentMissing", "invalidArgument: size", "notFound"} <= set(counters)
+
+    on_futures(test, futures_limits=UNLIMITED)
+
+
+def test_public_pages_join_in_both_directions_however_long_ago_they_begin() -> None:
+    async def test(_: KrakenTwin, __: Any) -> None:
+        path = "/api/history/v3/market/PF_XBTUSD/price"
+        for order, end in (("asc", f"since={EPOCH_US // 1000 - 300_000}"), ("desc", f"since={EPOCH_US // 1000 - 300_000}")):
+            whole = (await raw("GET", path, query=f"{end}&sort={order}"))["elements"]
+            pages, token = [], ""
+            while True:
+                page = await raw("GET", path, query=f"{end}&sort={order}&count=6{token}")
+                pages += page["elements"]
+                if "continuationToken" not in page:
+                    break
+                token = f"&continuation_token={page['continuationToken']}"
+            assert len(whole) == 21
+            assert pages == whole
+        first = await raw("GET", path, query="since=0&sort=desc&count=2")
+        assert (first["len"], first["elements"][0]["timestamp"]) == (2, EPOCH_US // 1000)
+
+    on_futures(test)
 
 
 def test_a_restarted_twin_knows_orders_and_positions(tmp_path: Path) -> None:

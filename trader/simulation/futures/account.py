@@ -49,7 +49,7 @@ class FuturesAccount(FuturesLedger):
         super().__init__(cash=cash, books=books, seed=seed, start_us=start_us)
         self.contracts = contracts
         self.fills, self.costs = fills, costs or FuturesCosts()
-        self.suspended: dict[str, None] = {}  # symbols whose market is closed for now
+        self.trading: Callable[[Contract], bool] = lambda _: True  # whether a contract's market is open
         self._price_at = price_at
         self._last: Prices = np.full(1 + max(contract.index for contract in contracts.values()), math.nan)
         self._rates: dict[tuple[str, int], FundingRate] = {}
@@ -61,6 +61,10 @@ class FuturesAccount(FuturesLedger):
         if found is None:
             raise Refused("contractNotFound")
         return found
+
+    def suspended(self, contract: Contract) -> bool:
+        """Whether the contract's market is closed for now."""
+        return not self.trading(contract)
 
     def index_price(self, contract: Contract) -> Decimal:
         """Price of the base as the spot market shows it now. Raises Refused(unavailable) before the first one."""

@@ -28,10 +28,8 @@ from trader.simulation.futures.orders import (
 )
 
 
-def request(order: FuturesRequest, contract: Contract, suspended: Mapping[str, None], known: Mapping[str, FuturesOrder]) -> None:
+def request(order: FuturesRequest, contract: Contract, known: Mapping[str, FuturesOrder]) -> None:
     """Everything about a new order that needs neither prices nor balances. Raises Refused for an argument that is missing or unreadable."""
-    if contract.symbol in suspended:
-        raise Unplaced("marketSuspended")
     if order.order_type not in ORDER_TYPES:
         raise Unplaced("invalidOrderType")
     if order.side not in (BUY, SELL):

@@ -41,7 +41,9 @@ class FuturesExchange(FuturesMatching):
     def place(self, request: FuturesRequest, now_us: int) -> tuple[FuturesOrder, tuple[Happening, ...]]:
         """Accept an order and fill what it can at once. Raises Unplaced or Refused and changes no position then."""
         contract = self.contract(request.symbol)
-        checks.request(request, contract, self.suspended, self._clients)
+        if self.suspended(contract):
+            raise Unplaced("marketSuspended")
+        checks.request(request, contract, self._clients)
         order = self._order(request, contract, now_us)
         last = self.last_price(contract)
         price = None if order.waiting else self._price_now(order, contract, last)
@@ -88,6 +90,8 @@ class FuturesExchange(FuturesMatching):
         if order is None or not order.live:
             raise Unplaced("orderForEditNotFound")
         contract = self.contract(order.symbol)
+        if self.suspended(contract):
+            raise Unplaced("marketSuspended")
         changed = self._edited(order, contract, size=size, limit_price=limit_price, stop_price=stop_price)
         price = None if changed.waiting else self._price_now(changed, contract, self.last_price(contract))
         if changed.order_type == POST and price is not None:

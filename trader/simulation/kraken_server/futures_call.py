@@ -14,6 +14,8 @@ from trader.simulation.kraken_server.replies import Reply
 CODED = {"INSUFFICIENT_MARGIN": 92}
 """Refusals that come as HTTP 500 with a list of errors."""
 STATUS = {"notFound": 404}
+BY_STATUS = "status:"
+STATUS_FIELDS = {"POST sendorder": "sendStatus", "POST editorder": "editStatus", "POST cancelorder": "cancelStatus"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,15 +30,24 @@ class FuturesCall(Call):
     items: list[tuple[str, str]] = field(default_factory=list)
 
 
-def derivatives(now_us: Callable[[], int]) -> Dialect:
-    """`result` and `serverTime` around every answer; a refusal is a `result` too."""
+def derivatives(now_us: Callable[[], int], endpoint: str = "") -> Dialect:
+    """`result` and `serverTime` around every answer; a refusal is a `result` too.
+
+    A fault's error `status:WORD` on an endpoint that answers with a status is no refusal: the answer is a success with this status.
+    """
+    field = STATUS_FIELDS.get(endpoint)
 
     def answer(result: Any) -> Reply:
         if isinstance(result, Reply):
             return result
         return _json({"result": "success", **result, "serverTime": iso_ms(now_us())})
 
-    return Dialect(answer=answer, refusal=lambda error: _refusal(error, now_us()))
+    def refusal(error: str) -> Reply:
+        if field is not None and error.startswith(BY_STATUS):
+            return answer({field: {"status": error.removeprefix(BY_STATUS), "receivedTime": iso_ms(now_us()), "orderEvents": []}})
+        return _refusal(error, now_us())
+
+    return Dialect(answer=answer, refusal=refusal)
 
 
 def bare(now_us: Callable[[], int]) -> Dialect:

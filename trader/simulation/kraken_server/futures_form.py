@@ -13,6 +13,7 @@ from trader.simulation.futures.orders import FuturesRequest
 
 MISSING = "requiredArgumentMissing"
 BATCH = b"json="
+MOST_DIGITS = 30  # before or after the point; arithmetic on more would not be exact
 
 
 def invalid(name: str) -> Refused:
@@ -36,7 +37,7 @@ def decimal(fields: Mapping[str, str], name: str) -> Decimal | None:
         value = Decimal(text)
     except InvalidOperation as error:
         raise invalid(name) from error
-    if not value.is_finite() or len(text) > 40:
+    if not value.is_finite() or len(text) > 40 or abs(value.adjusted()) > MOST_DIGITS:
         raise invalid(name)
     return value
 
@@ -108,7 +109,7 @@ def batch(raw: bytes, fields: Mapping[str, str]) -> list[dict[str, str]]:
         raise Refused(MISSING)
     try:
         rows = json.loads(text, parse_float=str, parse_int=str)["batchOrder"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused("Json Parse Error") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise Refused("Json Parse Error")

@@ -12,11 +12,12 @@ from trader.simulation.futures.prices import mark_of, premium
 from trader.simulation.kraken_server import futures_form as form
 from trader.simulation.kraken_server.futures_call import FuturesCall
 from trader.simulation.kraken_server.futures_charts import RESOLUTIONS, TYPES, FuturesCharts
-from trader.simulation.kraken_server.futures_history import MOST, page
+from trader.simulation.kraken_server.futures_history import MOST
 from trader.simulation.kraken_server.futures_market import FuturesMarket, Trade
 from trader.simulation.kraken_server.futures_render import iso_ms, number
 
 TRADES = 100  # rows of history
+FAR_MS = 1 << 50  # later than any time
 Handler = Callable[[FuturesCall], Any]
 
 
@@ -74,28 +75,25 @@ class FuturesPublic:
         }
 
     # --- the market's events ---------------------------------------------------------------------------------------
-    def _trades(self, call: FuturesCall, more: int = 1) -> tuple[Contract, list[Trade]]:
-        """The trades a page may show, and one more that shows that there are others."""
-        contract, fields = self._market.exchange.contract(call.parts[0]), call.fields
-        count = form.whole(fields, "count", MOST, MOST)
-        rising = fields.get("sort", "desc").lower() == "asc"
-        since, before = form.whole(fields, "since", -1), form.whole(fields, "before", -1)
-        newest = not rising and since < 0 and not fields.get("continuation_token")
-        start = None if newest else max(since, 0) * 1000 - 1
-        if (start is not None and not rising) or fields.get("continuation_token"):  # newest first after a start: all of them are looked at
-            count = 1 << 20
-        return contract, self._market.trades(
-            contract, count + more, since_us=start, before_us=before * 1000 if 0 <= before < 1 << 50 else None
-        )
-
     def _paged(self, call: FuturesCall, make: Callable[[Contract, Trade], dict[str, Any]]) -> dict[str, Any]:
-        contract, trades = self._trades(call)
-        fields = dict(call.fields) | {"count": str(form.whole(call.fields, "count", MOST, MOST))}
-        elements = [
-            {"uid": trade.uid, "timestamp": trade.time_us // 1000, "tradeable": contract.symbol, "event": make(contract, trade)}
-            for trade in trades
-        ]
-        return page(fields, elements)
+        """One page, found from its own end: nothing before or after it is looked at. The token is the last element's time."""
+        contract, fields = self._market.exchange.contract(call.parts[0]), call.fields
+        count, rising = form.whole(fields, "count", MOST, MOST), fields.get("sort", "desc").lower() == "asc"
+        since, before = form.whole(fields, "since", 0, FAR_MS), form.whole(fields, "before", FAR_MS, FAR_MS)
+        cursor = form.whole(fields, "continuation_token", -1, FAR_MS)
+        if rising:
+            since = max(since, cursor + 1)
+            trades = self._market.trades(contract, count + 1, since_us=since * 1000 - 1, before_us=before * 1000)
+        else:
+            before = before if cursor < 0 else min(before, cursor)
+            newest = self._market.trades(contract, count + 1, before_us=before * 1000)
+            trades = [trade for trade in reversed(newest) if trade.time_us >= since * 1000]
+        shown = trades[:count]
+        elements = [{"uid": trade.uid, "timestamp": trade.time_us // 1000, "event": make(contract, trade)} for trade in shown]
+        body: dict[str, Any] = {"elements": elements, "len": len(shown)}
+        if len(trades) > count and shown:
+            body["continuationToken"] = str(shown[-1].time_us // 1000)
+        return body
 
     def _executions(self, call: FuturesCall) -> dict[str, Any]:
         return self._paged(call, self._execution)

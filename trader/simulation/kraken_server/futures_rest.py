@@ -23,7 +23,7 @@ from trader.simulation.kraken_server.futures_market import FuturesMarket
 from trader.simulation.kraken_server.futures_orders import FuturesOrders
 from trader.simulation.kraken_server.futures_public import FuturesPublic
 from trader.simulation.kraken_server.futures_signing import authent, same
-from trader.simulation.kraken_server.middleware import Middleware
+from trader.simulation.kraken_server.middleware import Dialect, Middleware
 from trader.simulation.kraken_server.replies import deliver
 from trader.simulation.kraken_server.signing import fingerprint
 
@@ -96,23 +96,24 @@ class FuturesDoor:
         name, parts = _template(request.match_info["name"])
         call = await self._call(request, name, f"{request.method} {name}", parts)
         call.private = call.endpoint in self._private
-        return await self._run(request, call, derivatives, {**self._public, **self._private}.get(call.endpoint))
+        words = derivatives(self._clock.now_us, call.endpoint)
+        return await self._run(request, call, words, {**self._public, **self._private}.get(call.endpoint))
 
     async def _chart(self, request: web.Request) -> web.StreamResponse:
         parts = tuple(part for part in request.match_info.get("path", "").split("/") if part)
         call = await self._call(request, "charts", "charts", parts)
-        return await self._run(request, call, bare, self._charts.get(len(parts)))
+        return await self._run(request, call, bare(self._clock.now_us), self._charts.get(len(parts)))
 
     async def _market_history(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         call = await self._call(request, f"market/{name}", name, (request.match_info["symbol"],))
-        return await self._run(request, call, bare, self._events.get(name))
+        return await self._run(request, call, bare(self._clock.now_us), self._events.get(name))
 
     async def _private_history(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         call = await self._call(request, name, f"history {name}", ())
         call.private = name in self._history
-        return await self._run(request, call, bare, self._history.get(name))
+        return await self._run(request, call, bare(self._clock.now_us), self._history.get(name))
 
     async def _call(self, request: web.Request, name: str, endpoint: str, parts: tuple[str, ...]) -> FuturesCall:
         raw, query = await request.read(), request.rel_url.raw_query_string
@@ -139,7 +140,7 @@ class FuturesDoor:
         )
 
     async def _run(
-        self, request: web.Request, call: FuturesCall, words: Any, handler: Callable[[FuturesCall], Any] | None
+        self, request: web.Request, call: FuturesCall, words: Dialect, handler: Callable[[FuturesCall], Any] | None
     ) -> web.StreamResponse:
         def admit(_: Any) -> None:
             if handler is None:
@@ -151,7 +152,7 @@ class FuturesDoor:
             assert handler is not None
             return handler(call)
 
-        reply = await self._middleware.run(call, admit, effect, self._settled, words(self._clock.now_us))
+        reply = await self._middleware.run(call, admit, effect, self._settled, words)
         return await deliver(request, reply, self._middleware.stopped)
 
     def _admit(self, call: FuturesCall) -> None:

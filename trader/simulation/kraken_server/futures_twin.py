@@ -59,6 +59,8 @@ class FuturesTwin:
             price_at=market.last_price,
         )
         self.exchange.post_only_style = post_only_style
+        spot = view.exchange  # a contract trades while its base's spot market does
+        self.exchange.trading = lambda contract: spot.system_status == "online" and spot.rule(contract.pair).status == "online"
         self.exchange.set_prices(prices_at(market, self.exchange.state.tick_us))
         self.limits = FuturesLimits(limits or FuturesLimitRules())
         public = FuturesMarket(self.exchange, view, clock, seed)

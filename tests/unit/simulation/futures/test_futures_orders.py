@@ -93,7 +93,7 @@ def test_unknown_contracts_suspended_markets_and_repeated_client_ids_are_refused
     bench = Bench()
     with pytest.raises(Refused, match="contractNotFound"):
         bench.send("buy", "1", symbol="PF_NOPEUSD")
-    bench.engine.suspended[ETH] = None
+    bench.engine.trading = lambda contract: contract.symbol != ETH
     with pytest.raises(Unplaced, match="marketSuspended"):
         bench.send("buy", "1", symbol=ETH)
     bench.send("buy", "1", "lmt", limit_price="99", cli_ord_id="mine")
