@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from decimal import Decimal
 from typing import Any
 
-from trader.domain.messages import FeedEvent, FeedReset, Tick
+from trader.domain.messages import FeedReset, Tick
 from trader.kraken import translate
 from trader.kraken.board import CandleBoard
 from trader.kraken.catchup import CatchUp
@@ -18,7 +18,7 @@ from trader.kraken.exact import exact_json
 from trader.kraken.executions import ExecutionReader, SequenceGapError
 from trader.kraken.rest import Rest
 from trader.kraken.silence import QuietProof
-from trader.kraken.stream import Link
+from trader.kraken.stream import Events, Link
 from trader.ports import Clock
 
 ACK_S = 10.0  # I/O time in which a subscription must be answered; nobody else waits for refusals (pitfall B)
@@ -26,7 +26,6 @@ SYMBOLS_PER_FRAME = 100  # a subscription of more goes out in several frames
 QUEUE_LIMIT = 20_000  # events the consumer may be behind; ticks beyond it are dropped
 KNOWN = ("ohlc", "trade", "executions", "status")
 SYMBOL, HEAD = re.compile(r'"symbol":\s*"([^"]{1,40})"'), 400  # whose an unreadable frame was, if its beginning says so
-Events = asyncio.Queue[FeedEvent | BaseException]
 log = logging.getLogger(__name__)
 
 

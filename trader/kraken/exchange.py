@@ -12,7 +12,7 @@ from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent
 from trader.errors import RejectedError, TraderError
 from trader.kraken import translate
 from trader.kraken.api import AccountApi
-from trader.kraken.instruments import refusal_of
+from trader.kraken.instruments import amend_refusal, refusal_of
 from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
 from trader.kraken.pages import orders_of, pages, read_fills, read_orders
@@ -85,7 +85,7 @@ class KrakenExchange:
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """AmendOrder in place: same ids; values are absolute, so repeating it is harmless."""
         rules = self._rest.instruments.get(pair)
-        if rules is not None and (refusal := _amend_refusal(rules, quantity, trigger_price)) is not None:
+        if rules is not None and (refusal := amend_refusal(rules, quantity, trigger_price)) is not None:
             return not_on_rules(refusal)
         if quantity is None and trigger_price is None:
             return Rejected(kind=Class.BUG, message="not sent: an amend changes the quantity, the trigger or both")
@@ -173,21 +173,13 @@ def add_order(intent: Intent, pair_id: str, deadline: str) -> dict[str, Any]:
 
 def _refusal(intent: Intent, rules: Instrument) -> Rejected | None:
     """Our own last check of shape, lot, tick and minimums."""
+    if intent.misshapen is not None:
+        return Rejected(kind=Class.BUG, message=f"not sent: {intent.misshapen}")
     price = {OrderType.LIMIT: intent.limit_price, OrderType.STOP_LOSS: intent.trigger_price, OrderType.MARKET: None}[intent.order_type]
-    if price is None and intent.order_type is not OrderType.MARKET:
-        return Rejected(kind=Class.BUG, message=f"not sent: a {intent.order_type} order needs its price")
-    if intent.immediate and intent.order_type is not OrderType.LIMIT:
-        return Rejected(kind=Class.BUG, message=f"not sent: immediate is for limit orders, not for {intent.order_type}")
     message = refusal_of(rules, intent.quantity, price)
     if message is None and intent.close_trigger is not None and (intent.close_trigger <= 0 or intent.close_trigger % rules.tick != 0):
         message = f"{rules.pair}: close trigger {intent.close_trigger} is not a positive multiple of the tick {rules.tick}"
     return None if message is None else not_on_rules(message)
-
-
-def _amend_refusal(rules: Instrument, quantity: Decimal | None, trigger: Decimal | None) -> str | None:
-    if trigger is not None and (trigger <= 0 or trigger % rules.tick != 0):
-        return f"{rules.pair}: trigger {trigger} is not a positive multiple of the tick {rules.tick}"
-    return None if quantity is None else refusal_of(rules, quantity, None)
 
 
 def _read_answer(result: Any | Rejected | Ambiguous, read: Callable[[Any], str]) -> Answer:

@@ -14,11 +14,12 @@ from trader.domain.market import MINUTE, SECOND, Book, Candle, Ticker, Timeframe
 from trader.domain.messages import BarsClosed, FeedEvent, FeedReset
 from trader.kraken import translate
 from trader.kraken.board import CandleBoard
-from trader.kraken.channels import Channels, Events
+from trader.kraken.channels import Channels
 from trader.kraken.limits import Limiter
 from trader.kraken.repairs import Repairs
 from trader.kraken.rest import Rest
 from trader.kraken.silence import QuietProof, Staleness, contradicted
+from trader.kraken.stream import Events, guarded
 from trader.kraken.transport import Transport
 from trader.ports import Clock, Rng
 
@@ -107,7 +108,7 @@ class KrakenMarketData:
         repairs = Repairs(timeframe, lambda pair, since_us: self.history(pair, timeframe, since_us), channels.counts, board.known)
         self._pairs.update(dict.fromkeys(pairs))
         tasks = [
-            asyncio.create_task(_guarded(coroutine, queue), name=name)
+            asyncio.create_task(guarded(coroutine, queue), name=name)
             for coroutine, name in (*channels.loops(), (self._close_candles(board, channels, repairs, proof, queue), "candle closer"))
         ]
         try:
@@ -180,16 +181,6 @@ class KrakenMarketData:
             if again := stale.judge(contradicted(doubtful, delivered), heard):
                 await channels.resubscribe(again)
             end += length
-
-
-async def _guarded(coroutine: Any, queue: Events) -> None:
-    """A failed helper task ends the stream with its error instead of ending silently."""
-    try:
-        await coroutine
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:  # noqa: BLE001 - handed to the consumer, who raises it
-        queue.put_nowait(error)
 
 
 def _closed(rows: Any, pair: str, timeframe: Timeframe, since_us: int | None, now_us: int) -> list[Candle]:

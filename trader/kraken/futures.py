@@ -30,7 +30,7 @@ from trader.kraken.futures_history import FuturesHistory
 from trader.kraken.futures_rest import FuturesLimiter, FuturesRest
 from trader.kraken.futures_translate import FundingRate, FuturesPosition
 from trader.kraken.futures_transport import Endpoint, FuturesTransport
-from trader.kraken.instruments import refusal_of
+from trader.kraken.instruments import amend_refusal, refusal_of
 from trader.kraken.outcomes import Class
 from trader.kraken.rest import not_on_rules
 from trader.kraken.transport import NotSent
@@ -101,7 +101,7 @@ class KrakenFuturesExchange:
         if quantity is None and trigger_price is None:
             return Rejected(kind=Class.BUG, message="not sent: an amend changes the quantity, the trigger or both")
         rules = self._rest.contracts.instruments.get(pair)
-        if rules is not None and (message := _off_rules(rules, quantity, trigger_price)) is not None:
+        if rules is not None and (message := amend_refusal(rules, quantity, trigger_price)) is not None:
             return not_on_rules(message)
 
         def build() -> dict[str, str]:
@@ -247,9 +247,3 @@ def _refusal(intent: Intent, rules: Instrument) -> Rejected | None:
     price = intent.limit_price if intent.order_type is OrderType.LIMIT else intent.trigger_price
     message = refusal_of(rules, intent.quantity, None if intent.order_type is OrderType.MARKET else price)
     return None if message is None else not_on_rules(message)
-
-
-def _off_rules(rules: Instrument, quantity: Decimal | None, trigger: Decimal | None) -> str | None:
-    if trigger is not None and (trigger <= 0 or trigger % rules.tick != 0):
-        return f"{rules.pair}: trigger {trigger} is not a positive multiple of the tick {rules.tick}"
-    return None if quantity is None else refusal_of(rules, quantity, None)

@@ -18,7 +18,7 @@ from trader.kraken.futures_board import TradeBoard
 from trader.kraken.futures_names import Contracts
 from trader.kraken.futures_own import OwnReader
 from trader.kraken.futures_rest import FuturesRest
-from trader.kraken.stream import Link
+from trader.kraken.stream import Events, Link
 from trader.kraken.transport import Unanswered
 
 ACK_S = 10.0  # I/O time in which a challenge must be answered
@@ -27,7 +27,6 @@ SYMBOLS_PER_FRAME = 50
 QUEUE_LIMIT = 20_000  # events the consumer may be behind; ticks beyond it are dropped
 MARGIN_US = MINUTE  # own fills are asked from this long before the last good private frame
 OWN_FEEDS = ("fills", "open_orders")
-Events = asyncio.Queue[FeedEvent | BaseException]
 log = logging.getLogger(__name__)
 
 

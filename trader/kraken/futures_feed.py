@@ -21,11 +21,12 @@ from trader.kraken import futures_rest as rest
 from trader.kraken import futures_translate
 from trader.kraken.futures import KrakenFuturesExchange
 from trader.kraken.futures_board import TradeBoard
-from trader.kraken.futures_channels import Events, FuturesChannels
+from trader.kraken.futures_channels import FuturesChannels
 from trader.kraken.futures_rest import FuturesLimiter, FuturesRest
 from trader.kraken.futures_transport import FuturesTransport
 from trader.kraken.repairs import Repairs
 from trader.kraken.silence import Staleness
+from trader.kraken.stream import Events, guarded
 from trader.ports import Clock, Rng
 
 CLOSE_AFTER_US = 2 * SECOND  # a candle is asked for this long after its end
@@ -113,7 +114,7 @@ class KrakenFuturesMarketData:
             self._charted = Counter()
             repairs = Repairs(timeframe, lambda pair, since: self.history(pair, timeframe, since), self._charted, lambda _: None)
             loops = (*channels.loops(), (self._close_candles(board, channels, repairs, queue), "candle closer"))
-            tasks += [asyncio.create_task(_guarded(coroutine, queue), name=name) for coroutine, name in loops]
+            tasks += [asyncio.create_task(guarded(coroutine, queue), name=name) for coroutine, name in loops]
             channels.watch_ticks(self._ticking)
             await channels.want(list(self._pairs))
             while True:
@@ -194,13 +195,3 @@ def quiet(before: Candle, time_us: int) -> Candle:
     return Candle(
         pair=before.pair, timeframe=before.timeframe, time_us=time_us, open=last, high=last, low=last, close=last, volume=0.0, filled=True
     )
-
-
-async def _guarded(coroutine: Any, queue: Events) -> None:
-    """A failed helper task ends the stream with its error instead of ending silently."""
-    try:
-        await coroutine
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:  # noqa: BLE001 - handed to the consumer, who raises it
-        queue.put_nowait(error)

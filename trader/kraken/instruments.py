@@ -107,3 +107,10 @@ def refusal_of(instrument: Instrument, quantity: Decimal, price: Decimal | None)
     if quantity * price < instrument.cost_min:
         return f"{instrument.pair}: cost {quantity * price} is below the cost minimum {instrument.cost_min}"
     return None
+
+
+def amend_refusal(rules: Instrument, quantity: Decimal | None, trigger: Decimal | None) -> str | None:
+    """Why new values of a live order break the rules, or None."""
+    if trigger is not None and (trigger <= 0 or trigger % rules.tick != 0):
+        return f"{rules.pair}: trigger {trigger} is not a positive multiple of the tick {rules.tick}"
+    return None if quantity is None else refusal_of(rules, quantity, None)

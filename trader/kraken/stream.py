@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol
 
+from trader.domain.messages import FeedEvent
 from trader.domain.money import PHI
 from trader.errors import RetryableError
 from trader.kraken.transport import Dialler, Socket, Unanswered
@@ -16,6 +17,7 @@ from trader.ports import Rng
 SILENCE_S = 5.0  # I/O time; heartbeats count
 LONGEST_PAUSE_S = 60.0
 HEALTHY_S = 30.0  # a connection that lived this long starts the backoff afresh
+Events = asyncio.Queue[FeedEvent | BaseException]
 log = logging.getLogger(__name__)
 
 
@@ -128,3 +130,13 @@ class Link:
             task = asyncio.create_task(socket.shut(), name=f"close {self.name} stream")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+async def guarded(coroutine: Coroutine[Any, Any, None], queue: Events) -> None:
+    """A failed helper task ends the stream with its error, handed to the consumer, instead of ending silently."""
+    try:
+        await coroutine
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001 - handed to the consumer, who raises it
+        queue.put_nowait(error)

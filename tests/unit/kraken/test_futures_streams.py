@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.domain.messages import FeedEvent, Filled, OrderChanged
-from trader.domain.orders import ExchangeStatus, RemoteOrder, Side
+from trader.domain.orders import ExchangeStatus, Fill, RemoteOrder, Side
 from trader.kraken.futures_board import TradeBoard
 from trader.kraken.futures_feed import without_holes
 from trader.kraken.futures_names import pair_of
@@ -116,6 +116,19 @@ def test_a_final_state_never_changes_and_the_same_state_is_told_once() -> None:
     assert states(own.orders(cancel)) == [("s", "canceled", Decimal(2), Decimal(0))]
     assert list(own.orders(order(filled=1, qty=1))) == list(own.orders(cancel)) == []
     assert own.live == []
+
+
+def test_a_reader_without_memory_tells_fills_twice() -> None:
+    """The planted breach: without the memory of fills the test of recorded fills above must fail."""
+
+    class Forgetful(OwnReader):
+        def take_fill(self, fill: Fill, **more: Any) -> Iterator[FeedEvent]:
+            self._fills.clear()
+            yield from super().take_fill(fill, **more)
+
+    own = Forgetful(0, name)
+    events = [event for _ in range(2) for event in own.fills({"fills": [fill("f1", 1, 1)]})]
+    assert [type(event) for event in events] == [Filled, Filled]
 
 
 @pytest.mark.parametrize(
