@@ -206,6 +206,23 @@ def test_the_book_has_no_gap_and_ends_where_rest_does() -> None:
     on_socket(test)
 
 
+def test_no_trade_is_told_twice_and_none_is_left_out() -> None:
+    async def test(_: KrakenTwin, exchange: Any, socket: Socket) -> None:
+        names = sorted(exchange.markets_by_id)
+        await socket.say(event="subscribe", feed="trade", product_ids=names)
+        await asyncio.sleep(1_200)
+        told = [frame["uid"] for frame in socket.of("trade")]
+        assert len(told) == len(dict.fromkeys(told)) > 500
+        for name in names[:3]:
+            (snapshot,) = [frame for frame in socket.of("trade_snapshot") if frame["product_id"] == name]
+            seen = [frame["seq"] for frame in socket.of("trade") if frame["product_id"] == name]
+            rest = (await exchange.public_get_history({"symbol": name}))["history"]
+            newer = [int(row["trade_id"]) for row in reversed(rest) if int(row["trade_id"]) > snapshot["trades"][0]["seq"]]
+            assert seen == newer
+
+    on_socket(test)
+
+
 def test_order_frames_tell_the_life_of_an_order() -> None:
     async def test(twin: KrakenTwin, exchange: Any, socket: Socket) -> None:
         (_, snapshot) = await socket.signed("subscribe", "open_orders")

@@ -33,6 +33,7 @@ class FuturesStreams:
         self._market, self._exchange, self._clock = market, market.exchange, market.clock
         self._history, self._uid = history, uid
         self._books: dict[str, _Shown] = {}
+        self._traded: dict[str, int] = {}  # number of the last trade that was told
         self._balances: dict[str, Frame] = {}  # parts of the balances as they were shown last
         self._seq = 0
         self._logged = 0
@@ -41,7 +42,10 @@ class FuturesStreams:
     def opening(self, feed: str, contract: Contract, *, alone: bool) -> list[Frame]:
         """What somebody who subscribes gets at once. `alone`: nobody else listens, so what was shown last may be old."""
         if feed == "trade":
-            return [feeds.trade_snapshot(contract, self._market.trades(contract, SNAPSHOT_TRADES))]
+            trades = self._market.trades(contract, SNAPSHOT_TRADES)
+            if alone and trades:
+                self._traded[contract.symbol] = trades[-1].number
+            return [feeds.trade_snapshot(contract, trades)]
         if feed == "book":
             shown = self._shown(contract)
             if alone:
@@ -58,7 +62,10 @@ class FuturesStreams:
             return [feeds.ticker_lite(self._market, contract, now_us)]
         if feed == "trade":
             newest = self._market.newest_trade(contract)
-            return [] if newest is None else [feeds.trade(contract, newest)]
+            if newest is None or newest.number <= self._traded.get(contract.symbol, -1):
+                return []  # not every tick brings a trade
+            self._traded[contract.symbol] = newest.number
+            return [feeds.trade(contract, newest)]
         shown, frames = self._shown(contract), []
         after = self._market.book(contract)
         for change in feeds.book_changes(shown.sides, after):
