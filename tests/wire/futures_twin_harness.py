@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import aiohttp
 import ccxt.pro
+from yarl import URL
 
 from tests.wire.kraken_twin_harness import KEY, SECRET, trading
 from trader.simulation.clock import LoopClock
 from trader.simulation.kraken_server.app import KrakenTwin
+from trader.simulation.kraken_server.futures_signing import authent
+from trader.simulation.loops import run_stepped
 
 PF, PI = "BTC/USD:USD", "BTC/USD:BTC"
 
@@ -46,3 +51,31 @@ async def futures_trading(plan: str = "", **options: Any) -> AsyncIterator[tuple
             yield twin, exchange
         finally:
             await exchange.close()
+
+
+Test = Callable[[KrakenTwin, Any], Awaitable[None]]
+BASE = "http://127.0.0.1:8701"
+
+
+def on_futures(test: Test, plan: str = "", **options: Any) -> None:
+    """Run a test on a fresh twin and client."""
+
+    async def main() -> None:
+        async with futures_trading(plan, **options) as (twin, exchange):
+            await test(twin, exchange)
+
+    run_stepped(main)
+
+
+async def raw(method: str, path: str, query: str = "", body: str = "", nonce: str = "", *, secret: str = SECRET, sign: str = "") -> Any:
+    """A signed request with the bytes as given; `sign`: what to sign in place of query and body."""
+    headers = {"APIKey": KEY, "Authent": authent(path, (sign or query + body).encode(), nonce, secret)} | (
+        {"Nonce": nonce} if nonce else {}
+    )
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    url = URL(f"{BASE}{path}?{query}" if query else f"{BASE}{path}", encoded=True)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url, data=body or None, headers=headers) as response,
+    ):
+        return json.loads(await response.text())

@@ -10,8 +10,7 @@ import pytest
 
 from tests.clients.recorded import load, names
 from tests.clients.shapes import missing
-from tests.wire.futures_twin_harness import PF
-from tests.wire.test_futures_twin import on_futures, raw
+from tests.wire.futures_twin_harness import PF, on_futures, raw
 from tests.wire.test_futures_twin_ws import SYMBOL, Socket
 from trader.simulation.kraken_server.app import KrakenTwin
 

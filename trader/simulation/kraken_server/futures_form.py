@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import parse_qsl
 
 from trader.simulation.exchange_orders import Refused
 from trader.simulation.futures.orders import FuturesRequest
 
 MISSING = "requiredArgumentMissing"
-BATCH = b"json="
+BATCH = "json="
 MOST_DIGITS = 30  # before or after the point; arithmetic on more would not be exact
 
 
@@ -102,9 +103,17 @@ def order_request(fields: Mapping[str, str]) -> FuturesRequest:
     )
 
 
-def batch(raw: bytes, fields: Mapping[str, str]) -> list[dict[str, str]]:
-    """The instructions of a batchorder, every value as text. ccxt sends the JSON as it is, the Python SDK percent-encodes it."""
-    text = raw[len(BATCH) :].decode(errors="replace") if raw.startswith(BATCH + b"{") else fields.get("json", "")
+def body_items(raw: bytes) -> list[tuple[str, str]]:
+    """Fields of a request's body. ccxt sends a batch's JSON as it is after `json=`, the Python SDK percent-encodes it."""
+    text = raw.decode(errors="replace")
+    if text.startswith(BATCH + "{"):
+        return [("json", text.removeprefix(BATCH))]
+    return parse_qsl(text, keep_blank_values=True)
+
+
+def batch(fields: Mapping[str, str]) -> list[dict[str, str]]:
+    """The instructions of a batchorder, every value as text."""
+    text = fields.get("json", "")
     if not text:
         raise Refused(MISSING)
     try:

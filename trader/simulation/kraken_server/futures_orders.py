@@ -102,7 +102,7 @@ class FuturesOrders:
     def _batch(self, call: FuturesCall) -> dict[str, Any]:
         """Each instruction for itself: a refused one does not stop the others."""
         form.process_before(call.fields, self._clock.now_us())
-        rows = form.batch(call.raw, call.fields)
+        rows = form.batch(call.fields)
         if not 1 <= len(rows) <= MOST_IN_BATCH:
             raise form.invalid("batchOrder")
         actions = {"send": self._send, "edit": self._edit, "cancel": self._cancel}

@@ -117,9 +117,7 @@ class FuturesDoor:
 
     async def _call(self, request: web.Request, name: str, endpoint: str, parts: tuple[str, ...]) -> FuturesCall:
         raw, query = await request.read(), request.rel_url.raw_query_string
-        items = parse_qsl(query, keep_blank_values=True)
-        if not raw.startswith(form.BATCH + b"{"):
-            items += parse_qsl(raw.decode(errors="replace"), keep_blank_values=True)
+        items = parse_qsl(query, keep_blank_values=True) + form.body_items(raw)
         fields = dict(items)
         if parts and endpoint != "charts":
             fields.setdefault("symbol", parts[0])
@@ -170,7 +168,7 @@ class FuturesDoor:
         if call.endpoint.startswith("history "):
             self.limits.take_tokens(call.key, tokens_of(name, form.whole(call.fields, "count", PAGE)), now_us)
         else:
-            size = len(form.batch(call.raw, call.fields)) if name == "batchorder" else 0
+            size = len(form.batch(call.fields)) if name == "batchorder" else 0
             self.limits.take_units(call.key, cost_of(name, call.method, call.fields, size), now_us)
 
 
