@@ -163,3 +163,27 @@ def test_a_twin_killed_between_its_two_sides_works_off_what_futures_missed(tmp_p
             assert [position.size for position in twin.futures.exchange.positions()] == positions
 
     run_stepped(main)
+
+
+def test_a_liquidation_is_told_by_fills_history_and_log() -> None:
+    async def test(twin: KrakenTwin, exchange: Any) -> None:
+        last = (await exchange.fetch_ticker(PF))["last"]
+        await exchange.create_order(PF, "market", "buy", 3.5)
+        stop = await exchange.create_order(PF, "market", "sell", 3.5, None, {"stopLossPrice": last * 0.5})
+        engine = twin.futures.exchange
+        threshold = engine.liquidation_price(engine.positions()[0])
+        for _hour in range(24 * 14):
+            if not engine.positions():
+                break
+            await twin.clock.sleep(3_600)
+        fill = (await exchange.fetch_my_trades(PF))[-1]
+        assert fill["info"]["fillType"] == "liquidation"
+        assert threshold is not None and abs(fill["price"] - float(threshold)) < last * 0.01  # funding moves it a little
+        assert (await exchange.fetch_ledger())[-1]["info"]["info"] == "futures liquidation"
+        (closed,) = await exchange.fetch_positions_history([PF])
+        assert closed["info"]["tradeType"] == "liquidation"
+        gone = [order for order in await exchange.fetch_canceled_orders(PF, params={"trigger": True}) if order["id"] == stop["id"]]
+        assert gone
+        assert 0 <= (await exchange.fetch_balance())["USD"]["total"] < 10_000
+
+    on_futures(test)
