@@ -154,3 +154,10 @@ def test_every_declared_dependency_is_locked() -> None:
     declared = {re.split(r"[<>=~! \[]", line)[0].lower() for line in project["dependencies"] + project["optional-dependencies"]["dev"]}
     assert len(declared) > 20
     assert declared - locked == set()
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    """pytest imports them by their bare name: the second one of a name is an error of the whole run."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) > 100
+    assert sorted({name for name in names if names.count(name) > 1}) == []
