@@ -15,9 +15,10 @@ from typing import Any
 
 import polars as pl
 
-from trader.data import quality
+from trader.data import quality, rules
+from trader.data.judged import Failure, GateResult, Verdict
 from trader.data.parts import COLUMNS
-from trader.data.quality import Failure, GateResult, Rule, Verdict
+from trader.data.rules import Rule
 from trader.domain.market import Timeframe
 from trader.errors import CorruptError
 
@@ -27,29 +28,37 @@ class _Refused(Exception):
 
 
 def judge(batch: Path) -> GateResult:
-    """Verdicts per pair and timeframe of a staged Parquet file: candles (`ingest.stage`) or tails (`quality.tail_frame`).
+    """Verdicts per pair and timeframe of a staged Parquet file: candles (`ingest.stage`), tails (`tails.tail_frame`), or the
+    audit's counts (`history_audit.summarise`).
 
-    Raises CorruptError where the file cannot be read as either.
+    Raises CorruptError where the file cannot be read as any of them.
     """
     frame = _read(batch)
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read while it is imported; the gate never calls out
     import great_expectations as gx
 
-    tails = tuple(frame.columns) == quality.TAIL_COLUMNS
-    engine, version = f"great_expectations {gx.__version__}", quality.suite_version()
+    engine, version = f"great_expectations {gx.__version__}", rules.suite_version()
     verdicts: list[Verdict] = []
+    before = len(_RUNS)
     try:
         for (name,), rows in frame.group_by("tf", maintain_order=True):
-            timeframe = Timeframe(name)
-            if tails:
-                verdicts.extend(_verdicts(rows, timeframe, quality.TAIL_RULES))
-            else:
-                verdicts.extend(_candles(rows.drop("tf", "judged_us"), timeframe, rows["judged_us"][0]))
-        if not tails and frame.is_empty():
+            verdicts.extend(_one(rows, Timeframe(name)))
+        if frame.is_empty() and "judged_us" in frame.columns:
             _candles(frame.drop("tf", "judged_us"), Timeframe.M1, 0)
     except _Refused as refusal:
-        return GateResult(engine=engine, suite_version=version, verdicts=(), refused=str(refusal))
-    return GateResult(engine=engine, suite_version=version, verdicts=tuple(verdicts))
+        return GateResult(engine=engine, suite_version=version, verdicts=(), refused=str(refusal), validations=len(_RUNS) - before)
+    return GateResult(engine=engine, suite_version=version, verdicts=tuple(verdicts), validations=len(_RUNS) - before)
+
+
+def _one(rows: pl.DataFrame, timeframe: Timeframe) -> list[Verdict]:
+    """Verdicts on the rows of one timeframe, by the rules for what the file holds; one validation."""
+    if "judged_us" in rows.columns:
+        return _candles(rows.drop("tf", "judged_us"), timeframe, rows["judged_us"][0])
+    return _verdicts(rows, timeframe, rules.TAIL_RULES if _tails(rows) else rules.summary_rules(timeframe))
+
+
+def _tails(frame: pl.DataFrame) -> bool:
+    return tuple(frame.columns) == rules.TAIL_COLUMNS
 
 
 def _read(batch: Path) -> pl.DataFrame:
@@ -57,8 +66,8 @@ def _read(batch: Path) -> pl.DataFrame:
         frame = pl.read_parquet(batch, glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise CorruptError(f"{batch}: not a readable batch ({error})") from error
-    if tuple(frame.columns) != quality.TAIL_COLUMNS and not {"tf", "judged_us"} <= set(frame.columns):
-        raise CorruptError(f"{batch}: neither staged candles nor tails; columns {', '.join(frame.columns)}")
+    if not (_tails(frame) or {"tf", "judged_us"} <= set(frame.columns) or {"tf", "lacking"} <= set(frame.columns)):
+        raise CorruptError(f"{batch}: neither staged candles, nor tails, nor counts; columns {', '.join(frame.columns)}")
     return frame
 
 
@@ -68,28 +77,35 @@ def judge_frame(rows: pl.DataFrame, timeframe: Timeframe, judged_us: int) -> lis
 
 
 def _candles(rows: pl.DataFrame, timeframe: Timeframe, judged_us: int) -> list[Verdict]:
-    """Table rules on the rows as they are, then the row rules on the prepared frame."""
-    for result in _validate(rows, quality.TABLE_RULES, {0: {"column_set": list(COLUMNS), "exact_match": True}}):
-        if not result.success:
-            seen = result.result.get("observed_value")
-            raise _Refused(quality.schema_fault(rows.columns, len(rows)) or f"{result.expectation_config.type}: {seen}")
-    return _verdicts(quality.prepare(rows, timeframe, judged_us), timeframe, quality.row_rules(timeframe))
+    """Table rules and row rules in one validation; where the table rules cannot hold, they alone are run."""
+    if fault := quality.schema_fault(rows.columns, len(rows)):
+        failed = [r for r in _validate(rows, rules.TABLE_RULES, _table(COLUMNS)) if not r.success]
+        raise _Refused(fault if failed else f"{fault}, which Great Expectations let pass")
+    prepared = quality.prepare(rows, timeframe, judged_us)
+    return _verdicts(prepared, timeframe, (*rules.TABLE_RULES, *rules.row_rules(timeframe)))
 
 
-def _verdicts(prepared: pl.DataFrame, timeframe: Timeframe, rules: Sequence[Rule]) -> list[Verdict]:
+def _table(columns: Sequence[str]) -> dict[int, Mapping[str, Any]]:
+    """What the table rules are told beside their own arguments."""
+    return {0: {"column_set": list(columns), "exact_match": True}}
+
+
+def _verdicts(prepared: pl.DataFrame, timeframe: Timeframe, chosen: Sequence[Rule]) -> list[Verdict]:
     found: dict[str, list[tuple[int, Failure]]] = {}
-    for result in _validate(prepared, rules, {}):
+    whole = chosen[: len(rules.TABLE_RULES)] == rules.TABLE_RULES
+    more = _table((*COLUMNS, *rules.COMPARED, *rules.DERIVED)) if whole else {}
+    for result in _validate(prepared, chosen, more):
         if result.success:
             continue
         number = int(result.expectation_config.meta["rule"])
         entries = result.result.get("unexpected_index_list")
         if not entries:
-            raise _Refused(f"{rules[number].name}: could not be judged: {result.exception_info}")
+            raise _Refused(f"{chosen[number].name}: could not be judged: {result.exception_info}")
         by_pair: dict[str, list[Mapping[str, Any]]] = {}
         for entry in entries:
             by_pair.setdefault(_name(entry["pair"]), []).append(entry)
         for pair, rows in by_pair.items():
-            found.setdefault(pair, []).append((number, quality.failure(rules[number], len(rows), rows[0])))
+            found.setdefault(pair, []).append((number, quality.failure(chosen[number], len(rows), rows[0])))
     counts = prepared.group_by("pair", maintain_order=True).len().iter_rows()
     return [
         Verdict(
@@ -102,21 +118,26 @@ def _verdicts(prepared: pl.DataFrame, timeframe: Timeframe, rules: Sequence[Rule
     ]
 
 
-def _validate(frame: pl.DataFrame, rules: Sequence[Rule], more: Mapping[int, Mapping[str, Any]]) -> list[Any]:
-    """Great Expectations' results for a suite made of `rules`; each carries its rule's number in `meta`."""
+_RUNS: list[str] = []
+"""Suites run in this process, by name: at most one a timeframe and batch."""
+
+
+def _validate(frame: pl.DataFrame, chosen: Sequence[Rule], more: Mapping[int, Mapping[str, Any]]) -> list[Any]:
+    """Great Expectations' results for a suite made of `chosen`; each carries its rule's number in `meta`."""
     import great_expectations as gx
     from great_expectations.expectations.registry import get_expectation_impl
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     whole = context.data_sources.add_pandas("candles").add_dataframe_asset("batch").add_batch_definition_whole_dataframe("whole")
-    suite = gx.ExpectationSuite(name=f"candles_{quality.suite_version()}")
-    for number, rule in enumerate(rules):
+    suite = gx.ExpectationSuite(name=f"candles_{rules.suite_version()}")
+    for number, rule in enumerate(chosen):
         arguments = {**_columns(rule), **rule.arguments, **more.get(number, {})}
         suite.add_expectation(get_expectation_impl(rule.type)(severity=str(rule.severity), meta={"rule": number}, **arguments))
     shown = {"result_format": "COMPLETE", "unexpected_index_column_names": ["pair", "time"]}
     if not {"pair", "time"} <= set(frame.columns):
         shown = {"result_format": "COMPLETE"}
+    _RUNS.append(suite.name)
     return list(whole.get_batch({"dataframe": frame.to_pandas()}).validate(suite, result_format=shown).results)
 
 

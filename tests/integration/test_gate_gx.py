@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trader.data import parts, quality
+from trader.data import parts, quality, rules, tails
 from trader.data.ingest import StagedBatch, stage
+from trader.data.judged import GateResult, Verdict
 from trader.data.parts import Source
-from trader.data.quality import GateResult, Tail, Verdict
+from trader.data.tails import Tail
 from trader.domain.market import Timeframe
 
 pytestmark = pytest.mark.slow
@@ -42,8 +43,17 @@ def corrupted(rng: np.random.Generator, tf: Timeframe, count: int) -> pl.DataFra
         rows = kit.frame([name], LENGTH[tf], tf=tf)
         for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.7 else 0):
             rows = spoil(rng, rows)
-        pieces.append(rows)
+        pieces.append(compared(rng, rows))
     return pl.concat(pieces)
+
+
+def compared(rng: np.random.Generator, rows: pl.DataFrame) -> pl.DataFrame:
+    """The columns that staging derives from the store: mostly agreement or nothing to compare with, now and then neither."""
+    values = {"cross": (None, 0.0, 0.5), "rival": (None, 0.0, 2e-4), "zone_h": (0.0, 0.0, 2.0)}
+    return rows.with_columns(
+        pl.Series(name, [some[int(rng.choice(3, p=(0.5, 0.495, 0.005)))] for _ in range(len(rows))], dtype=pl.Float64)
+        for name, some in values.items()
+    )
 
 
 def spoil(rng: np.random.Generator, rows: pl.DataFrame) -> pl.DataFrame:
@@ -85,25 +95,26 @@ def test_both_engines_judge_corrupted_batches_alike(tmp_path: Path) -> None:
     batch = tmp_path / "batch.parquet"
     pl.concat(staged).write_parquet(batch)
     result = gate(batch, tmp_path / "out.json")
-    assert result.suite_version == quality.suite_version() and result.refused == ""
+    assert result.suite_version == rules.suite_version() and result.refused == ""
+    assert result.validations == len(LENGTH), "one validation a timeframe"
     assert [key(v) for v in result.verdicts] == [key(v) for v in expected]
     kinds = {f.expectation for v in expected for f in v.failures}
-    rules = {r.name for tf in LENGTH for r in quality.row_rules(tf)}
+    names = {r.name for tf in LENGTH for r in rules.row_rules(tf)}
     assert 180 < len(expected) <= 183 and 40 <= sum(v.critical is None for v in expected) <= 140
-    assert kinds == rules, "the corruptions reach every rule"
+    assert kinds == names, "the corruptions reach every rule"
 
 
 def test_both_engines_judge_tails_and_bad_tables_alike(tmp_path: Path) -> None:
     newest = Timeframe.M15.floor(NOW) - Timeframe.M15.us
-    tails = [
+    found = [
         Tail(timeframe=Timeframe.M15, pair=f"P{i}/EUR", rows=380 + i, gaps=i % 3, newest_us=newest - i % 4 * Timeframe.M15.us)
         for i in range(8)
     ] + [Tail(timeframe=Timeframe.M15, pair="NONE/EUR", rows=0, gaps=0, newest_us=None)]
-    rows = quality.tail_frame(tails, {Timeframe.M15: 384}, NOW)
+    rows = tails.tail_frame(found, {Timeframe.M15: 384}, NOW)
     rows.write_parquet(tmp_path / "tails.parquet")
-    expected = quality.check_tails(rows)
+    expected = tails.check_tails(rows)
     assert [key(v) for v in gate(tmp_path / "tails.parquet", tmp_path / "tails.json").verdicts] == [key(v) for v in expected.verdicts]
-    assert 0 < sum(v.critical is not None for v in expected.verdicts) < len(tails)
+    assert 0 < sum(v.critical is not None for v in expected.verdicts) < len(found)
 
     good = kit.frame(["A/EUR"], 5)
     good.drop("vwap").with_columns(tf=pl.lit("1m"), judged_us=pl.lit(NOW)).write_parquet(tmp_path / "thin.parquet")

@@ -11,7 +11,7 @@ import candle_kit as kit
 import numpy as np
 import pytest
 
-from trader.data import ingest, quality
+from trader.data import ingest, tails
 from trader.data.history import HistoryStore
 from trader.data.link import DirectHistoryLink, ProcessHistoryLink
 from trader.data.resample import NAMES
@@ -27,7 +27,7 @@ def seeded(directory: Path) -> int:
     store = HistoryStore(directory)
     now = kit.EPOCH + 100 * M15.us
     kit.put(store, kit.frame(NAMES_OF_PAIRS, 100, tf=M15), M15, name="seed", now_us=now)
-    store.put_tails(quality.check_tails(ingest.tails_of(store, NAMES_OF_PAIRS, {M15: 90}, now)), now)
+    store.put_tails(tails.check_tails(ingest.tails_of(store, NAMES_OF_PAIRS, {M15: 90}, now)), now)
     store.close()
     return now
 

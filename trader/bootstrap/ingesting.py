@@ -17,7 +17,7 @@ from trader.config import Settings
 from trader.data import ingest
 from trader.data.history import HistoryStore
 from trader.data.ingest import IngestPlan, IngestReport, StagedBatch
-from trader.data.quality import GateResult
+from trader.data.judged import GateResult
 from trader.domain.market import Instrument, Timeframe
 from trader.errors import ConfigError, RetryableError
 from trader.ports import Clock, MarketData

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trader.config import Settings
-from trader.data import ingest, quality
+from trader.data import ingest, tails
 from trader.data.history import HistoryStore
 from trader.data.ingest import IngestReport
-from trader.data.quality import GateResult
+from trader.data.judged import GateResult
 from trader.domain.market import Instrument, Timeframe
 from trader.errors import FatalError
 from trader.ports import Clock, MarketData
@@ -62,7 +62,7 @@ def judge_tails(store: HistoryStore, pairs: Sequence[str], needs: Mapping[Timefr
     """Each pair's newest candles against the tail rules, by their Polars form; the gate's word for the next two hours."""
     store.flush(now_us)
     frame = ingest.tails_of(store, pairs, needs, now_us)
-    store.put_tails(quality.check_tails(frame), now_us)
+    store.put_tails(tails.check_tails(frame), now_us)
 
 
 def gate(directory: Path, write: Callable[[Path], object]) -> GateResult:

@@ -17,8 +17,8 @@ from trader.data.catalog import Batch, Block
 from trader.data.compaction import CompactReport, compact, fold, sweep
 from trader.data.coverage import Coverage, uncovered
 from trader.data.history_writing import CLIENT, HistoryWriter, Upserted, fingerprint, span
+from trader.data.judged import GateResult, Verdict
 from trader.data.parts import COLUMNS
-from trader.data.quality import GateResult, Verdict
 from trader.data.snapshot import Snapshot
 from trader.domain.market import DAY, MINUTE, Timeframe
 from trader.ports import KillPoints

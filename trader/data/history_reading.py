@@ -14,9 +14,9 @@ import polars as pl
 from trader.data import parts
 from trader.data.catalog import Catalog, Part
 from trader.data.parts import Source
-from trader.data.quality import Tail
 from trader.data.resample import SHORTER, cut, overlay, resample, resample_frame, segments, whole
 from trader.data.snapshot import Snapshot, digest
+from trader.data.tails import Tail
 from trader.domain.market import DAY, Candle, Timeframe
 from trader.errors import RejectedError
 from trader.ports import Columns

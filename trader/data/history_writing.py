@@ -22,7 +22,7 @@ from trader.data.coverage import Coverage, covered
 from trader.data.history_reading import HistoryReader, stream_rows
 from trader.data.ladder import home_of
 from trader.data.parts import Reach, Source, Written
-from trader.data.quality import suite_version
+from trader.data.rules import suite_version
 from trader.domain.market import DAY, MINUTE, Candle, Timeframe
 from trader.ports import KillPoints
 

@@ -16,12 +16,12 @@ from typing import Final
 
 import polars as pl
 
-from trader.data import parts, quality
+from trader.data import parts, quality, rules, tails
 from trader.data.catalog import Batch
 from trader.data.coverage import Coverage, covered, uncovered
 from trader.data.history import CLIENT, HistoryStore, fingerprint
+from trader.data.judged import GateResult, Verdict
 from trader.data.parts import Source
-from trader.data.quality import GateResult, Verdict
 from trader.domain.market import Timeframe
 from trader.errors import AmbiguousError, RejectedError, RetryableError
 from trader.ports import Clock, MarketData
@@ -201,7 +201,7 @@ def judge_staged(batch: StagedBatch) -> GateResult:
     verdicts: list[Verdict] = []
     for timeframe, rows in _by_timeframe(batch):
         verdicts.extend(quality.check(rows, timeframe, batch.fetched_us).verdicts)
-    return GateResult(engine="polars", suite_version=quality.suite_version(), verdicts=tuple(verdicts))
+    return GateResult(engine="polars", suite_version=rules.suite_version(), verdicts=tuple(verdicts))
 
 
 def _by_timeframe(batch: StagedBatch) -> list[tuple[Timeframe, pl.DataFrame]]:
@@ -284,4 +284,4 @@ def _unavailable(good: pl.DataFrame, requests: Sequence[Request], record: Batch)
 def tails_of(store: HistoryStore, pairs: Sequence[str], lookbacks: Mapping[Timeframe, int], now_us: int) -> pl.DataFrame:
     """The tail frame of the pairs, for either engine; write the verdicts with `HistoryStore.put_tails`."""
     found = [tail for timeframe, lookback in lookbacks.items() for tail in store.tails(pairs, timeframe, lookback)]
-    return quality.tail_frame(found, lookbacks, now_us)
+    return tails.tail_frame(found, lookbacks, now_us)

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from trader.data import parts, quality
+from trader.data import parts, quality, rules
 from trader.data.catalog import Batch
 from trader.data.history import CLIENT, HistoryStore, fingerprint
 from trader.data.ingest import tails_of
+from trader.data.judged import Verdict
 from trader.data.parts import Source
-from trader.data.quality import Verdict
+from trader.data.tails import check_tails
 from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.ports import PairGate
 
@@ -51,7 +52,12 @@ class Intake:
         ]
 
     def _in_order(self, candles: Sequence[Candle], last: dict[str, Candle]) -> bool:
-        return all((known := last.get(c.pair)) is None or c.time_us > known.time_us for c in candles)
+        """Whether each candle comes after its pair's last one, and at no price that needs a closer look."""
+        return all(
+            (known := last.get(c.pair)) is None
+            or (c.time_us > known.time_us and c.close < quality.SPIKE * known.close and known.close < quality.SPIKE * c.close)
+            for c in candles
+        )
 
     def _sift(self, timeframe: Timeframe, candles: Sequence[Candle], now_us: int) -> tuple[list[Candle], list[Verdict]]:
         """Candles to store, and the verdicts on pairs refused: the whole rule table, over repeats taken away.
@@ -74,7 +80,7 @@ class Intake:
         digest = fingerprint(rows)
         batch = Batch(
             batch_id=f"stream-{timeframe}-{digest[:16]}", source=Source.STREAM.label, client=CLIENT, requested=(now_us, now_us),
-            received=None, rows=len(rows), sha256=digest, fetched_us=now_us, suite_version=quality.suite_version(), gate_json="{}",
+            received=None, rows=len(rows), sha256=digest, fetched_us=now_us, suite_version=rules.suite_version(), gate_json="{}",
         )  # fmt: skip
         self._store.quarantine(rows, verdicts, batch=batch, now_us=now_us)
 
@@ -99,7 +105,7 @@ def renew_tails(store: HistoryStore, needs: Mapping[Timeframe, int], now_us: int
         if not failing or now_us - oldest < RETRY_US:
             return
     if pairs := store.pairs():
-        store.put_tails(quality.check_tails(tails_of(store, pairs, needs, now_us)), now_us)
+        store.put_tails(check_tails(tails_of(store, pairs, needs, now_us)), now_us)
 
 
 def gates(
@@ -115,7 +121,7 @@ def gates(
     out = {b.pair: PairGate(pair=b.pair, reason=b.expectation, detail=b.detail) for b in reversed(store.catalog.blocks("spot"))}
     fresh: dict[str, dict[str, PairGate]] = {}
     for tf, pair, text, checked_us in store.catalog.tails("spot"):
-        if now_us - checked_us < quality.TAIL_FRESH_US:
+        if now_us - checked_us < rules.TAIL_FRESH_US:
             reason, detail = _word(text)
             fresh.setdefault(pair, {})[tf] = PairGate(pair=pair, reason=reason, detail=detail)
     for pair, words in fresh.items():

@@ -11,11 +11,11 @@ from pathlib import Path
 import candle_kit as kit
 import pytest
 
-from trader.data import ingest, quality
+from trader.data import ingest, tails
 from trader.data.history import HistoryStore
 from trader.data.ingest import IngestReport
 from trader.data.intake import Intake, gates
-from trader.data.quality import GateResult
+from trader.data.judged import GateResult
 from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.errors import FatalError, RejectedError, RetryableError
 
@@ -50,7 +50,7 @@ def run(store: HistoryStore, venue: Venue, names: list[str], timeframes: Sequenc
     plan = ingest.plan(store, names, timeframes, venue.now_us)
     batch = asyncio.run(ingest.fetch(plan, venue))  # type: ignore[arg-type]
     report = ingest.commit(store, batch, ingest.judge_staged(batch), venue.now_us)
-    store.put_tails(quality.check_tails(ingest.tails_of(store, names, NEEDS, venue.now_us)), venue.now_us)
+    store.put_tails(tails.check_tails(ingest.tails_of(store, names, NEEDS, venue.now_us)), venue.now_us)
     return report
 
 

@@ -12,7 +12,8 @@ from trader.data import parts
 from trader.data.catalog import Batch
 from trader.data.history import HistoryStore
 from trader.data.intake import gates
-from trader.data.quality import Failure, Severity, Verdict
+from trader.data.judged import Failure, Verdict
+from trader.data.rules import Severity
 from trader.domain.market import MINUTE, Timeframe
 
 M1 = Timeframe.M1

@@ -10,8 +10,11 @@ import polars as pl
 import pytest
 
 from trader.data import parts, quality
+from trader.data import tails as gate_tails
+from trader.data.judged import GateResult
 from trader.data.parts import Source
-from trader.data.quality import GateResult, Severity, Tail
+from trader.data.rules import Severity
+from trader.data.tails import Tail
 from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.errors import CorruptError
 
@@ -29,6 +32,7 @@ def spoil(pair: str, row: int, **values: float | None) -> pl.DataFrame:
 
 
 BOTH = kit.frame(["GOOD/EUR", "BAD/EUR"], 60)
+PRICES = ("open", "high", "low", "close", "vwap")
 CASES = {
     "null price": (spoil("BAD/EUR", 5, open=None), "expect_column_values_to_not_be_null(open)"),
     "NaN price": (spoil("BAD/EUR", 5, close=math.nan), "expect_column_values_to_not_be_null(close)"),
@@ -45,6 +49,10 @@ CASES = {
         BOTH.with_columns(time=pl.when(pl.col("pair") == "BAD/EUR").then(pl.col("time").dt.offset_by("7s")).otherwise("time")),
         f"{IN_SET}(grid_s)",
     ),
+    "row a hundred times too high": (spoil("BAD/EUR", 5, **dict.fromkeys(PRICES, 10000.0)), f"{BETWEEN}(spike)"),
+    "newest row a hundredth": (spoil("BAD/EUR", 59, **dict.fromkeys(PRICES, 1.0)), f"{BETWEEN}(spike)"),
+    "high a hundred times too high": (spoil("BAD/EUR", 5, high=1e4), f"{BETWEEN}(wick)"),
+    "low a hundredth": (spoil("BAD/EUR", 5, low=1.0), f"{BETWEEN}(wick)"),
     "forming bar": (pl.concat([kit.frame(["GOOD/EUR"], 60), kit.frame(["BAD/EUR"], 62)]), f"{BETWEEN}(closed_s)"),
 }  # fmt: skip
 
@@ -63,7 +71,7 @@ def test_gap_and_jump_are_warnings_and_refuse_nothing() -> None:
     rows = kit.frame(["A/EUR"], 60).filter(pl.col("time").to_physical() != kit.EPOCH + 9 * MINUTE)
     jump = rows.with_columns(
         pl.when(pl.col("time").to_physical() >= kit.EPOCH + 30 * MINUTE).then(pl.col(c) * 2).otherwise(c)
-        for c in ("open", "high", "low", "close")
+        for c in ("open", "high", "low", "close", "vwap")
     )
     verdict = quality.check(jump, M1, NOW).verdicts[0]
     assert verdict.critical is None and verdict.gaps == 1
@@ -89,7 +97,8 @@ def test_the_quick_pass_never_lets_through_what_the_table_refuses(case: str) -> 
         assert table or not quick
         checked, refused = checked + 1, refused + (not table)
     assert checked >= 60
-    assert refused or case in ("repeated row", "descending time")  # these two need the rows beside them
+    beside = ("repeated row", "descending time", "row a hundred times too high", "newest row a hundredth")
+    assert refused or case in beside, "these need the rows beside them"
 
 
 def test_gate_result_survives_json_and_damage_is_named() -> None:
@@ -111,7 +120,9 @@ def test_tails_fail_when_short_holed_or_old() -> None:
         ("NONE", 0, 0, None),
     ]
     tails = [Tail(timeframe=M1, pair=f"{name}/EUR", rows=rows, gaps=gaps, newest_us=newest) for name, rows, gaps, newest in seen]
-    words = {v.pair: [f.expectation for f in v.failures] for v in quality.check_tails(quality.tail_frame(tails, lookbacks, NOW)).verdicts}
+    words = {
+        v.pair: [f.expectation for f in v.failures] for v in gate_tails.check_tails(gate_tails.tail_frame(tails, lookbacks, NOW)).verdicts
+    }
     assert words == {
         "FINE/EUR": [], "SHORT/EUR": [f"{BETWEEN}(missing)"], "HOLE/EUR": [f"{BETWEEN}(gaps)"], "OLD/EUR": [f"{BETWEEN}(age_bars)"],
         "NONE/EUR": [f"{BETWEEN}(missing)", f"{BETWEEN}(age_bars)"],

@@ -316,7 +316,3 @@ def _code(error: TraderError) -> int:
 def main() -> None:
     """Entry point of the console script."""
     sys.exit(run())
-
-
-if __name__ == "__main__":
-    main()
