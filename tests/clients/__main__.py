@@ -10,8 +10,8 @@ import time
 from dataclasses import asdict
 
 from tests.clients import renamed
-from tests.clients.operations import SPOT
-from tests.clients.run import NAMES, spot_table
+from tests.clients.operations import FUTURES, SPOT
+from tests.clients.run import NAMES, table_of
 from tests.clients.twin_process import running
 
 
@@ -30,13 +30,13 @@ def main() -> int:
 def _table(words: argparse.Namespace) -> int:
     begun = time.monotonic()
     names = words.client or NAMES
-    with running(names, port=words.port) as twin:
-        table = asyncio.run(spot_table(twin, names, words.only))
+    with running(names, port=words.port, tls=True) as twin:
+        table = asyncio.run(table_of(twin, names, words.only))
     if words.json:
         for cell in table.cells:
             print(json.dumps(asdict(cell)))
     else:
-        print(table.text(SPOT, names))
+        print(table.text((*SPOT, *FUTURES), names))
         print(f"{len(table.cells)} cells in {time.monotonic() - begun:.0f} s, {len(table.bad())} not ok")
     return 1 if table.bad() else 0
 

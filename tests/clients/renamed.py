@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.clients.spot_ccxt_ws import Ccxt
 from tests.clients.spot_krakenex import Krakenex
@@ -112,7 +113,7 @@ async def _try(twin: Twin, row: Row, arg: dict[str, str] | None, judges: Sequenc
         if arg is not None:
             await asyncio.to_thread(lambda: twin.inject(where=row.where, action="rename", arg=arg))
         patience_s = TICK_PATIENCE_S if row.operation in WAIT_FOR_A_TICK else PATIENCE_S
-        work = (make_cell(one.name, row.operation, lambda one=one: one.run(row.operation), patience_s=patience_s) for one in clients)  # type: ignore[misc]
+        work = (make_cell(one.name, row.operation, partial(one.run, row.operation), patience_s=patience_s) for one in clients)
         for cell in await asyncio.gather(*work):
             if cell.outcome == FAILED:
                 row.refused[cell.client] = cell.reason

@@ -7,7 +7,7 @@ from typing import Any
 
 import krakenex
 
-from tests.clients.operations import ALONE
+from tests.clients.operations import ALONE, FUTURES
 from tests.clients.raw_orders import RawOrders
 from tests.clients.twin_process import Twin, key_of
 
@@ -24,7 +24,9 @@ class Krakenex(RawOrders):
     """Raw answers, raw errors, one session."""
 
     name, pair = "krakenex", "XRP/EUR"
-    missing: Mapping[str, str] = {"batch": FORMS_ONLY} | {name: REST_ONLY for name in ALONE if name.startswith("ws ")}
+    missing: Mapping[str, str] = (
+        {"batch": FORMS_ONLY} | {name: REST_ONLY for name in ALONE if name.startswith("ws ")} | dict.fromkeys(FUTURES, SPOT_ONLY)
+    )
 
     def __init__(self, twin: Twin) -> None:
         key = key_of(self.name)

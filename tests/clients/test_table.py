@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import pytest
 
 from tests.clients import renamed
-from tests.clients.operations import SPOT
-from tests.clients.run import NAMES, spot_table
+from tests.clients.operations import FUTURES, SPOT
+from tests.clients.run import NAMES, table_of
 from tests.clients.table import FAILED, NOT_APPLICABLE, OK, SKIPPED, Cell, Table, make_cell
 from tests.clients.twin_process import running
 
-LEAST_OK = {"ccxt": 39, "ccxt JavaScript": 39, "python-kraken-sdk": 39, "krakenex": 31}
+OPERATIONS = SPOT + FUTURES
+LEAST_OK = {"ccxt": 62, "ccxt JavaScript": 62, "python-kraken-sdk": 62, "krakenex": 31}
 """A table that shrinks is no better than one that fails."""
 RENAMED = tuple(operation for operation in renamed.RENAMED if not operation.startswith("ws ") or operation == "ws ticker")
 """What waits for the market to move is left to `python -m tests.clients --renamed`."""
@@ -37,23 +38,23 @@ def made() -> Iterator[Made]:
     rows = renamed.rows(RENAMED)
 
     async def both() -> tuple[Table, list[str]]:
-        return await asyncio.gather(spot_table(twin), renamed.control(other, rows))
+        return await asyncio.gather(table_of(twin), renamed.control(other, rows))
 
-    with running(NAMES) as twin, running(renamed.NAMES) as other:
+    with running(NAMES, tls=True) as twin, running(renamed.NAMES) as other:
         table, broken = asyncio.run(both())
-    print(table.text(SPOT, NAMES), renamed.text(rows), sep="\n\n")
+    print(table.text(OPERATIONS, NAMES), renamed.text(rows), sep="\n\n")
     yield Made(table=table, rows=rows, broken=broken)
 
 
 def test_every_cell_is_ok_or_says_why_not(made: Made) -> None:
     assert [f"{cell.client}: {cell.operation}: {cell.reason}" for cell in made.table.bad()] == []
-    assert {cell.operation for cell in made.table.cells} == set(SPOT)
+    assert {cell.operation for cell in made.table.cells} == set(OPERATIONS)
     for client, least in LEAST_OK.items():
         skipped = made.table.count(client, SKIPPED)
-        assert skipped in (0, len(SPOT)), client
+        assert skipped in (0, len(OPERATIONS)), client
         assert skipped == 0 or client == "ccxt JavaScript", "only node may be absent"
         assert made.table.count(client, OK) >= (0 if skipped else least), client
-        assert made.table.count(client, NOT_APPLICABLE) == (8 if client == "krakenex" else 0), client
+        assert made.table.count(client, NOT_APPLICABLE) == (8 + len(FUTURES) if client == "krakenex" else 0), client
 
 
 def test_a_renamed_field_is_noticed_or_listed_as_unobserved(made: Made) -> None:

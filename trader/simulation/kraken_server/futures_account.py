@@ -28,7 +28,7 @@ class FuturesAccountDoor:
             "GET openorders": lambda _: {"openOrders": [open_order(order) for order in exchange.open_orders()]},
             "GET openpositions": lambda _: {"openPositions": [position_row(one, exchange) for one in exchange.positions()]},
             "GET fills": self._fills,
-            "GET leveragepreferences": lambda _: {"leveragePreferences": self._leverages()},
+            "GET leveragepreferences": lambda call: {"leveragePreferences": self._leverages(call)},
             "PUT leveragepreferences": self._prefer_leverage,
             "GET pnlpreferences": lambda _: {"preferences": self._currencies()},
             "PUT pnlpreferences": self._prefer_currency,
@@ -45,8 +45,10 @@ class FuturesAccountDoor:
         fills = [fill for fill in self._exchange.state.fills.values() if before is None or fill.time_us < before]
         return {"fills": [fill_row(fill) for fill in reversed(fills[-FILLS:])]}
 
-    def _leverages(self) -> list[dict[str, Any]]:
-        return [{"symbol": symbol, "maxLeverage": number(most)} for symbol, most in sorted(self._exchange.state.leverage.items())]
+    def _leverages(self, call: FuturesCall) -> list[dict[str, Any]]:
+        """All preferences, or the one asked for: ccxt asks by symbol and reads the first."""
+        chosen, wanted = sorted(self._exchange.state.leverage.items()), call.fields.get("symbol", "").upper()
+        return [{"symbol": symbol, "maxLeverage": number(most)} for symbol, most in chosen if wanted in ("", symbol)]
 
     def _prefer_leverage(self, call: FuturesCall) -> dict[str, Any]:
         """Without `maxLeverage` the contract is cross again."""
