@@ -54,6 +54,16 @@ CREATE TABLE sequence (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 INSERT INTO sequence VALUES ('part', 0);
 PRAGMA user_version = 1;
 """
+GATE_TABLES: Final = """
+CREATE TABLE repair (market TEXT NOT NULL, tf TEXT NOT NULL, pair TEXT NOT NULL, start_us INTEGER NOT NULL,
+  end_us INTEGER NOT NULL CHECK (end_us > start_us), expectation TEXT NOT NULL, detail TEXT NOT NULL, since_us INTEGER NOT NULL,
+  done_us INTEGER, outcome TEXT, PRIMARY KEY (market, tf, pair, start_us, end_us, expectation)) STRICT, WITHOUT ROWID;
+ALTER TABLE pair_block ADD COLUMN cleared_by TEXT;
+ALTER TABLE pair_block ADD COLUMN cleared_reason TEXT;
+PRAGMA user_version = 2;
+"""
+VERSIONS: Final = (TABLES, GATE_TABLES)
+"""What brings a catalog from each schema version to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +132,19 @@ class Catalog:
         path.chmod(0o600)
 
     def _create(self) -> None:
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:
+        if self._version() == len(VERSIONS):
             return
         with self.write():
-            if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _statements(TABLES):
+            for script in VERSIONS[self._version() :]:
+                for statement in _statements(script):
                     self._db.execute(statement)
+
+    def _version(self) -> int:
+        """Raises CorruptError for a catalog that a newer program made."""
+        version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(VERSIONS):
+            raise CorruptError(f"{self._path}: schema version {version} of the history catalog; this program knows {len(VERSIONS)}")
+        return version
 
     @contextmanager
     def write(self) -> Iterator[None]:
@@ -150,6 +167,10 @@ class Catalog:
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a SELECT."""
         return self._db.execute(query, parameters).fetchall()
+
+    def run(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Inside `write()`: a statement once for each row of parameters."""
+        self._db.executemany(statement, rows)
 
     # --- parts ---------------------------------------------------------------------------------------------------------
     def parts(self, market: str, tf: str, since_us: int | None = None, until_us: int | None = None) -> list[Part]:
@@ -269,7 +290,8 @@ class Catalog:
     def block(self, market: str, blocks: Iterable[Block]) -> None:
         """Open blocks; an open one of the same pair and timeframe keeps its start and takes the new words."""
         self._db.executemany(
-            "INSERT INTO pair_block VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (market, tf, pair) WHERE cleared_us IS NULL"
+            "INSERT INTO pair_block (market, tf, pair, since_us, expectation, detail) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (market, tf, pair) WHERE cleared_us IS NULL"
             " DO UPDATE SET expectation = excluded.expectation, detail = excluded.detail",
             [(market, b.tf, b.pair, b.since_us, b.expectation, b.detail) for b in blocks],
         )

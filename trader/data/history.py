@@ -12,15 +12,17 @@ from typing import Any, Final
 
 import polars as pl
 
-from trader.data import parts
+from trader.data import gate_book, parts
 from trader.data.catalog import Batch, Block
 from trader.data.compaction import CompactReport, compact, fold, sweep
 from trader.data.coverage import Coverage, uncovered
+from trader.data.gate_book import PairResult, Repair
 from trader.data.history_writing import CLIENT, HistoryWriter, Upserted, fingerprint, span
 from trader.data.judged import GateResult, Verdict
 from trader.data.parts import COLUMNS
 from trader.data.snapshot import Snapshot
 from trader.domain.market import DAY, MINUTE, Timeframe
+from trader.errors import RejectedError
 from trader.ports import KillPoints
 
 HOUR: Final = 60 * MINUTE
@@ -120,6 +122,41 @@ class HistoryStore(HistoryWriter):
             rows.append((str(verdict.timeframe), verdict.pair, text))
         with self.catalog.write():
             self.catalog.put_tails(market, rows, now_us)
+
+    def put_repairs(
+        self, tf: Timeframe, fetched: Mapping[str, tuple[int, int]], found: Sequence[Repair], now_us: int, market: str = "spot"
+    ) -> None:
+        """After a commit: end the repairs its ranges answer, queue those its warnings ask for.
+
+        What a crash between the two transactions forgets, the nightly audit finds again.
+        """
+        with self.catalog.write():
+            gate_book.settle(self.catalog, tf, fetched, found, at_us=now_us, market=market)
+            gate_book.queue(self.catalog, found, market=market)
+
+    def repairs(self, market: str = "spot") -> list[Repair]:
+        """Ranges that warnings ask to fetch again, oldest first; a commit that brings a range ends its repair."""
+        return gate_book.open_repairs(self.catalog, market)
+
+    def gate_results(self, pair: str, since_us: int, until_us: int) -> list[PairResult]:
+        """The gate's recorded results on rows of a pair that open in [since, until), oldest judgement first."""
+        return gate_book.gate_results(self.catalog, pair, since_us, until_us)
+
+    def clear(self, pair: str, *, by: str, reason: str, now_us: int, market: str = "spot") -> list[Block]:
+        """End every open block of a pair in a person's name; returns them. Failures that are unlikely, not impossible, count as
+        accepted from then on: the same rows pass when they are fetched again.
+
+        Raises RejectedError for a pair without a block, or without a name and a reason.
+        """
+        if not by.strip() or not reason.strip():
+            raise RejectedError("clearing a block needs a name and a reason")
+        with self.catalog.write():
+            open_now = [block for block in self.catalog.blocks(market) if block.pair == pair]
+            if not open_now:
+                names = sorted({block.pair for block in self.catalog.blocks(market)})
+                raise RejectedError(f"pair {pair!r}: the gate does not block it; blocked: {', '.join(names) or 'none'}")
+            gate_book.clear_by(self.catalog, market, pair, by=by, reason=reason, now_us=now_us)
+        return open_now
 
     def clear_block(self, pair: str, timeframe: Timeframe, now_us: int, market: str = "spot") -> None:
         """End a block by a person's decision (the caller keeps the name in its audit log)."""

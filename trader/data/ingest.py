@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from trader.data import parts, quality, rules, tails
+from trader.data import gate_book, parts, quality, rules, tails
 from trader.data.catalog import Batch
 from trader.data.coverage import Coverage, covered, uncovered
 from trader.data.history import CLIENT, HistoryStore, fingerprint
@@ -107,19 +106,27 @@ class IngestReport:
 def plan(store: HistoryStore, pairs: Sequence[str], timeframes: Sequence[Timeframe], now_us: int, *, rows: int = REST_ROWS) -> IngestPlan:
     """The calls that bring each pair's newest `rows` candles, and confirm what so far only the stream said.
 
-    Pairs keep the order given (quote volume); 15m and 4h come first for all. Timeframes blocked by the gate are asked again.
+    Pairs keep the order given (quote volume); 15m and 4h come first for all. Timeframes blocked by the gate are asked again, as
+    are ranges that a warning asks to repair and a call still reaches.
     """
+    mending: dict[tuple[str, str], int] = {}
+    for repair in store.repairs():
+        if repair.start_us >= repair.tf.floor(now_us) - rows * repair.tf.us:
+            key = (repair.pair, str(repair.tf))
+            mending[key] = min(mending.get(key, repair.start_us), repair.start_us)
     blocked = {(b.pair, b.tf) for b in store.catalog.blocks("spot")}
     requests: list[Request] = []
     for timeframe in FIRST:
-        again = [pair for pair in pairs if (pair, timeframe) in blocked]
+        again = [pair for pair in pairs if (pair, timeframe) in blocked or (pair, str(timeframe)) in mending]
         asked = list(pairs) if timeframe in timeframes else again
         known = store.catalog.coverage("spot", timeframe, asked) if asked else {}
         until = timeframe.floor(now_us)
         for pair in asked:
             since = _missing_from(known.get(pair, ()), until - rows * timeframe.us, until)
-            if pair in again:
+            if (pair, timeframe) in blocked:
                 since = until - rows * timeframe.us
+            elif (mend := mending.get((pair, str(timeframe)))) is not None:
+                since = mend if since is None else min(since, mend)
             if since is not None:
                 requests.append(Request(pair=pair, timeframe=timeframe, since_us=since, until_us=until))
     return IngestPlan(requests=tuple(requests), made_us=now_us)
@@ -232,6 +239,8 @@ def _commit_one(
     named = rows["pair"].unique(maintain_order=True).to_list()
     if unjudged := [pair for pair in named if (pair or "") not in words]:
         raise RejectedError(f"pair {unjudged[0]} {timeframe}: in the batch, but the gate did not judge it")
+    known = gate_book.accepted(store.catalog, "spot", timeframe)
+    words = {pair: gate_book.less(verdict, known) for pair, verdict in words.items()}
     refused = [words[pair or ""] for pair in named if words[pair or ""].critical is not None]
     out = pl.col("pair").is_in([v.pair for v in refused]) | pl.col("pair").is_null()
     good = parts.mark_filled(rows.filter(~out))
@@ -248,6 +257,8 @@ def _commit_one(
     done = store.upsert(
         good, timeframe, batch=record, now_us=now_us, cover=ranges, clear=passed, cursors=[(pair, ends[pair]) for pair in passed]
     )  # fmt: skip
+    spoken = gate_book.wanted(rows.filter(~out), timeframe, [words[p] for p in passed], now_us, holes=not batch.source.omits_empty)
+    store.put_repairs(timeframe, {r.pair: (r.since_us, r.until_us) for r in requests if r.pair in passed}, spoken, now_us)
     return IngestReport(
         rows=done.rows, added=done.added, filled=int(good["filled"].sum()), revisions=done.revisions,
         gaps=sum(v.gaps for v in words.values()),
@@ -259,13 +270,12 @@ def _provenance(batch: StagedBatch, timeframe: Timeframe, rows: pl.DataFrame, re
     digest = fingerprint(rows)
     identity = hashlib.sha256(f"{batch.source.label}|{timeframe}|{batch.fetched_us}|{digest}".encode()).hexdigest()[:32]
     time = rows["time"].drop_nulls().to_physical()
-    failures = {v.pair: [f.expectation for f in v.failures] for v in gate.of(timeframe).values() if v.failures}
     return Batch(
         batch_id=identity, source=batch.source.label, client=CLIENT,
         requested=(min(r.since_us for r in requests), max(r.until_us for r in requests)),
         received=(int(time.min()), int(time.max()) + timeframe.us) if len(time) else None,  # type: ignore[arg-type]
         rows=len(rows), sha256=digest, fetched_us=batch.fetched_us, suite_version=gate.suite_version,
-        gate_json=json.dumps({"engine": gate.engine, "failures": failures}, sort_keys=True),
+        gate_json=gate_book.results_json(rows, timeframe, gate),
     )  # fmt: skip
 
 
