@@ -20,6 +20,7 @@ from trader.kraken.limits import TIERS, Limiter
 from trader.simulation.clock import LoopClock
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.kraken_server.app import KrakenTwin
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US, SyntheticMarket
 
@@ -69,11 +70,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(*faults: Fault, pairs: int = 4, key: bool = True) -> AsyncIterator[World]:
+async def world(*faults: Fault, pairs: int = 4, key: bool = True, switches: Switches | None = None) -> AsyncIterator[World]:
     clock = LoopClock(EPOCH_US)
     twin = KrakenTwin(
         SyntheticMarket(11, count=pairs), clock, state_dir=None, plan=FaultPlan(faults), api_key="k", api_secret=SECRET, seed=11, tag="abc",
-        starting_cash=Decimal(10_000),
+        starting_cash=Decimal(10_000), switches=switches,
     )  # fmt: skip
     port = await twin.start("127.0.0.1", 8701)
     base = f"127.0.0.1:{port}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from trader.ports import Exchange, MarketData
 from trader.simulation.clock import LoopClock
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.kraken_server.app import KrakenTwin
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US, SyntheticMarket
 from trader.simulation.venue import Venue, VenueExchange
@@ -44,6 +45,7 @@ class Kind:
     conditional_close: bool  # a stop rides on the entry; else it is placed after the fill
     shorts: bool  # a sell without coins opens a position; else it is refused for want of funds
     over_the_wire: bool  # answers can be lost, so there are faults to survive
+    switches: Switches | None = None  # of the twin behind the wire
 
 
 IN_PROCESS = Kind(
@@ -58,6 +60,11 @@ FUTURES = Kind(
     over_the_wire=True,
 )  # fmt: skip
 KINDS = (IN_PROCESS, SPOT, FUTURES)
+TURNED = Switches(
+    frames_per_minute=4, heartbeat_s=2.0, batched_executions=True, trade_says_filled=True, closed_page_size=1, fee_tiers=True,
+    post_only_style="cancel", orders_status_method="GET",
+)  # fmt: skip
+SWITCHED = (replace(SPOT, name="spot_switched", switches=TURNED), replace(FUTURES, name="futures_switched", switches=TURNED))
 
 
 @dataclass
@@ -128,7 +135,7 @@ class Bench:
 @asynccontextmanager
 async def bench(kind: Kind, *faults: Fault, pairs: int = 4) -> AsyncIterator[Bench]:
     """The implementation of this kind, running."""
-    made = {"in_process": _in_process, "spot": _spot, "futures": _futures}[kind.name]
+    made = _futures if kind.shorts else _spot if kind.over_the_wire else _in_process
     async with made(kind, faults, pairs) as ready:
         try:
             yield ready
@@ -156,7 +163,7 @@ async def _in_process(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> Asyn
 
 @asynccontextmanager
 async def _spot(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> AsyncIterator[Bench]:
-    async with kraken_kit.world(*faults, pairs=pairs) as w:
+    async with kraken_kit.world(*faults, pairs=pairs, switches=kind.switches) as w:
         calls, fired = w.twin.middleware.counters, w.twin.plan.fired
         yield Bench(kind, w.clock, w.exchange, w.market, list(w.twin.market.pairs), calls, fired)
 
@@ -166,7 +173,7 @@ async def _futures(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> AsyncIt
     clock = LoopClock(EPOCH_US)
     twin = KrakenTwin(
         SyntheticMarket(11, count=pairs), clock, state_dir=None, plan=FaultPlan(faults), api_key="k", api_secret=kraken_kit.SECRET, seed=11,
-        tag="abc", starting_cash=CASH,
+        tag="abc", starting_cash=CASH, switches=kind.switches,
     )  # fmt: skip
     base = f"127.0.0.1:{await twin.start('127.0.0.1', 8701)}"
     client = make_futures_client(url=f"http://{base}", ws_url=f"ws://{base}", api_key="k", api_secret=kraken_kit.SECRET, clock=clock)

@@ -36,7 +36,7 @@ from trader.kraken.tariff import TIERS
 from trader.simulation.clock import LoopClock
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.spot_ws import StreamRules
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US, SyntheticMarket
 
@@ -131,7 +131,7 @@ async def _campaign(
     outcome, clock, market = Outcome(seed=seed), LoopClock(EPOCH_US), SyntheticMarket(seed, count=pairs)
     twin = KrakenTwin(
         market, clock, state_dir=None, plan=plan, api_key="k", api_secret="c2VjcmV0", seed=seed, tag="abc", starting_cash=Decimal(10_000),
-        stream=StreamRules(frames_per_minute=per_minute),
+        switches=Switches(frames_per_minute=per_minute),
     )  # fmt: skip
     port = await twin.start("127.0.0.1", 8701)
     client = make_client(url=f"http://127.0.0.1:{port}", ws_url=f"ws://127.0.0.1:{port}", api_key=None, api_secret=None, clock=clock)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from venue_kit import CASH, IN_PROCESS, KINDS, SPOT, Bench, Kind, on_venue
+from venue_kit import CASH, IN_PROCESS, KINDS, SPOT, SWITCHED, Bench, Kind, on_venue
 
 from trader.domain.messages import Filled, OrderChanged
 from trader.domain.orders import Acked, Answer, ExchangeStatus, Fill, Intent, Leg, OrderType, Rejected, Side
@@ -211,13 +211,13 @@ PROMISES: tuple[Promise, ...] = (
 OF_COINS: tuple[Promise, ...] = (entry_pays_for_its_coins, a_stop_rides_on_the_entry)  # where an entry buys coins
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", (*KINDS, *SWITCHED), ids=lambda kind: kind.name)
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
 def test_every_implementation_keeps(promise: Promise, kind: Kind) -> None:
     on_venue(kind, promise)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.conditional_close], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [kind for kind in (*KINDS, *SWITCHED) if kind.conditional_close], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("promise", OF_COINS, ids=lambda promise: promise.__name__)
 def test_where_coins_are_bought(promise: Promise, kind: Kind) -> None:
     on_venue(kind, promise)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from venue_kit import KINDS, Bench, Kind, on_venue
+from venue_kit import KINDS, SWITCHED, Bench, Kind, on_venue
 
 from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.domain.messages import BarsClosed, FeedEvent, FeedReset, Filled, OrderChanged, Tick
@@ -16,7 +16,7 @@ from trader.errors import RejectedError
 from trader.simulation.market import EPOCH_US
 
 Promise = Callable[[Bench], Awaitable[None]]
-KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+KIND = pytest.mark.parametrize("kind", (*KINDS, *SWITCHED), ids=lambda kind: kind.name)
 
 
 async def history_is_closed_ascending_and_complete(b: Bench) -> None:

@@ -115,6 +115,7 @@ REFUSED = [
     (("up", "--env", "paper"), 2, "not part of this release"),
     (("up", "--env", "moon"), 2, "'--env'"),
     (("twin", "binance"), 2, "kraken, gemini"),
+    (("twin", "kraken", "--switch", "colour=red"), 2, "--switch 'colour=red': write NAME=VALUE; NAME is one of frames_per_minute, "),
     (("exit",), 2, "Missing argument"),
     (("verify",), 2, "no demo has run here"),
     (("pause",), 1, "no ledger there"),

@@ -11,7 +11,7 @@ import pytest
 from tests.wire.kraken_twin_harness import MARKET, PAIR, trading
 from tests.wire.stream_kit import KeptBook, stream
 from trader.simulation.intervals import MINUTES
-from trader.simulation.kraken_server.spot_ws import StreamRules
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 
 DECIMALS = {pair: MARKET.listing(pair).pair_decimals for pair in MARKET.pairs}
@@ -260,7 +260,7 @@ def test_changes_of_a_pair_and_of_the_exchange_are_told() -> None:
 
 def test_more_messages_a_second_than_allowed_are_answered_with_exceeded_msg_rate() -> None:
     async def main() -> None:
-        async with trading(stream=StreamRules(messages_per_s=3)), stream() as client:
+        async with trading(switches=Switches(messages_per_s=3)), stream() as client:
             for _ in range(5):
                 await client.send({"method": "ping"}, settle=0.01)
             await asyncio.sleep(1.1)

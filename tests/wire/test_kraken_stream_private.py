@@ -10,7 +10,7 @@ import pytest
 from tests.wire.kraken_twin_harness import SECRET, enter, trading
 from tests.wire.stream_kit import stream
 from trader.simulation.kraken_server.keyring import ApiKey
-from trader.simulation.kraken_server.spot_ws import StreamRules
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US
 
@@ -45,7 +45,7 @@ def test_sequence_numbers_are_gapless_from_one_for_each_channel_and_connection()
 @pytest.mark.parametrize("batched", [False, True])
 def test_the_last_fill_and_the_end_it_brings_come_in_one_frame_where_kraken_batches(batched: bool) -> None:
     async def main() -> None:
-        async with trading(stream=StreamRules(batched=batched)) as (_, exchange), stream() as client:
+        async with trading(switches=Switches(batched_executions=batched)) as (_, exchange), stream() as client:
             await client.subscribe("executions", token=await token_of(exchange))
             await enter(exchange)
             await asyncio.sleep(1)
@@ -59,7 +59,7 @@ def test_the_last_fill_and_the_end_it_brings_come_in_one_frame_where_kraken_batc
 @pytest.mark.parametrize(("says_filled", "status"), [(False, "partially_filled"), (True, "filled")])
 def test_the_fill_that_fills_an_order_may_say_so_itself(says_filled: bool, status: str) -> None:
     async def main() -> None:
-        async with trading(stream=StreamRules(trade_says_filled=says_filled)) as (_, exchange), stream() as client:
+        async with trading(switches=Switches(trade_says_filled=says_filled)) as (_, exchange), stream() as client:
             await client.subscribe("executions", token=await token_of(exchange))
             await enter(exchange)
             await asyncio.sleep(1)

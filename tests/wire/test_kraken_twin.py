@@ -16,7 +16,7 @@ import pytest
 from tests.wire.kraken_twin_harness import KEY, MARKET, PAIR, SECRET, client, enter, trading
 from trader.simulation.clock import LoopClock
 from trader.simulation.kraken_server.signing import make_token, sign, token_valid
-from trader.simulation.kraken_server.spot_ws import StreamRules
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US
 
@@ -335,7 +335,7 @@ def test_frames_are_krakens_status_answers_snapshots_sequences_and_heartbeats() 
 
 def test_four_frames_a_minute_show_the_candle_grow() -> None:
     async def main() -> None:
-        async with trading(stream=StreamRules(frames_per_minute=4)):
+        async with trading(switches=Switches(frames_per_minute=4)):
             frames = await raw_stream(
                 8701, [{"method": "subscribe", "params": {"channel": "ohlc", "symbol": [PAIR], "interval": 15}}], 16 * 60
             )

@@ -13,6 +13,7 @@ import pytest
 from tests.wire.kraken_rest import Rest
 from tests.wire.kraken_twin_harness import PAIR, trading
 from trader.simulation.kraken_server.fee_tiers import schedule
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US
 
@@ -144,7 +145,7 @@ def test_the_base_tier_holds_at_any_volume_unless_tiers_are_asked_for() -> None:
 
 def test_with_tiers_the_fee_falls_with_thirty_days_of_volume_and_rises_again() -> None:
     async def main() -> None:
-        async with account(fee_tiers=True) as (twin, rest):
+        async with account(switches=Switches(fee_tiers=True)) as (twin, rest):
             before = await rest.must("TradeVolume", pair="ETHEUR")
             assert before["fees"]["XETHZEUR"] == {"fee": "0.4000", "minfee": "0.1000", "maxfee": "0.4000", "nextfee": "0.3500",
                                                   "nextvolume": "10000.0000", "tiervolume": "0.0000"}  # fmt: skip
@@ -167,7 +168,7 @@ def test_with_tiers_the_fee_falls_with_thirty_days_of_volume_and_rises_again() -
 @pytest.mark.parametrize("size", [50, 10])
 def test_the_page_of_closed_orders_is_a_switch(size: int) -> None:
     async def main() -> None:
-        async with account(closed_page_size=size) as (_, rest):
+        async with account(switches=Switches(closed_page_size=size)) as (_, rest):
             await trade(rest, 12)
             answer = await rest.must("ClosedOrders")
             assert (len(answer["closed"]), answer["count"]) == (min(size, 12), 12)

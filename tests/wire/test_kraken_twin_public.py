@@ -15,6 +15,7 @@ from tests.wire.kraken_rest import Rest
 from tests.wire.kraken_twin_harness import MARKET, PAIR, trading
 from trader.domain.market import DAY, MINUTE
 from trader.simulation.intervals import MINUTES
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US
 
@@ -166,7 +167,7 @@ def test_parameters_are_judged_in_krakens_words() -> None:
 
 def test_pairs_and_assets_by_filter_and_by_every_name() -> None:
     async def main() -> None:
-        async with public(fee_tiers=True) as (_, rest):
+        async with public(switches=Switches(fee_tiers=True)) as (_, rest):
             whole = (await rest.public("AssetPairs"))[1]
             assert len(whole) == len(MARKET.pairs)
             for name, key in (("XETHZEUR", ID), ("ETHEUR", ID), ("ETH/EUR", "ETH/EUR")):

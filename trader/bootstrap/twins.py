@@ -19,7 +19,7 @@ from trader.ports import Clock
 from trader.simulation.clock import PacedClock, load_clock, wall_clock
 from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.kraken_server.keyring import TRADING, ApiKey
-from trader.simulation.kraken_server.spot_ws import StreamRules
+from trader.simulation.kraken_server.switches import read_switches
 
 KINDS = ("kraken", "gemini")
 
@@ -34,6 +34,7 @@ def run_twin(
     plan: Path | None = None,
     keys: Sequence[ApiKey] = (DEMO_KEY,),
     tier: str | None = TIER,
+    switches: Sequence[str] = (),
     tls_port: int | None = None,
     keep: bool = False,
     say: Callable[[str], None],
@@ -50,12 +51,13 @@ def run_twin(
     world = _world(settings, paths, replay=replay, start=start)
     clock = _clock(paths, world)
     plans = read_plans(plan, world.seed)
+    turned, limits = read_switches(switches, tier=tier)
 
     async def serve() -> None:
         if which == "gemini":
             await _serve_gemini(world, clock, plans, port, say)
             return
-        twin = kraken_twin(world, world.market(), clock, paths=paths, plan=plans.kraken, keys=keys, tier=tier, stream=StreamRules())
+        twin = kraken_twin(world, world.market(), clock, paths=paths, plan=plans.kraken, keys=keys, limits=limits, switches=turned)
         with _certificates(paths) as folder:
             await _serve_kraken(twin, port, say, tls_port, folder)
 

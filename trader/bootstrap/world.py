@@ -21,14 +21,15 @@ from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.kraken_server.futures_limits import UNLIMITED, FuturesLimitRules
 from trader.simulation.kraken_server.keyring import ApiKey
 from trader.simulation.kraken_server.limits import LimitRules
-from trader.simulation.kraken_server.spot_ws import StreamRules
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.market import Market, SyntheticMarket
 from trader.simulation.replay import ReplayMarket
 
 HOST = "127.0.0.1"
 DEMO_KEY = ApiKey(key=API_KEY, secret=API_SECRET)
 TIER = "pro"  # what our own limiter assumes too
-SIMULATED = StreamRules(heartbeat_s=2.0)  # a quiet second costs a jump of the clock there; our watchdog allows five of silence
+LIMITS = LimitRules(tier=TIER)
+SIMULATED = Switches(heartbeat_s=2.0)  # a quiet second costs a jump of the clock there; our watchdog allows five of silence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +131,15 @@ def read_plans(file: Path | None, seed: int) -> Plans:
 
 def kraken_twin(
     world: World, market: Market, clock: Clock, *, paths: Paths | None, plan: FaultPlan, keys: Sequence[ApiKey] = (DEMO_KEY,),
-    tier: str | None = TIER, stream: StreamRules = SIMULATED,
+    limits: LimitRules = LIMITS, switches: Switches = SIMULATED,
 ) -> KrakenTwin:  # fmt: skip
-    """The exchange of a world; with `paths` it keeps its books there and reopens them. `tier`: what its rate limits count."""
+    """The exchange of a world; with `paths` it keeps its books there and reopens them."""
     from decimal import Decimal
 
     return KrakenTwin(
         market, clock, state_dir=paths.twin if paths else None, plan=plan, keys=keys, seed=world.seed,
-        tag=tag_of(world.seed), starting_cash=Decimal(world.cash), stream=stream,
-        limits=LimitRules(tier=tier), futures_limits=FuturesLimitRules() if tier else UNLIMITED,
+        tag=tag_of(world.seed), starting_cash=Decimal(world.cash), switches=switches,
+        limits=limits, futures_limits=FuturesLimitRules() if limits.tier else UNLIMITED,
     )  # fmt: skip
 
 

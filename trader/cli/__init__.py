@@ -174,6 +174,7 @@ def twin(  # noqa: PLR0917 - the options of a command line
         list[str] | None, typer.Option(help="what the k-th key may do, e.g. query-funds,query-open-trades (default: all but moving money)")
     ] = None,
     tier: Annotated[str, typer.Option(help="rate limits of the account: starter, intermediate, pro, or none")] = "pro",
+    switch: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="what Kraken leaves open; may be repeated")] = None,
     tls_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="listen here too with TLS; a second line `tls URL cert PATH` says where")
     ] = None,
@@ -185,7 +186,7 @@ def twin(  # noqa: PLR0917 - the options of a command line
     settings = settings_from(None, market__seed=seed, market__pairs=pairs, state_dir=str(state) if state else None)
     run_twin(which, settings, port=port, replay=replay, start=start, plan=plan, keep=state is not None, say=say,
              keys=keys_of(api_key or (), api_secret or (), key_rights or ()), tier=None if tier == "none" else tier,
-             tls_port=tls_port)  # fmt: skip
+             switches=switch or (), tls_port=tls_port)  # fmt: skip
 
 
 def _control(verb: str, argument: str, state: Path | None) -> None:

@@ -32,7 +32,6 @@ from trader.simulation.kraken_server.middleware import Call, Middleware
 from trader.simulation.kraken_server.order_desk import OrderDesk
 from trader.simulation.kraken_server.order_form import parse_body
 from trader.simulation.kraken_server.order_methods import OrderMethods
-from trader.simulation.kraken_server.paging import PAGE
 from trader.simulation.kraken_server.private_channels import PrivateChannels
 from trader.simulation.kraken_server.replies import deliver
 from trader.simulation.kraken_server.spot_account import SpotAccount
@@ -40,8 +39,9 @@ from trader.simulation.kraken_server.spot_ledger import SpotLedger
 from trader.simulation.kraken_server.spot_orders import SpotOrders
 from trader.simulation.kraken_server.spot_rest import Handler, SpotPublic
 from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
-from trader.simulation.kraken_server.spot_ws import Hub, StreamRules
+from trader.simulation.kraken_server.spot_ws import Hub
 from trader.simulation.kraken_server.subscriptions import PRIVATE, PUBLIC
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.kraken_server.timed_faults import SkewedClock, TimedFaults
 from trader.simulation.kraken_server.tls import make_certificate, server_context
 from trader.simulation.market import Market, Row
@@ -52,9 +52,7 @@ QUIET_S = 1e9  # aiohttp's own keep-alive timer; on a simulated clock every time
 class KrakenTwin:
     """One account on one exchange. `state_dir` holds its books (None: memory only); `tag`: the installation whose orders are "ours".
 
-    `keys`, or one key with every trading right by `api_key` and `api_secret`, open the private door. `closed_page_size`:
-    orders a page of ClosedOrders; `fee_tiers`: fees fall with the account's volume instead of staying at the base tier;
-    `post_only_style`: refuse or cancel, what becomes of a post-only order that would trade.
+    `keys`, or one key with every trading right by `api_key` and `api_secret`, open the private door.
     """
 
     def __init__(
@@ -72,14 +70,10 @@ class KrakenTwin:
         starting_cash: Decimal,
         fills: FillRules | None = None,
         limits: LimitRules | None = None,
-        stream: StreamRules | None = None,
-        closed_page_size: int = PAGE,
-        fee_tiers: bool = False,
-        post_only_style: str = "refuse",
+        switches: Switches | None = None,
         futures_limits: FuturesLimitRules | None = None,
     ) -> None:
-        if post_only_style not in ("refuse", "cancel"):
-            raise ConfigError(f"post_only_style {post_only_style!r} must be refuse or cancel")
+        switches = switches or Switches()
         self.market, self.clock, self.plan, self._seed = market, clock, plan, seed
         rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
         self._books = Books(state_dir)
@@ -99,27 +93,26 @@ class KrakenTwin:
         ring = tuple(keys) or (ApiKey(key=api_key, secret=api_secret),)
         self.shown = shown = SkewedClock(clock)
         self.keyring = Keyring(ring, self.exchange, clock, self.limits)
-        stream = stream or StreamRules()
         channels = PrivateChannels(
             self.exchange,
             self.limits,
             self.keyring,
             self.middleware.late_orders,
-            batched=stream.batched,
-            trade_says_filled=stream.trade_says_filled,
+            batched=switches.batched_executions,
+            trade_says_filled=switches.trade_says_filled,
         )
         self.exchange.open_limit = self.limits.tier.open_orders if self.limits.tier else None
-        self.exchange.post_only_style = post_only_style
+        self.exchange.post_only_style = switches.post_only_style
         self.exchange.due_listeners.append(self._set_alarm)
         self.desk = OrderDesk(self.exchange, shown, self.limits)
         methods = OrderMethods(self.desk, self.exchange, shown, channels)
-        self.hub = Hub(self.view, shown, self.middleware, private=channels, orders=methods, rules=stream)
+        self.hub = Hub(self.view, shown, self.middleware, private=channels, orders=methods, switches=switches)
         assets = Assets(market, quote_decimals=QUOTE_DECIMALS)
-        self._fees = FeeTiers(self.exchange, tiers=fee_tiers)
+        self._fees = FeeTiers(self.exchange, tiers=switches.fee_tiers)
         self._public = SpotPublic(self.view, clock, shown=shown, assets=assets, fees=self._fees).handlers
         self._private: Mapping[str, Handler] = {
             **SpotOrders(self.desk, self.exchange, self.view, shown).handlers,
-            **SpotPrivate(self.exchange, closed_page_size=closed_page_size).handlers,
+            **SpotPrivate(self.exchange, closed_page_size=switches.closed_page_size).handlers,
             **SpotAccount(self.exchange, self.view, clock, assets=assets, fees=self._fees).handlers,
             **SpotLedger(self.exchange, assets).handlers,
             **self.keyring.handlers,
@@ -135,7 +128,7 @@ class KrakenTwin:
             fills=self.exchange.fills,
             secret_of=self.keyring.secret_of,
             limits=futures_limits,
-            post_only_style=post_only_style,
+            switches=switches,
         )
         self.places = (*self._public, *self._private, *PUBLIC, *PRIVATE, "status", *METHODS, *BY_TIME, *self.futures.places)
         self.timed = TimedFaults(self.exchange, clock, shown, plan, self.hub.flush)

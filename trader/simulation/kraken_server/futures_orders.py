@@ -15,6 +15,7 @@ from trader.simulation.futures.orders import FuturesOrder, Happening, Unplaced
 from trader.simulation.kraken_server import futures_form as form
 from trader.simulation.kraken_server.futures_call import FuturesCall
 from trader.simulation.kraken_server.futures_render import client_id, event_order, iso_ms, order_events, order_status, rejection
+from trader.simulation.kraken_server.replies import Reply
 
 STATUS_MEMORY_US = 5_000_000  # orders/status knows a closed order this long
 MOST_IN_BATCH = 100
@@ -23,17 +24,17 @@ MOST_IN_BATCH = 100
 class FuturesOrders:
     """Handlers by endpoint. `armed` is told when the dead-man's switch was set."""
 
-    def __init__(self, exchange: FuturesExchange, clock: Clock, armed: Callable[[], None]) -> None:
+    def __init__(self, exchange: FuturesExchange, clock: Clock, armed: Callable[[], None], *, status_method: str) -> None:
         self._exchange, self._clock, self._armed = exchange, clock, armed
-        self.handlers: Mapping[str, Callable[[FuturesCall], dict[str, Any]]] = {
+        self.handlers: Mapping[str, Callable[[FuturesCall], dict[str, Any] | Reply]] = {
             "POST sendorder": lambda call: {"sendStatus": self._send(call.fields)},
             "POST editorder": lambda call: {"editStatus": self._edit(call.fields)},
             "POST cancelorder": lambda call: {"cancelStatus": self._cancel(call.fields)},
             "POST batchorder": self._batch,
             "POST cancelallorders": self._cancel_all,
             "POST cancelallordersafter": self._cancel_after,
-            "GET orders/status": self._status,
-            "POST orders/status": self._status,
+            "GET orders/status": self._status if status_method != "POST" else _wrong_method,
+            "POST orders/status": self._status if status_method != "GET" else _wrong_method,
         }
 
     def _send(self, fields: Mapping[str, str]) -> dict[str, Any]:
@@ -157,6 +158,11 @@ class FuturesOrders:
             orders = self._exchange.open_orders()
         seen = [order for order in orders if order.live or order.updated_us + STATUS_MEMORY_US >= now_us]
         return {"orders": [order_status(order) for order in seen]}
+
+
+def _wrong_method(_: FuturesCall) -> Reply:
+    """What HTTP says where a path is served, but not by this method."""
+    return Reply(status=405)
 
 
 def _unplaced(refusal: Unplaced, now_us: int, fields: Mapping[str, str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from trader.simulation.kraken_server.futures_signing import authent, same
 from trader.simulation.kraken_server.middleware import Dialect, Middleware
 from trader.simulation.kraken_server.replies import deliver
 from trader.simulation.kraken_server.signing import fingerprint
+from trader.simulation.kraken_server.switches import Switches
 
 PLACE = "futures:"  # how fault plans name its endpoints
 SecretOf = Callable[[str], str | None]
@@ -42,13 +43,14 @@ class FuturesDoor:
         *,
         secret_of: SecretOf,
         settled: Callable[[], Awaitable[None]],
+        switches: Switches,
     ) -> None:
         exchange, clock, seed = market.exchange, market.clock, market.seed
         self._exchange: FuturesExchange = exchange
         self._clock: Clock = clock
         self._middleware, self.limits, self._secret_of, self._settled = middleware, limits, secret_of, settled
         self.uid = content_uuid(seed, "account")
-        orders = FuturesOrders(exchange, clock, self._arm)
+        orders = FuturesOrders(exchange, clock, self._arm, status_method=switches.orders_status_method)
         public = FuturesPublic(market, FuturesCharts(market))
         self.history = FuturesHistory(exchange, clock, self.uid)
         self._public, self._charts, self._events = public.handlers, public.charts, public.events

@@ -23,6 +23,7 @@ from trader.simulation.kraken_server.futures_rest import FuturesDoor, SecretOf
 from trader.simulation.kraken_server.futures_ws import FuturesHub
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Middleware
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.market import Market
 
 OPENING = {"xbt": Decimal(1), "eth": Decimal(10)}  # what the accounts of inverse contracts hold at first
@@ -43,8 +44,8 @@ class FuturesTwin:
         starting_cash: Decimal,
         fills: FillRules,
         secret_of: SecretOf,
-        limits: FuturesLimitRules | None = None,
-        post_only_style: str = "refuse",
+        limits: FuturesLimitRules | None,
+        switches: Switches,
     ) -> None:
         self._market = market
         self._books = Books(state_dir, FUTURES)
@@ -58,13 +59,13 @@ class FuturesTwin:
             start_us=view.exchange.state.tick_us,
             price_at=market.last_price,
         )
-        self.exchange.post_only_style = post_only_style
+        self.exchange.post_only_style = switches.post_only_style
         spot = view.exchange  # a contract trades while its base's spot market does
         self.exchange.trading = lambda contract: spot.system_status == "online" and spot.rule(contract.pair).status == "online"
         self.exchange.set_prices(prices_at(market, self.exchange.state.tick_us))
         self.limits = FuturesLimits(limits or FuturesLimitRules())
         public = FuturesMarket(self.exchange, view, clock, seed)
-        self.door = FuturesDoor(public, middleware, self.limits, secret_of=secret_of, settled=self.flush)
+        self.door = FuturesDoor(public, middleware, self.limits, secret_of=secret_of, settled=self.flush, switches=switches)
         self.hub = FuturesHub(public, middleware, self.door.history, secret_of=secret_of, uid=self.door.uid)
         self.places = (*self.door.places, *self.hub.places)
         self._catch_up(view.exchange.state.tick_us)

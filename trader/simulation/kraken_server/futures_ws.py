@@ -26,7 +26,7 @@ from trader.simulation.kraken_server.middleware import Middleware
 PLACE = "futures_ws:"  # how fault plans name its feeds and events
 PUBLIC = ("ticker", "ticker_lite", "trade", "book")
 PRIVATE = ("open_orders", "open_orders_verbose", "fills", "balances", "open_positions", "account_log", "notifications_auth")
-HEARTBEAT = "heartbeat"
+HEARTBEAT, HEARTBEAT_S = "heartbeat", 1.0
 EVENTS = ("challenge", "subscribe", "unsubscribe")
 UNSIGNED = "Failed to subscribe to authenticated feed"
 BUFFER = 1 << 26  # a client that leaves this many bytes unread is cut off
@@ -67,10 +67,9 @@ class FuturesHub:
         *,
         secret_of: SecretOf,
         uid: str,
-        heartbeat_s: float = 1.0,
     ) -> None:
         self._market, self._exchange, self._clock = market, market.exchange, market.clock
-        self._middleware, self._secret_of, self._heartbeat_s = middleware, secret_of, heartbeat_s
+        self._middleware, self._secret_of = middleware, secret_of
         self._faults = FrameFaults(middleware.plan)
         self._streams = FuturesStreams(market, history, uid)
         self.connections: list[FuturesConnection] = []
@@ -135,7 +134,7 @@ class FuturesHub:
     async def _heartbeats(self) -> None:
         """A frame a second on every connection that wants one; ends with the last of them."""
         while any(HEARTBEAT in connection.public for connection in self.connections):
-            await asyncio.sleep(self._heartbeat_s)
+            await asyncio.sleep(HEARTBEAT_S)
             text = dumps({"feed": HEARTBEAT, "time": self._clock.now_us() // 1000})
             for connection in tuple(self.connections):
                 if HEARTBEAT in connection.public:

@@ -39,8 +39,8 @@ class PrivateChannels:
         keyring: Keyring,
         late: LateOrders,
         *,
-        batched: bool = False,
-        trade_says_filled: bool = False,
+        batched: bool,
+        trade_says_filled: bool,
     ) -> None:
         self._exchange, self._limits, self._keyring, self._late = exchange, limits, keyring, late
         self._batched, self._says_filled = batched, trade_says_filled

@@ -16,7 +16,7 @@ from trader.simulation.kraken_server.render import order_row
 class SpotPrivate:
     """Orders looked up. Every handler raises Refused with Kraken's string."""
 
-    def __init__(self, exchange: TwinExchange, *, closed_page_size: int = PAGE) -> None:
+    def __init__(self, exchange: TwinExchange, *, closed_page_size: int) -> None:
         self._exchange, self._closed_page_size = exchange, closed_page_size
         self.handlers: Mapping[str, Callable[[Call], Any]] = {
             "OpenOrders": self._open_orders,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from decimal import Decimal
 
 from aiohttp import WSMsgType, web
 
-from trader.errors import ConfigError
 from trader.ports import Clock
 from trader.simulation.fills import Tick
 from trader.simulation.kraken_server import frames
@@ -23,6 +21,7 @@ from trader.simulation.kraken_server.public_channels import PublicChannels
 from trader.simulation.kraken_server.public_frames import PublicFrames
 from trader.simulation.kraken_server.publisher import Publisher
 from trader.simulation.kraken_server.subscriptions import Request, Subscriptions
+from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.market import Row
 
 BUFFER = 1 << 26  # a client that leaves this many bytes unread is cut off
@@ -30,30 +29,6 @@ NO_DRAIN = 1 << 30  # sending never waits for a slow client; BUFFER bounds what 
 SECOND_US = 1_000_000
 SUBSCRIBING = ("subscribe", "unsubscribe")
 METHODS = (*SUBSCRIBING, *ENDPOINTS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamRules:
-    """Switches of the stream. `frames_per_minute`: candle frames a minute, 1 or 4; `heartbeat_s`: silence before a heartbeat.
-
-    `batched`: a fill and the end it brings come in one executions frame; `trade_says_filled`: the fill itself says so already
-    (Kraken's documentation shows neither, its clients have met both);
-    `messages_per_s`: more from one connection get "Exceeded msg rate" (None: not counted; Kraken names no number).
-    """
-
-    frames_per_minute: int = 1
-    heartbeat_s: float = 1.0
-    batched: bool = False
-    trade_says_filled: bool = False
-    messages_per_s: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.frames_per_minute not in (1, 4):
-            raise ConfigError(f"frames_per_minute {self.frames_per_minute!r} must be 1 or 4")
-        if self.heartbeat_s <= 0:
-            raise ConfigError(f"heartbeat_s {self.heartbeat_s!r} must be above 0")
-        if self.messages_per_s is not None and self.messages_per_s < 1:
-            raise ConfigError(f"messages_per_s {self.messages_per_s!r} must be at least 1")
 
 
 class Hub:
@@ -67,17 +42,17 @@ class Hub:
         *,
         private: PrivateChannels,
         orders: OrderMethods,
-        rules: StreamRules,
+        switches: Switches,
     ) -> None:
         self._view, self._clock, self._middleware, self._private, self._orders = view, clock, middleware, private, orders
-        self._rules = rules
+        self._switches = switches
         self._faults = FrameFaults(middleware.plan)
         self.connections: list[Connection] = []
         self.opened = self.sent = 0
         self._system = view.exchange.system_status  # as the clients were told
         shown = PublicFrames(view)
         self._subscriptions = Subscriptions(clock, PublicChannels(view, clock, shown), private)
-        self._publisher = Publisher(view, shown, self._push, per_minute=rules.frames_per_minute)
+        self._publisher = Publisher(view, shown, self._push, per_minute=switches.frames_per_minute)
 
     # --- connections -----------------------------------------------------------------------------------------------
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
@@ -117,7 +92,7 @@ class Hub:
     async def heartbeats(self) -> None:
         """A heartbeat on every subscribed connection that had no other frame since the last one."""
         while True:
-            await asyncio.sleep(self._rules.heartbeat_s)
+            await asyncio.sleep(self._switches.heartbeat_s)
             for connection in tuple(self.connections):
                 if connection.subscribed and not connection.busy:
                     await self.send(connection, frames.HEARTBEAT)
@@ -159,7 +134,7 @@ class Hub:
 
     def _too_fast(self, connection: Connection, now_us: int) -> bool:
         """Count a message, where messages are counted; a refused one does not count."""
-        if (most := self._rules.messages_per_s) is None:
+        if (most := self._switches.messages_per_s) is None:
             return False
         connection.heard = [time_us for time_us in connection.heard if time_us > now_us - SECOND_US]
         if len(connection.heard) >= most:
