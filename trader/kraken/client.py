@@ -5,25 +5,18 @@ ccxt signs and sends; the answers come back raw. Importing this module imports c
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import aiohttp
 import ccxt.pro as ccxtpro
-from ccxt.base.errors import AuthenticationError, BaseError
 
-from trader.errors import ConfigError, FatalError
-from trader.kraken.ccxt_session import SILENT, TIMEOUT_S, OwnSession, cause_of, ccxt_config
-from trader.kraken.exact import exact_json
+from trader.kraken.ccxt_session import OwnSession, addresses, ccxt_config
 from trader.kraken.frame_socket import FrameSocket
-from trader.kraken.gate import Gate
-from trader.kraken.transport import NotSent, Refused, SocketEvents, Unanswered
+from trader.kraken.transport import Refused, SocketEvents, Unanswered
 from trader.ports import Clock
 
-QUEUE_S = 60.0  # longest wait for earlier private calls
 NONCE_AHEAD_MS = 60_000  # how far a refused nonce makes us jump
 FLOOR_AHEAD_MS = 600_000  # how far ahead of the nonces in use the floor is stored
 
@@ -37,81 +30,37 @@ class KrakenClient(OwnSession, ccxtpro.kraken):  # type: ignore[misc]  # ccxt ha
     def __init__(
         self, config: Mapping[str, Any], *, clock: Clock, save_nonce: Callable[[int], None] | None, nonce_floor: int, keepalive_s: float
     ) -> None:
-        self.clock = clock
         self.save_nonce = partial(save_nonce) if save_nonce is not None else None  # ccxt trips over bound methods
         self.nonce_now = nonce_floor
         self.nonce_saved = nonce_floor
-        self.keepalive_s = keepalive_s
-        self.gate = Gate()
-        self.logger = SILENT
-        super().__init__(config)
-        self.milliseconds = self._now_ms
-        self.seconds = lambda: clock.now_us() // 1_000_000
-        self.microseconds = clock.now_us
-        self.verbose = False
+        super().__init__(config, clock=clock, keepalive_s=keepalive_s)
 
     # --- what callers use -----------------------------------------------------------------------------------------------
-    @property
-    def has_key(self) -> bool:
-        return bool(self.apiKey)
-
     async def public(self, path: str, params: Mapping[str, str]) -> Any:
         """GET. Raises Refused with Kraken's strings, or Unanswered."""
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return await self._exchange(path, "public", "GET", params)
-        except TimeoutError as error:
-            raise Unanswered(f"{path}: no answer in time") from error
+        return (await self._in_time(path, self._exchange(path, "public", "GET", params)))["result"]
 
     async def private(self, path: str, build: Callable[[], Mapping[str, Any]], *, urgent: bool) -> Any:
         """POST, signed; `build` is called at the last moment and may raise NotSent. Raises Refused, Unanswered or NotSent."""
-        try:
-            async with asyncio.timeout(QUEUE_S):
-                await self.gate.enter(urgent=urgent)
-        except TimeoutError as error:
-            raise NotSent(f"{path}: earlier private calls did not end within {QUEUE_S:.0f} s") from error
-        try:
-            params = build()
-            async with asyncio.timeout(TIMEOUT_S) as scope:
-                self.gate.holds(None if urgent else scope)
-                return await self._exchange(path, "private", "POST", params)
-        except TimeoutError as error:
-            raise Unanswered(f"{path}: no answer in time") from error
-        finally:
-            self.gate.leave()
+        return (await self._in_turn(path, lambda: self._exchange(path, "private", "POST", build()), urgent=urgent))["result"]
 
     async def socket(self, *, private: bool, events: SocketEvents) -> FrameSocket:
         """A connected socket. Raises Unanswered when the dial fails."""
-        self.open()
-        link = FrameSocket(self.urls["api"]["ws"]["privateV2" if private else "publicV2"], events, self.asyncio_loop)
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await link.open(self.session)
-        except TimeoutError as error:
-            raise Unanswered("dial: no answer in time") from error
-        if not link.isConnected:
-            raise Unanswered(f"dial: {link.error}")
-        return link
+        return await self._dial(self.urls["api"]["ws"]["privateV2" if private else "publicV2"], events)
 
     def raise_nonce(self) -> None:
         """The key has seen a higher nonce than ours: go a minute ahead."""
-        self.nonce_now = max(self.nonce_now, self._now_ms()) + NONCE_AHEAD_MS
-
-    def _now_ms(self) -> int:
-        return self.clock.now_us() // 1000
+        self.nonce_now = max(self.nonce_now, self.milliseconds()) + NONCE_AHEAD_MS
 
     # --- overrides of ccxt ----------------------------------------------------------------------------------------------
     def incrementing_nonce(self) -> int:
         """Strictly increasing milliseconds above the persisted floor; the ceiling is stored before it is passed."""
-        self.nonce_now = max(self._now_ms(), self.nonce_now + 1)
+        self.nonce_now = max(self.milliseconds(), self.nonce_now + 1)
         if self.nonce_now >= self.nonce_saved:
             self.nonce_saved = self.nonce_now + FLOOR_AHEAD_MS
             if self.save_nonce is not None:
                 self.save_nonce(self.nonce_saved)
         return self.nonce_now
-
-    def on_json_response(self, body: str) -> Any:
-        return exact_json(body)
 
     def handle_errors(  # noqa: PLR0917 - the signature is ccxt's
         self, code: int, reason: str, url: str, method: str, headers: Any, body: str, response: Any, sent_headers: Any, sent: Any
@@ -136,19 +85,6 @@ class KrakenClient(OwnSession, ccxtpro.kraken):  # type: ignore[misc]  # ccxt ha
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
-    async def _exchange(self, path: str, api: str, method: str, params: Mapping[str, Any]) -> Any:
-        try:
-            envelope = await self.request(path, [api], method, dict(params))
-        except AuthenticationError as error:
-            raise FatalError(f"{path}: {error}") from None
-        except BaseError as error:
-            raise Unanswered(f"{path}: {type(error).__name__}: {cause_of(error)}") from error
-        except (OSError, ValueError, aiohttp.ClientError) as error:
-            raise Unanswered(f"{path}: {type(error).__name__}") from error
-        if not isinstance(envelope, dict):
-            raise Unanswered(f"{path}: not an answer of Kraken")
-        return envelope["result"]
-
 
 def make_client(
     *, url: str | None, ws_url: str | None, api_key: str | None, api_secret: str | None, clock: Clock,
@@ -157,16 +93,12 @@ def make_client(
     """A client for Kraken itself (`url` None: addresses untouched) or for another server (`http://host:port`, `ws://host:port`).
 
     `save_nonce` is told a ceiling ten minutes ahead of the nonces in use; give the newest one back as `nonce_floor` at the
-    next start (`keyfile.KeyFile` does both). Raises ConfigError for half a key or a secret that is not base64.
+    next start (`keyfile.KeyFile` does both). Raises ConfigError for half a key, one address without the other, or a secret
+    that is not base64.
     """
-    if (url is None) != (ws_url is None):
-        raise ConfigError(f"set both addresses or none, not url={url!r} and ws_url={ws_url!r}")
     config = ccxt_config(api_key, api_secret)
-    if url is not None and ws_url is not None:
-        http, socket = url.rstrip("/"), ws_url.rstrip("/").removesuffix("/v2")
+    if (elsewhere := addresses(url, ws_url)) is not None:
+        http, socket = elsewhere[0], elsewhere[1].removesuffix("/v2")
         streams = {"public": socket, "private": socket, "publicV2": socket + "/v2", "privateV2": socket + "/v2"}
         config["urls"] = {"api": {"public": http, "private": http, "ws": streams}}
     return KrakenClient(config, clock=clock, save_nonce=save_nonce, nonce_floor=nonce_floor, keepalive_s=keepalive_s)
-
-
-__all__: Sequence[str] = ("FrameSocket", "KrakenClient", "make_client")

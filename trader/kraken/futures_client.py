@@ -6,25 +6,19 @@ so bootstrap does it lazily.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import aiohttp
 import ccxt.pro as ccxtpro
-from ccxt.base.errors import AuthenticationError, BaseError
 
-from trader.errors import ConfigError, FatalError, RejectedError
-from trader.kraken.ccxt_session import SILENT, TIMEOUT_S, OwnSession, cause_of, ccxt_config
-from trader.kraken.client import QUEUE_S
-from trader.kraken.exact import exact_json
+from trader.errors import RejectedError
+from trader.kraken.ccxt_session import OwnSession, addresses, ccxt_config
 from trader.kraken.frame_socket import FrameSocket
 from trader.kraken.futures_transport import Endpoint, WrongMethod
-from trader.kraken.gate import Gate
-from trader.kraken.transport import NotSent, Refused, SocketEvents, Unanswered
+from trader.kraken.transport import Refused, SocketEvents, Unanswered
 from trader.ports import Clock
 
 _TRAILING = ("trailingPercent", "trailingAmount")  # ccxt sends these as a plain market order (KRAKEN.md pitfall E)
@@ -34,54 +28,20 @@ _TIMES_IN_FORCE = (None, "ioc", "PO")  # all others go out as a resting limit or
 class KrakenFuturesClient(OwnSession, ccxtpro.krakenfutures):  # type: ignore[misc]  # ccxt has no types
     """`call` returns the whole body of a success; `socket` opens the WebSocket."""
 
-    def __init__(self, config: Mapping[str, Any], *, clock: Clock, keepalive_s: float) -> None:
-        self.clock, self.keepalive_s, self.gate, self.logger = clock, keepalive_s, Gate(), SILENT
-        super().__init__(config)
-        self.milliseconds = lambda: clock.now_us() // 1000
-        self.seconds = lambda: clock.now_us() // 1_000_000
-        self.microseconds = clock.now_us
-        self.verbose = False
-
     # --- what callers use -----------------------------------------------------------------------------------------------
-    @property
-    def has_key(self) -> bool:
-        return bool(self.apiKey)
-
     async def call(self, endpoint: Endpoint, build: Callable[[], Mapping[str, Any]], *, urgent: bool = False) -> Any:
         """One request; `build` is called at the last moment and may raise NotSent. Raises Refused, Unanswered or NotSent."""
-        if not endpoint.private:
-            try:
-                async with asyncio.timeout(TIMEOUT_S):
-                    return await self._exchange(endpoint, build())
-            except TimeoutError as error:
-                raise Unanswered(f"{endpoint.path}: no answer in time") from error
-        try:
-            async with asyncio.timeout(QUEUE_S):
-                await self.gate.enter(urgent=urgent)
-        except TimeoutError as error:
-            raise NotSent(f"{endpoint.path}: earlier private calls did not end within {QUEUE_S:.0f} s") from error
-        try:
-            params = build()
-            async with asyncio.timeout(TIMEOUT_S) as scope:
-                self.gate.holds(None if urgent else scope)
-                return await self._exchange(endpoint, params)
-        except TimeoutError as error:
-            raise Unanswered(f"{endpoint.path}: no answer in time") from error
-        finally:
-            self.gate.leave()
+
+        def exchange() -> Awaitable[Any]:
+            return self._exchange(endpoint.path, endpoint.api, endpoint.method, build())
+
+        if endpoint.private:
+            return await self._in_turn(endpoint.path, exchange, urgent=urgent)
+        return await self._in_time(endpoint.path, exchange())
 
     async def socket(self, *, private: bool, events: SocketEvents) -> FrameSocket:
         """A connected socket; public and private feeds share one address. Raises Unanswered when the dial fails."""
-        self.open()
-        link = FrameSocket(self.urls["api"]["ws"], events, self.asyncio_loop)
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await link.open(self.session)
-        except TimeoutError as error:
-            raise Unanswered("dial: no answer in time") from error
-        if not link.isConnected:
-            raise Unanswered(f"dial: {link.error}")
-        return link
+        return await self._dial(self.urls["api"]["ws"], events)
 
     def challenge_request(self) -> dict[str, str]:
         """The frame that asks for a challenge."""
@@ -94,9 +54,6 @@ class KrakenFuturesClient(OwnSession, ccxtpro.krakenfutures):  # type: ignore[mi
         return {"api_key": str(self.apiKey), "original_challenge": challenge, "signed_challenge": base64.b64encode(signature).decode()}
 
     # --- overrides of ccxt ----------------------------------------------------------------------------------------------
-    def on_json_response(self, body: str) -> Any:
-        return exact_json(body)
-
     def handle_errors(  # noqa: PLR0917 - the signature is ccxt's
         self, code: int, reason: str, url: str, method: str, headers: Any, body: str, response: Any, sent_headers: Any, sent: Any
     ) -> None:
@@ -121,20 +78,6 @@ class KrakenFuturesClient(OwnSession, ccxtpro.krakenfutures):  # type: ignore[mi
             raise RejectedError(f"timeInForce {asked['timeInForce']!r}: ccxt sends it as a resting limit order; use 'ioc'")
         return super().create_order_request(symbol, type, side, amount, price, asked)
 
-    async def _exchange(self, endpoint: Endpoint, params: Mapping[str, Any]) -> Any:
-        path = endpoint.path
-        try:
-            body = await self.request(path, [endpoint.api], endpoint.method, dict(params))
-        except AuthenticationError as error:
-            raise FatalError(f"{path}: {error}") from None
-        except BaseError as error:
-            raise Unanswered(f"{path}: {type(error).__name__}: {cause_of(error)}") from error
-        except (OSError, ValueError, aiohttp.ClientError) as error:
-            raise Unanswered(f"{path}: {type(error).__name__}") from error
-        if not isinstance(body, dict):
-            raise Unanswered(f"{path}: not an answer of Kraken")
-        return body
-
 
 def _words(response: Any) -> tuple[str, ...]:
     """Kraken's own words of refusal: `error`, or the messages of `errors`; none where it is no refusal."""
@@ -157,10 +100,9 @@ def make_futures_client(
     Raises ConfigError for half a key, one address without the other, or a secret that is not base64.
     """
     config = ccxt_config(api_key, api_secret)
-    if (url is None) != (ws_url is None):
-        raise ConfigError(f"set both addresses or none, not url={url!r} and ws_url={ws_url!r}")
-    if url is not None and ws_url is not None:
-        http, orders = url.rstrip("/"), url.rstrip("/") + "/derivatives/api/"
+    if (elsewhere := addresses(url, ws_url)) is not None:
+        http, socket = elsewhere
+        orders = f"{http}/derivatives/api/"
         apis = {"public": orders, "private": orders, "charts": f"{http}/api/charts/", "history": f"{http}/api/history/"}
-        config["urls"] = {"api": apis | {"ws": ws_url.rstrip("/").removesuffix("/ws/v1") + "/ws/v1"}}
+        config["urls"] = {"api": apis | {"ws": socket.removesuffix("/ws/v1") + "/ws/v1"}}
     return KrakenFuturesClient(config, clock=clock, keepalive_s=keepalive_s)
