@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -19,7 +18,8 @@ from trader.kraken.limits import Limiter
 from trader.kraken.repairs import Repairs
 from trader.kraken.rest import Rest
 from trader.kraken.silence import QuietProof, Staleness, contradicted
-from trader.kraken.stream import Events, guarded
+from trader.kraken.stream import Events, taken
+from trader.kraken.streamed import StreamedMarketData
 from trader.kraken.transport import Transport
 from trader.ports import Clock, Rng
 
@@ -29,19 +29,15 @@ SNAPSHOT_TRADES_US = 10 * MINUTE  # fills older than this at the first connect a
 log = logging.getLogger(__name__)
 
 
-class KrakenMarketData:
+class KrakenMarketData(StreamedMarketData[Channels]):
     """Public data of all pairs, and the account's own stream where the client has a key. One `stream` at a time.
 
     Give it the `limiter` of the exchange of the same client: the venue counts both together.
     """
 
     def __init__(self, client: Transport, clock: Clock, *, rng: Rng | None = None, limiter: Limiter | None = None) -> None:
+        super().__init__()
         self._rest, self._clock = Rest(client, clock, rng=rng, limiter=limiter), clock
-        self._board: CandleBoard | None = None
-        self._channels: Channels | None = None
-        self._pairs: dict[str, None] = {}
-        self._ticking: tuple[str, ...] = ()
-        self._counts: Counter[str] = Counter()
 
     # --- REST -----------------------------------------------------------------------------------------------------------
     async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:
@@ -97,58 +93,16 @@ class KrakenMarketData:
 
         Runs until it is closed. Raises FatalError when Kraken refuses the key, RuntimeError where one is running already.
         """
-        if self._channels is not None:
-            raise RuntimeError("a stream is running already; close it before starting another")
+        self._must_be_idle()
         now = self._clock.now_us()
         queue: Events = asyncio.Queue()
-        self._board = board = CandleBoard(timeframe, now)
-        proof = QuietProof(self._rest)
-        self._channels = channels = Channels(self._rest, self._clock, board, queue, proof, since_us=now - SNAPSHOT_TRADES_US)
-        self._counts = channels.counts
+        board, proof = CandleBoard(timeframe, now), QuietProof(self._rest)
+        channels = Channels(self._rest, self._clock, board, queue, proof, since_us=now - SNAPSHOT_TRADES_US)
         repairs = Repairs(timeframe, lambda pair, since_us: self.history(pair, timeframe, since_us), channels.counts, board.known)
-        self._pairs.update(dict.fromkeys(pairs))
-        tasks = [
-            asyncio.create_task(guarded(coroutine, queue), name=name)
-            for coroutine, name in (*channels.loops(), (self._close_candles(board, channels, repairs, proof, queue), "candle closer"))
-        ]
-        try:
-            await channels.want(list(self._pairs))
-            await channels.watch_ticks(self._ticking)
+        closer = self._close_candles(board, channels, repairs, proof, queue)
+        async with self._running(pairs, board, channels, repairs=repairs, closer=closer, queue=queue):
             while True:
-                event = await queue.get()
-                if isinstance(event, BaseException):
-                    raise event
-                yield event
-        finally:
-            self._channels = self._board = None
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await repairs.stop()
-
-    async def watch_ticks(self, pairs: Iterable[str]) -> None:
-        self._ticking = tuple(dict.fromkeys(pairs))
-        if self._channels is not None:
-            await self._channels.watch_ticks(self._ticking)
-
-    async def add_pairs(self, pairs: Iterable[str]) -> None:
-        self._pairs.update(dict.fromkeys(pairs))
-        if self._channels is not None:
-            await self._channels.want(list(self._pairs))
-
-    def forming(self, pair: str) -> Candle | None:
-        """The running base candle of a pair as of its newest frame; None without a stream or a frame."""
-        return None if self._board is None else self._board.forming(pair)
-
-    @property
-    def refused(self) -> Mapping[str, str]:
-        """Pairs whose subscription Kraken refused, with its words."""
-        return {} if self._channels is None else dict(self._channels.refused)
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """What the newest stream rejected, dropped, repaired and reconnected, by reason."""
-        return dict(self._counts)
+                yield await taken(queue)
 
     @property
     def system(self) -> str:

@@ -52,11 +52,6 @@ class FuturesChannels:
         self.counts: Counter[str] = Counter()  # what was rejected, dropped or repaired, by reason
 
     # --- for the feed ---------------------------------------------------------------------------------------------------
-    @property
-    def ticking(self) -> list[str]:
-        """Pairs whose trades go out as ticks."""
-        return list(self._ticking)
-
     def loops(self) -> list[tuple[Coroutine[Any, Any, None], str]]:
         """The coroutines that keep the connections alive."""
         if self._private is None:
@@ -82,11 +77,12 @@ class FuturesChannels:
             part = symbols[start : start + SYMBOLS_PER_FRAME]
             await self._public.send({"event": "subscribe", "feed": "trade", "product_ids": part})
 
-    def watch_ticks(self, pairs: Iterable[str]) -> None:
-        """Ticks of exactly these pairs, which must be subscribed as well."""
+    async def watch_ticks(self, pairs: Iterable[str]) -> None:
+        """Ticks of exactly these pairs."""
         self._ticking = dict.fromkeys(pair for pair in pairs if pair in self._names.symbols)
         if self._ticking:
             self._public.wanted.set()
+            await self.subscribe(list(self._ticking))
 
     # --- LinkOwner ------------------------------------------------------------------------------------------------------
     async def up(self, link: Link) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -26,7 +26,8 @@ from trader.kraken.futures_rest import FuturesLimiter, FuturesRest
 from trader.kraken.futures_transport import FuturesTransport
 from trader.kraken.repairs import Repairs
 from trader.kraken.silence import Staleness
-from trader.kraken.stream import Events, guarded
+from trader.kraken.stream import Events, taken
+from trader.kraken.streamed import StreamedMarketData
 from trader.ports import Clock, Rng
 
 CLOSE_AFTER_US = 2 * SECOND  # a candle is asked for this long after its end
@@ -37,17 +38,13 @@ SNAPSHOT_FILLS_US = 10 * MINUTE  # older fills at the first connect are reconcil
 log = logging.getLogger(__name__)
 
 
-class KrakenFuturesMarketData:
+class KrakenFuturesMarketData(StreamedMarketData[FuturesChannels]):
     """Public data of all perpetuals, and the account's own stream where the client has a key. One `stream` at a time."""
 
     def __init__(self, client: FuturesTransport, clock: Clock, *, rng: Rng | None = None, limiter: FuturesLimiter | None = None) -> None:
+        super().__init__()
         self._rest, self._clock = FuturesRest(client, clock, rng=rng, limiter=limiter), clock
         self._account = KrakenFuturesExchange(client, clock, rng=rng, limiter=self._rest.limiter)
-        self._board: TradeBoard | None = None
-        self._channels: FuturesChannels | None = None
-        self._pairs: dict[str, None] = {}
-        self._ticking: tuple[str, ...] = ()
-        self._counts: Counter[str] = Counter()
         self._charted: Counter[str] = Counter()
 
     # --- REST -----------------------------------------------------------------------------------------------------------
@@ -99,56 +96,18 @@ class KrakenFuturesMarketData:
 
         Runs until it is closed. Raises FatalError when Kraken refuses the key, RuntimeError where one is running already.
         """
-        if self._board is not None:
-            raise RuntimeError("a stream is running already; close it before starting another")
+        names = await self._rest.named()
+        self._must_be_idle()
+        now = self._clock.now_us()
         queue: Events = asyncio.Queue()
-        self._board = board = TradeBoard(timeframe, self._clock.now_us())
-        self._pairs.update(dict.fromkeys(pairs))
-        tasks: list[asyncio.Task[None]] = []
-        repairs: Repairs | None = None
-        try:
-            names = await self._rest.named()
-            since_us = self._clock.now_us() - SNAPSHOT_FILLS_US
-            channels = FuturesChannels(self._rest, self._account, board, names=names, queue=queue, since_us=since_us)
-            self._channels, self._counts = channels, channels.counts
-            self._charted = Counter()
-            repairs = Repairs(timeframe, lambda pair, since: self.history(pair, timeframe, since), self._charted, lambda _: None)
-            loops = (*channels.loops(), (self._close_candles(board, channels, repairs, queue), "candle closer"))
-            tasks += [asyncio.create_task(guarded(coroutine, queue), name=name) for coroutine, name in loops]
-            channels.watch_ticks(self._ticking)
-            await channels.want(list(self._pairs))
+        board = TradeBoard(timeframe, now)
+        channels = FuturesChannels(self._rest, self._account, board, names=names, queue=queue, since_us=now - SNAPSHOT_FILLS_US)
+        self._charted = Counter()
+        repairs = Repairs(timeframe, lambda pair, since: self.history(pair, timeframe, since), self._charted, lambda _: None)
+        closer = self._close_candles(board, channels, repairs, queue)
+        async with self._running(pairs, board, channels, repairs=repairs, closer=closer, queue=queue):
             while True:
-                event = await queue.get()
-                if isinstance(event, BaseException):
-                    raise event
-                yield event
-        finally:
-            self._channels = self._board = None
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            if repairs is not None:
-                await repairs.stop()
-
-    async def watch_ticks(self, pairs: Iterable[str]) -> None:
-        self._ticking = tuple(dict.fromkeys(pairs))
-        if self._channels is not None:
-            self._channels.watch_ticks(self._ticking)
-            await self._channels.subscribe(self._channels.ticking)
-
-    async def add_pairs(self, pairs: Iterable[str]) -> None:
-        self._pairs.update(dict.fromkeys(pairs))
-        if self._channels is not None:
-            await self._channels.want(list(self._pairs))
-
-    def forming(self, pair: str) -> Candle | None:
-        """The running base candle as of its newest trade; None without a stream or a trade."""
-        return None if self._board is None else self._board.forming(pair)
-
-    @property
-    def refused(self) -> Mapping[str, str]:
-        """Pairs that are no perpetual of the venue."""
-        return {} if self._channels is None else dict(self._channels.refused)
+                yield await taken(queue)
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -132,6 +132,14 @@ class Link:
             task.add_done_callback(self._closing.discard)
 
 
+async def taken(queue: Events) -> FeedEvent:
+    """The next event; raises what a coroutine of the stream failed with."""
+    event = await queue.get()
+    if isinstance(event, BaseException):
+        raise event
+    return event
+
+
 async def guarded(coroutine: Coroutine[Any, Any, None], queue: Events) -> None:
     """A failed helper task ends the stream with its error, handed to the consumer, instead of ending silently."""
     try:
