@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
 from trader.simulation.kraken_server.book import Book
-from trader.simulation.kraken_server.frame_faults import Wire
+from trader.simulation.kraken_server.sockets import Client
 
 TRADES, BBO = "trades", "bbo"  # what sets off a ticker frame: every trade, or a change of the best prices
 
@@ -22,15 +19,12 @@ class BookView:
 
 
 @dataclass(slots=True, eq=False)
-class Connection:
-    """One client, the `number`-th of this run.
+class Connection(Client):
+    """One client.
 
     `candles`: interval in minutes -> symbols; `tickers`: symbol -> trigger; `sequences`: private channel -> last number.
     """
 
-    socket: web.WebSocketResponse
-    transport: asyncio.WriteTransport
-    number: int
     candles: dict[int, dict[str, None]] = field(default_factory=dict)
     tickers: dict[str, str] = field(default_factory=dict)
     trades: dict[str, None] = field(default_factory=dict)
@@ -40,8 +34,6 @@ class Connection:
     transitions: bool = True  # order_status: every transition of an order, not only its opening and closing
     ratecounter: bool = False  # the engine counter beside each order event
     tokens: dict[str, None] = field(default_factory=dict)  # stream tokens that opened a private subscription here
-    wire: Wire = field(default_factory=Wire)  # what faults do to it
-    busy: bool = False  # a frame went out since the last heartbeat
     heard: list[int] = field(default_factory=list)  # times of the last second's messages (us), where they are counted
 
     @property

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
-
-from aiohttp import WSMsgType, web
 
 from trader.simulation.fills import Tick
 from trader.simulation.futures.contracts import Contract
 from trader.simulation.futures.orders import Happening, content_uuid
 from trader.simulation.kraken_server import futures_feeds as feeds
-from trader.simulation.kraken_server.frame_faults import FrameFaults, Wire
 from trader.simulation.kraken_server.frames import dumps
 from trader.simulation.kraken_server.futures_history import FuturesHistory
 from trader.simulation.kraken_server.futures_market import FuturesMarket
@@ -22,6 +18,7 @@ from trader.simulation.kraken_server.futures_rest import SecretOf
 from trader.simulation.kraken_server.futures_signing import same, sign_challenge
 from trader.simulation.kraken_server.futures_streams import FuturesStreams
 from trader.simulation.kraken_server.middleware import Middleware
+from trader.simulation.kraken_server.sockets import Client, SocketDoor
 
 PLACE = "futures_ws:"  # how fault plans name its feeds and events
 PUBLIC = ("ticker", "ticker_lite", "trade", "book")
@@ -29,22 +26,16 @@ PRIVATE = ("open_orders", "open_orders_verbose", "fills", "balances", "open_posi
 HEARTBEAT, HEARTBEAT_S = "heartbeat", 1.0
 EVENTS = ("challenge", "subscribe", "unsubscribe")
 UNSIGNED = "Failed to subscribe to authenticated feed"
-BUFFER = 1 << 26  # a client that leaves this many bytes unread is cut off
-NO_DRAIN = 1 << 30  # sending never waits for a slow client; BUFFER bounds what it may cost
 TICKS = 4  # of a base candle; positions are shown anew after the last one
 
 
 @dataclass(slots=True, eq=False)
-class FuturesConnection:
+class FuturesConnection(Client):
     """One client. `public`: feed -> symbols; `private`: feeds; `challenges`: API key -> the challenge it was given."""
 
-    socket: web.WebSocketResponse
-    transport: asyncio.WriteTransport
-    number: int
     public: dict[str, dict[str, None]] = field(default_factory=dict)
     private: dict[str, None] = field(default_factory=dict)
     challenges: dict[str, str] = field(default_factory=dict)
-    wire: Wire = field(default_factory=Wire)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +47,7 @@ class Answer:
     symbol: str = ""
 
 
-class FuturesHub:
+class FuturesHub(SocketDoor[FuturesConnection]):
     """All connections. Market ticks come through `publish`; what happened to orders and money waits for `flush`."""
 
     def __init__(
@@ -68,12 +59,10 @@ class FuturesHub:
         secret_of: SecretOf,
         uid: str,
     ) -> None:
+        super().__init__(FuturesConnection, middleware.plan, prefix=PLACE)
         self._market, self._exchange, self._clock = market, market.exchange, market.clock
         self._middleware, self._secret_of = middleware, secret_of
-        self._faults = FrameFaults(middleware.plan)
         self._streams = FuturesStreams(market, history, uid)
-        self.connections: list[FuturesConnection] = []
-        self.opened = self.sent = 0
         self._happened: list[Happening] = []
         self._moved = False
         self._beat: asyncio.Task[None] | None = None
@@ -82,54 +71,15 @@ class FuturesHub:
         self.places = tuple(f"{PLACE}{name}" for name in (*PUBLIC, *PRIVATE, HEARTBEAT, *EVENTS))
 
     # --- connections -----------------------------------------------------------------------------------------------
-    async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        """Serve one client until it leaves."""
-        socket = web.WebSocketResponse(compress=False, writer_limit=NO_DRAIN)
-        await socket.prepare(request)
-        transport = request.transport
-        if not isinstance(transport, asyncio.WriteTransport):
-            return socket
-        self.opened += 1
-        connection = FuturesConnection(socket=socket, transport=transport, number=self.opened)
-        self.connections.append(connection)
-        try:
-            await self._send(connection, dumps({"event": "info", "version": 1}))
-            async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    await self._receive(connection, message.data)
-        finally:
-            self.connections.remove(connection)
-        return socket
-
-    async def _send(self, connection: FuturesConnection, text: str) -> None:
-        """Send one frame, unless the connection is stalled, gone or far behind."""
-        stalled = asyncio.get_running_loop().time() < connection.wire.stalled_until
-        if stalled or connection.socket.closed or connection.transport.is_closing():
-            return
-        if connection.transport.get_write_buffer_size() > BUFFER:
-            connection.transport.abort()
-            return
-        self.sent += 1
-        with contextlib.suppress(ConnectionError):  # it left between the check and the write
-            await connection.socket.send_str(text)
-
-    async def _push(self, connection: FuturesConnection, feed: str, symbol: str, text: str, *, snapshot: bool = False) -> None:
-        """Send a frame of a feed through the fault plan."""
-        now = asyncio.get_running_loop().time()
-        texts = self._faults.outgoing(connection.wire, PLACE + feed, symbol, text, now=now, snapshot=snapshot)
-        if texts is None:
-            connection.transport.abort()
-            return
-        for one in texts:
-            await self._send(connection, one)
+    async def _greet(self, connection: FuturesConnection) -> None:
+        await self._send(connection, dumps({"event": "info", "version": 1}))
 
     async def close(self) -> None:
         """Say goodbye to everybody."""
         if self._beat is not None:
             self._beat.cancel()
             await asyncio.gather(self._beat, return_exceptions=True)
-        for connection in tuple(self.connections):
-            await connection.socket.close()
+        await super().close()
 
     async def _heartbeats(self) -> None:
         """A frame a second on every connection that wants one; ends with the last of them."""

@@ -6,13 +6,10 @@ import asyncio
 import json
 from decimal import Decimal
 
-from aiohttp import WSMsgType, web
-
 from trader.ports import Clock
 from trader.simulation.fills import Tick
 from trader.simulation.kraken_server import frames
 from trader.simulation.kraken_server.connection import Connection
-from trader.simulation.kraken_server.frame_faults import FrameFaults
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Middleware
 from trader.simulation.kraken_server.order_methods import ENDPOINTS, OrderMethods
@@ -20,18 +17,17 @@ from trader.simulation.kraken_server.private_channels import PrivateChannels
 from trader.simulation.kraken_server.public_channels import PublicChannels
 from trader.simulation.kraken_server.public_frames import PublicFrames
 from trader.simulation.kraken_server.publisher import Publisher
+from trader.simulation.kraken_server.sockets import SocketDoor
 from trader.simulation.kraken_server.subscriptions import Request, Subscriptions
 from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.market import Row
 
-BUFFER = 1 << 26  # a client that leaves this many bytes unread is cut off
-NO_DRAIN = 1 << 30  # sending never waits for a slow client; BUFFER bounds what it may cost
 SECOND_US = 1_000_000
 SUBSCRIBING = ("subscribe", "unsubscribe")
 METHODS = (*SUBSCRIBING, *ENDPOINTS)
 
 
-class Hub:
+class Hub(SocketDoor[Connection]):
     """All connections; market ticks come through `publish`, what happened to orders and balances waits for `flush`."""
 
     def __init__(
@@ -44,50 +40,17 @@ class Hub:
         orders: OrderMethods,
         switches: Switches,
     ) -> None:
+        super().__init__(Connection, middleware.plan)
         self._view, self._clock, self._middleware, self._private, self._orders = view, clock, middleware, private, orders
         self._switches = switches
-        self._faults = FrameFaults(middleware.plan)
-        self.connections: list[Connection] = []
-        self.opened = self.sent = 0
         self._system = view.exchange.system_status  # as the clients were told
         shown = PublicFrames(view)
         self._subscriptions = Subscriptions(clock, PublicChannels(view, clock, shown), private)
         self._publisher = Publisher(view, shown, self._push, per_minute=switches.frames_per_minute)
 
     # --- connections -----------------------------------------------------------------------------------------------
-    async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        """Serve one client until it leaves."""
-        socket = web.WebSocketResponse(compress=False, writer_limit=NO_DRAIN)
-        await socket.prepare(request)
-        transport = request.transport
-        if not isinstance(transport, asyncio.WriteTransport):
-            return socket
-        self.opened += 1
-        connection = Connection(socket=socket, transport=transport, number=self.opened)
-        self.connections.append(connection)
-        try:
-            await self._push(connection, "status", "", frames.status(connection.number, self._view.exchange.system_status))
-            async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    await self._receive(connection, message.data)
-        finally:
-            self.connections.remove(connection)
-        return socket
-
-    async def send(self, connection: Connection, text: str) -> None:
-        """Send one frame, unless the connection is stalled, gone or far behind."""
-        if (
-            asyncio.get_running_loop().time() < connection.wire.stalled_until
-            or connection.socket.closed
-            or connection.transport.is_closing()
-        ):
-            return
-        if connection.transport.get_write_buffer_size() > BUFFER:
-            connection.transport.abort()
-            return
-        self.sent += 1
-        connection.busy = True
-        await connection.socket.send_str(text)
+    async def _greet(self, connection: Connection) -> None:
+        await self._push(connection, "status", "", frames.status(connection.number, self._view.exchange.system_status))
 
     async def heartbeats(self) -> None:
         """A heartbeat on every subscribed connection that had no other frame since the last one."""
@@ -95,7 +58,7 @@ class Hub:
             await asyncio.sleep(self._switches.heartbeat_s)
             for connection in tuple(self.connections):
                 if connection.subscribed and not connection.busy:
-                    await self.send(connection, frames.HEARTBEAT)
+                    await self._send(connection, frames.HEARTBEAT)
                 connection.busy = False
 
     def disconnect(self, *, private_only: bool) -> int:
@@ -105,32 +68,27 @@ class Hub:
             connection.transport.abort()
         return len(chosen)
 
-    async def close(self) -> None:
-        """Say goodbye to everybody."""
-        for connection in tuple(self.connections):
-            await connection.socket.close()
-
     # --- requests --------------------------------------------------------------------------------------------------
     async def _receive(self, connection: Connection, text: str) -> None:
         now_us = self._clock.now_us()
         if self._too_fast(connection, now_us):
-            await self.send(connection, frames.MSG_RATE)
+            await self._send(connection, frames.MSG_RATE)
             return
         try:
             message = json.loads(text, parse_float=Decimal, parse_constant=_no_number)
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
-            await self.send(connection, frames.MALFORMED)
+            await self._send(connection, frames.MALFORMED)
             return
         method, req_id, params = message.get("method"), message.get("req_id"), message.get("params")
         if method == "ping":
-            await self.send(connection, frames.pong(req_id, now_us))
+            await self._send(connection, frames.pong(req_id, now_us))
         elif method in METHODS:
             params = params if isinstance(params, dict) else {}
             await self._request(connection, Request(method=method, params=params, req_id=req_id))
         else:
-            await self.send(connection, frames.answer(str(method), req_id, now_us, error="Unsupported method"))
+            await self._send(connection, frames.answer(str(method), req_id, now_us, error="Unsupported method"))
 
     def _too_fast(self, connection: Connection, now_us: int) -> bool:
         """Count a message, where messages are counted; a refused one does not count."""
@@ -154,7 +112,7 @@ class Hub:
             if text.startswith('{"channel"'):  # a snapshot
                 await self._push(connection, request.channel, _symbol_of(text), text, snapshot=True)
             else:
-                await self.send(connection, text)
+                await self._send(connection, text)
 
     # --- pushes ----------------------------------------------------------------------------------------------------
     async def flush(self) -> None:
@@ -170,16 +128,6 @@ class Hub:
     async def publish(self, open_us: int, tick: Tick, row: Row) -> None:
         """Tell everybody about a market tick of the base candle at `open_us`."""
         await self._publisher.tick(tuple(self.connections), open_us, tick, row)
-
-    async def _push(self, connection: Connection, channel: str, symbol: str, text: str, *, snapshot: bool = False) -> None:
-        """Send a frame through the fault plan."""
-        loop = asyncio.get_running_loop()
-        texts = self._faults.outgoing(connection.wire, channel, symbol, text, now=loop.time(), snapshot=snapshot)
-        if texts is None:
-            connection.transport.abort()
-            return
-        for one in texts:
-            await self.send(connection, one)
 
 
 def _symbol_of(text: str) -> str:
