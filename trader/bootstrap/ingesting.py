@@ -99,7 +99,7 @@ class Ingestion:
 
     def gate(self, fetched: Fetched) -> Judged:
         """Great Expectations' verdicts, from a process of its own; blocks for seconds. Raises FatalError where that process fails."""
-        return Judged(fetched=fetched, result=gate(self.store.directory, lambda path: ingest.stage(fetched.batch, path)))
+        return Judged(fetched=fetched, result=gate(self.store.directory, lambda path: ingest.stage(fetched.batch, path, self.store)))
 
     def commit(self, judged: Judged) -> Report:
         """Store what passed. Raises RejectedError for a batch refused as a whole, RetryableError while another writer is at it."""

@@ -53,7 +53,7 @@ async def bootstrap_history(
 
     plan = ingest.plan(store, pairs, FIRST, clock.now_us())
     batch = await ingest.fetch(plan, market, progress=tell, concurrency=8, clock=clock)
-    report = ingest.commit(store, batch, gate(store.directory, lambda path: ingest.stage(batch, path)), clock.now_us())
+    report = ingest.commit(store, batch, gate(store.directory, lambda path: ingest.stage(batch, path, store)), clock.now_us())
     judge_tails(store, pairs, needs, clock.now_us())
     return report
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from trader.data import gate_book, parts, quality, rules, tails
+from trader.data import agreement, gate_book, parts, quality, rules, tails
 from trader.data.catalog import Batch
 from trader.data.coverage import Coverage, covered, uncovered
 from trader.data.history import CLIENT, HistoryStore, fingerprint
@@ -192,22 +192,31 @@ async def _call(market: MarketData, request: Request) -> pl.DataFrame:
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def stage(batch: StagedBatch, path: Path) -> Path:
-    """Write the batch for the gate: the rows as served, their timeframe, and the time they are judged at."""
+def stage(batch: StagedBatch, path: Path, store: HistoryStore | None = None) -> Path:
+    """Write the batch for the gate: the rows as served, their timeframe, the time they are judged at, and with `store` what it
+    says about them."""
     pieces = [
-        f.rows.with_columns(tf=pl.lit(str(f.request.timeframe)), judged_us=pl.lit(batch.fetched_us)) for f in batch.fetched if len(f.rows)
+        compared(rows, timeframe, store).with_columns(tf=pl.lit(str(timeframe)), judged_us=pl.lit(batch.fetched_us))
+        for timeframe, rows in _by_timeframe(batch)
     ]
-    empty = parts.empty().with_columns(tf=pl.lit("", pl.String), judged_us=pl.lit(0, pl.Int64))
+    empty = compared(parts.empty(), Timeframe.M1, None).with_columns(tf=pl.lit("", pl.String), judged_us=pl.lit(0, pl.Int64))
     pl.concat(pieces or [empty]).write_parquet(path)
     path.chmod(0o600)
     return path
 
 
-def judge_staged(batch: StagedBatch) -> GateResult:
+def compared(rows: pl.DataFrame, timeframe: Timeframe, store: HistoryStore | None) -> pl.DataFrame:
+    """Rows as the gate judges them: with what the store says about them, or with nothing said."""
+    if store is not None:
+        return agreement.compare(store, rows, timeframe)
+    return rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in rules.COMPARED)
+
+
+def judge_staged(batch: StagedBatch, store: HistoryStore | None = None) -> GateResult:
     """The Polars engine's verdicts on a batch, where Great Expectations is not at hand; equal to the gate's."""
     verdicts: list[Verdict] = []
     for timeframe, rows in _by_timeframe(batch):
-        verdicts.extend(quality.check(rows, timeframe, batch.fetched_us).verdicts)
+        verdicts.extend(quality.check(compared(rows, timeframe, store), timeframe, batch.fetched_us).verdicts)
     return GateResult(engine="polars", suite_version=rules.suite_version(), verdicts=tuple(verdicts))
 
 
@@ -254,10 +263,12 @@ def _commit_one(
     absent = uncovered(_unavailable(good, requests, record), store.catalog.coverage("spot", timeframe, passed))
     ranges = absent + covered(good, timeframe, record.source, record.batch_id)
     ends = {pair: str(end + timeframe.us) for pair, end in good.group_by("pair").agg(pl.col("time").max().to_physical()).iter_rows()}
+    warned = [words[pair] for pair in passed if words[pair].warnings]
+    seen = compared(rows.filter(pl.col("pair").is_in([v.pair for v in warned])), timeframe, store)  # before the new rows are in it
+    spoken = gate_book.wanted(seen, timeframe, warned, now_us, holes=not batch.source.omits_empty)
     done = store.upsert(
         good, timeframe, batch=record, now_us=now_us, cover=ranges, clear=passed, cursors=[(pair, ends[pair]) for pair in passed]
     )  # fmt: skip
-    spoken = gate_book.wanted(rows.filter(~out), timeframe, [words[p] for p in passed], now_us, holes=not batch.source.omits_empty)
     store.put_repairs(timeframe, {r.pair: (r.since_us, r.until_us) for r in requests if r.pair in passed}, spoken, now_us)
     return IngestReport(
         rows=done.rows, added=done.added, filled=int(good["filled"].sum()), revisions=done.revisions,
