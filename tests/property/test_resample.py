@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trader.data import parts
+from trader.data import part_files, parts
 from trader.data.resample import NAMES, overlay, resample, resample_frame, resample_sql, segments
 from trader.data.snapshot import Snapshot, digest
 from trader.domain.market import Timeframe
@@ -29,7 +29,7 @@ def holed(count: int, tf: Timeframe, offset: int, holes: list[int], seed: int) -
 
 
 def of_files(rows: pl.DataFrame, folder: Path, tf: Timeframe) -> Snapshot:
-    written = parts.write(folder, rows, market="spot", timeframe=tf, start_us=0, sequence=1)
+    written = part_files.write(folder, rows, market="spot", timeframe=tf, start_us=0, sequence=1)
     return Snapshot(
         market="spot", timeframe=tf, files=(folder / written.name,), hashes=(written.sha256,), digest=digest([]), since_us=None,
         until_us=None, provisional=True, mixed=False,

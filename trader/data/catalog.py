@@ -156,9 +156,11 @@ class Catalog:
         try:
             yield
             self._db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
+                raise RetryableError(f"{self._path}: the disk is full; nothing was stored; free space and ingest again") from error
             raise
 
     def close(self) -> None:

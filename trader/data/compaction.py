@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from trader.data import parts
+from trader.data import part_files, parts
 from trader.data.catalog import Part
 from trader.data.ladder import FOLDS, interval_of
 from trader.domain.market import Timeframe
@@ -98,7 +98,7 @@ def _fold(store: HistoryStore, step: Step, now_us: int) -> tuple[Part | None, in
     with store.catalog.write():
         sequence = store.catalog.next_sequence()
     store.reach("fold_begun")
-    written = parts.write_sorted(
+    written = part_files.write_sorted(
         store.folder, _chunks(store, old), market=step.market, timeframe=step.timeframe, start_us=step.interval[0], sequence=sequence,
         reach=store.reach, group_by_pair=step.high == "month",
     )  # fmt: skip
@@ -128,7 +128,7 @@ def _chunks(store: HistoryStore, old: Sequence[Part]) -> Iterator[pl.DataFrame]:
         yield scan.filter(pl.col("pair").is_in(pairs[first : first + size])).sort(*parts.KEY).collect()
 
 
-def _prove(store: HistoryStore, written: parts.Written, old: Sequence[Part]) -> None:
+def _prove(store: HistoryStore, written: part_files.Written, old: Sequence[Part]) -> None:
     """Raise CorruptError unless the new file, read back, holds exactly the rows of the old parts."""
     path = store.folder / written.name
     parts.verify(path, written.sha256)

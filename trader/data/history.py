@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from trader.data import gate_book, parts
+from trader.data import gate_book, part_files, parts
 from trader.data.catalog import Batch, Block
 from trader.data.compaction import CompactReport, compact, fold, sweep
 from trader.data.coverage import Coverage, uncovered
@@ -105,7 +105,7 @@ class HistoryStore(HistoryWriter):
         """Inside a `catalog.write()`: refused rows into a quarantine file that the batch's record names."""
         note: dict[str, Any] = {"failures": {pair: list(words) for pair, words in failures.items()}}
         if len(frame):
-            note["quarantine"] = parts.write(
+            note["quarantine"] = part_files.write(
                 self.directory / "quarantine", frame.select(COLUMNS), market=market, timeframe=tf, start_us=batch.fetched_us,
                 sequence=self.catalog.next_sequence(), reach=self.reach,
             ).name  # fmt: skip

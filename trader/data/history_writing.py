@@ -16,12 +16,13 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trader.data import parts
+from trader.data import part_files, parts
 from trader.data.catalog import Batch, Part
 from trader.data.coverage import Coverage, covered
 from trader.data.history_reading import HistoryReader, stream_rows
 from trader.data.ladder import home_of
-from trader.data.parts import Reach, Source, Written
+from trader.data.part_files import Reach, Written
+from trader.data.parts import Source
 from trader.data.rules import suite_version
 from trader.domain.market import DAY, MINUTE, Candle, Timeframe
 from trader.ports import KillPoints
@@ -50,7 +51,7 @@ class HistoryWriter(HistoryReader):
 
     def __init__(self, directory: Path, *, commit_every_us: int = 15 * MINUTE, kill_points: KillPoints | None = None) -> None:
         super().__init__(directory)
-        self.reach: Reach = kill_points.reach if kill_points is not None else parts.nowhere
+        self.reach: Reach = kill_points.reach if kill_points is not None else part_files.nowhere
         self._every = commit_every_us
         self._due: int | None = None
 
@@ -157,7 +158,7 @@ class HistoryWriter(HistoryReader):
         now_us: int,
     ) -> Part:
         """Inside a `catalog.write()`: a new, synced file in place of old parts."""
-        written = parts.write(
+        written = part_files.write(
             self.folder, frame, market=market, timeframe=timeframe, start_us=start_us, sequence=self.catalog.next_sequence(),
             reach=self.reach,
         )  # fmt: skip

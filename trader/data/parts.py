@@ -1,15 +1,9 @@
-"""Immutable Parquet parts: the candle schema, merging two frames, writing a file once and durably, reading it back.
-
-A part is written under a name that is used once, synced (file, then directory) and never touched again; which files
-count is said by the catalog alone.
-"""
+"""Rows of the history store: the candle schema, merging and filling frames, reading a part file back (`part_files` writes them)."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -41,11 +35,6 @@ VALUES: Final = ("open", "high", "low", "close", "volume", "vwap", "count", "fil
 SCHEMA_VERSION: Final = 1
 KEY: Final = ("pair", "time")
 SCAN_FROM: Final = 8 << 20  # bytes
-Reach = Callable[[str], None]
-
-
-def nowhere(_: str) -> None:
-    """The kill points of a store that is not being killed."""
 
 
 class Source(IntEnum):
@@ -64,15 +53,6 @@ class Source(IntEnum):
     def omits_empty(self) -> bool:
         """Whether this source leaves out candles without trades, so that holes in what it served are filled."""
         return self in (Source.TRADES, Source.ARCHIVE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """A part on disk: file name inside the parts folder, rows, SHA-256 of the bytes."""
-
-    name: str
-    rows: int
-    sha256: str
 
 
 def empty() -> pl.DataFrame:
@@ -176,92 +156,7 @@ def fill(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
     )
 
 
-# --- files -------------------------------------------------------------------------------------------------------------
-def part_id(*, market: str, timeframe: str, start_us: int, sequence: int, sha256: str, salt: int) -> str:
-    """32 hex digits, the same for the same history of commits; `sequence` grows with each commit, so no name returns."""
-    text = f"{market}|{timeframe}|{start_us}|{sequence}|{sha256}|{salt}"
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def encode(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", statistics=True)
-    return buffer.getvalue()
-
-
-def write(
-    folder: Path, frame: pl.DataFrame, *, market: str, timeframe: str, start_us: int, sequence: int, reach: Reach = nowhere
-) -> Written:
-    """Write the frame to a new file in `folder` and sync both; a name left behind by a killed writer is passed over."""
-    data = encode(frame)
-    digest = hashlib.sha256(data).hexdigest()
-    salt = 0
-    while True:
-        identity = part_id(market=market, timeframe=timeframe, start_us=start_us, sequence=sequence, sha256=digest, salt=salt)
-        name = f"{identity}.parquet"
-        try:
-            file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            break
-        except FileExistsError:
-            salt += 1
-    with os.fdopen(file, "wb") as handle:
-        reach("part_created")
-        handle.write(data)
-        handle.flush()
-        reach("part_written")
-        os.fsync(handle.fileno())
-    reach("part_synced")
-    sync_directory(folder)
-    reach("directory_synced")
-    return Written(name=name, rows=len(frame), sha256=digest)
-
-
-def write_sorted(
-    folder: Path, chunks: Iterable[pl.DataFrame], *, market: str, timeframe: str, start_us: int, sequence: int, group_by_pair: bool,
-    reach: Reach = nowhere,
-) -> Written:  # fmt: skip
-    """Write chunks, together sorted by (pair, time) and no pair in two of them, as one new synced file.
-
-    `group_by_pair`: one row group a pair, so that a reader of one pair decodes nothing else. The name comes from place and
-    commit number; its content is only known when it is written.
-    """
-    from pyarrow import parquet
-
-    salt = rows = 0
-    while True:
-        identity = part_id(market=market, timeframe=timeframe, start_us=start_us, sequence=sequence, sha256="sorted", salt=salt)
-        name = f"{identity}.parquet"
-        try:
-            file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            break
-        except FileExistsError:
-            salt += 1
-    schema = empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    with os.fdopen(file, "w+b") as handle:
-        reach("part_created")
-        with parquet.ParquetWriter(handle, schema, compression="zstd") as writer:
-            for chunk in chunks:
-                rows += len(chunk)
-                for group in chunk.partition_by("pair", maintain_order=True) if group_by_pair else (chunk,):
-                    writer.write_table(group.to_arrow(compat_level=pl.CompatLevel.oldest()))
-        handle.flush()
-        reach("part_written")
-        os.fsync(handle.fileno())
-    reach("part_synced")
-    sync_directory(folder)
-    reach("directory_synced")
-    return Written(name=name, rows=rows, sha256=digest_of(folder / name))
-
-
-def sync_directory(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
+# --- reading a file -----------------------------------------------------------------------------------------------------
 def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of a part. Raises CorruptError naming the file when it is missing, unreadable or not of our schema."""
     try:

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from benchmarks.candles import generated
-from trader.data import compaction, parts
+from trader.data import compaction, part_files, parts
 from trader.data.history import HistoryStore
 from trader.data.parts import Source
 from trader.domain.market import DAY, Timeframe
@@ -87,15 +87,15 @@ def test_memory_stays_bounded_while_a_month_is_folded(store: HistoryStore, monke
 
 def test_a_fold_that_does_not_prove_equal_changes_nothing(store: HistoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     by_days(store, month(["A/EUR"], M15), M15)
-    before, real = store.catalog.parts("spot", M15), parts.write_sorted
+    before, real = store.catalog.parts("spot", M15), part_files.write_sorted
 
-    def shuffled(folder: Path, chunks: list[pl.DataFrame], **more: object) -> parts.Written:
+    def shuffled(folder: Path, chunks: list[pl.DataFrame], **more: object) -> part_files.Written:
         changed = [
             chunk.with_columns(close=pl.col("close") + pl.when(pl.int_range(pl.len()) == 99).then(1e-9).otherwise(0.0)) for chunk in chunks
         ]
         return real(folder, changed, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(parts, "write_sorted", shuffled)
+    monkeypatch.setattr(part_files, "write_sorted", shuffled)
     with pytest.raises(CorruptError, match=r"folding 15m: rows 0 to 2976 .* differ"):
         store.compact(FEBRUARY + DAY)
     assert store.catalog.parts("spot", M15) == before
@@ -109,7 +109,7 @@ def test_a_fold_gives_way_to_a_writer_who_was_faster(store: HistoryStore) -> Non
     store.reach = lambda name: kit.put(other, changed, M15, name="x") if name == "fold_proved" else None  # type: ignore[func-returns-value]
     report = store.compact(FEBRUARY + DAY)
     assert (report.months, report.skipped) == (0, 1)
-    store.reach = parts.nowhere
+    store.reach = part_files.nowhere
     assert store.compact(FEBRUARY + DAY).months == 1
     assert store.get_history("A/EUR", M15, 10_000)["volume"].to_list()[0] == 77.0
 
