@@ -9,21 +9,19 @@ from typing import Any
 from trader.domain.market import SECOND, Instrument
 from trader.domain.money import plain
 from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder
-from trader.errors import RejectedError, TraderError
 from trader.kraken import translate
 from trader.kraken.api import AccountApi
-from trader.kraken.instruments import amend_refusal, refusal_of
+from trader.kraken.instruments import refusal_of
 from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
 from trader.kraken.pages import orders_of, pages, read_fills, read_orders
-from trader.kraken.rest import Rest, not_on_rules
+from trader.kraken.rest import Rest
+from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must_be_timely, named, not_on_rules
 from trader.kraken.tariff import Kind
-from trader.kraken.transport import NotSent, Transport
+from trader.kraken.transport import Transport
 from trader.ports import ApiKeyInfo, Clock, Rng
 
 NEAREST_US, FARTHEST_US = 2 * SECOND, 60 * SECOND  # deadlines REST accepts, from now
-HURRY_US = SECOND  # a deadline nearer than this cannot be met
-CANCEL_PATIENCE_S = 2.0  # longest wait of our own limiter before a cancel is given up
 
 
 class KrakenExchange:
@@ -64,12 +62,9 @@ class KrakenExchange:
     async def submit(self, intent: Intent) -> Answer:
         """AddOrder, once. Rules are checked before a byte leaves; anything not proved is Ambiguous."""
         reducing = intent.leg is not Leg.ENTRY
-        try:
-            pair_id = await self._rest.pair_id(intent.pair)
-        except RejectedError as error:
-            return Rejected(kind=Class.PAIR, message=f"not sent: {error}")
-        except TraderError as error:
-            return Rejected(kind=Class.LATER, message=f"not sent: the venue's names could not be read: {error}")
+        pair_id = await named(self._rest.pair_id(intent.pair))
+        if isinstance(pair_id, Rejected):
+            return pair_id
         refusal = _refusal(intent, self._rest.instruments[intent.pair])
         if refusal is not None:
             return refusal
@@ -84,11 +79,9 @@ class KrakenExchange:
 
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """AmendOrder in place: same ids; values are absolute, so repeating it is harmless."""
-        rules = self._rest.instruments.get(pair)
-        if rules is not None and (refusal := amend_refusal(rules, quantity, trigger_price)) is not None:
-            return not_on_rules(refusal)
-        if quantity is None and trigger_price is None:
-            return Rejected(kind=Class.BUG, message="not sent: an amend changes the quantity, the trigger or both")
+        refusal = amend_refused(self._rest.instruments.get(pair), quantity, trigger_price)
+        if refusal is not None:
+            return refusal
 
         def build() -> dict[str, str]:
             fields = {"txid": txid, "deadline": self._deadline(deadline_us)}
@@ -145,13 +138,12 @@ class KrakenExchange:
 
     # --- helpers --------------------------------------------------------------------------------------------------------
     def _left_s(self, deadline_us: int) -> float:
-        return max(0.0, (deadline_us - HURRY_US - self._rest.clock.now_us()) / SECOND)
+        return left_s(deadline_us, self._rest.clock.now_us())
 
     def _deadline(self, deadline_us: int) -> str:
         """RFC 3339, inside the range REST accepts. Raises NotSent for a deadline that has as good as passed."""
         now = self._rest.clock.now_us()
-        if deadline_us - now < HURRY_US:
-            raise NotSent(f"the deadline {translate.rfc3339(deadline_us)} has passed or is too near at {translate.rfc3339(now)}")
+        must_be_timely(deadline_us, now)
         return translate.rfc3339(min(max(deadline_us, now + NEAREST_US), now + FARTHEST_US))
 
 

@@ -20,25 +20,22 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from trader.domain.market import SECOND, Instrument
+from trader.domain.market import Instrument
 from trader.domain.money import plain
 from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, OrderType, Rejected, RemoteOrder
-from trader.errors import RejectedError, RetryableError, TraderError
+from trader.errors import RejectedError, RetryableError
 from trader.kraken import futures_rest as rest
 from trader.kraken import futures_translate, translate
 from trader.kraken.futures_history import FuturesHistory
 from trader.kraken.futures_rest import FuturesLimiter, FuturesRest
 from trader.kraken.futures_translate import FundingRate, FuturesPosition
 from trader.kraken.futures_transport import Endpoint, FuturesTransport
-from trader.kraken.instruments import amend_refusal, refusal_of
+from trader.kraken.instruments import refusal_of
 from trader.kraken.outcomes import Class
-from trader.kraken.rest import not_on_rules
-from trader.kraken.transport import NotSent
+from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must_be_timely, named, not_on_rules
 from trader.ports import Clock, Rng
 
 FeeSource = Callable[[], Awaitable[tuple[Decimal, Decimal]]]
-HURRY_US = SECOND  # a deadline nearer than this cannot be met
-CANCEL_PATIENCE_S = 2.0  # longest wait of our own limiter before a cancel is given up
 MOST_PAGES = 400  # 40,000 fills: more means the paging does not end
 SIGNALS = ("mark", "index", "last")
 _DONE = {rest.SEND: ("sendStatus", "placed"), rest.EDIT: ("editStatus", "edited"), rest.CANCEL: ("cancelStatus", "cancelled")}
@@ -82,12 +79,9 @@ class KrakenFuturesExchange:
     # --- orders ---------------------------------------------------------------------------------------------------------
     async def submit(self, intent: Intent) -> Answer:
         """sendorder, once. Rules are checked before a byte leaves; anything but `placed` or a known refusal is Ambiguous."""
-        try:
-            symbol = await self._rest.symbol(intent.pair)
-        except RejectedError as error:
-            return Rejected(kind=Class.PAIR, message=f"not sent: {error}")
-        except TraderError as error:
-            return Rejected(kind=Class.LATER, message=f"not sent: the venue's contracts could not be read: {error}")
+        symbol = await named(self._rest.symbol(intent.pair))
+        if isinstance(symbol, Rejected):
+            return symbol
         refusal = _refusal(intent, self._rest.contracts.instruments[intent.pair])
         if refusal is not None:
             return refusal
@@ -98,11 +92,9 @@ class KrakenFuturesExchange:
 
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """editorder in place: same id; values are absolute, so repeating it is harmless."""
-        if quantity is None and trigger_price is None:
-            return Rejected(kind=Class.BUG, message="not sent: an amend changes the quantity, the trigger or both")
-        rules = self._rest.contracts.instruments.get(pair)
-        if rules is not None and (message := amend_refusal(rules, quantity, trigger_price)) is not None:
-            return not_on_rules(message)
+        refusal = amend_refused(self._rest.contracts.instruments.get(pair), quantity, trigger_price)
+        if refusal is not None:
+            return refusal
 
         def build() -> dict[str, str]:
             fields = {"orderId": txid, "processBefore": self._deadline(deadline_us)}
@@ -212,13 +204,11 @@ class KrakenFuturesExchange:
         return self._rest.refusal(endpoint, (word,))  # a word nobody knows proves nothing
 
     def _left_s(self, deadline_us: int) -> float:
-        return max(0.0, (deadline_us - HURRY_US - self._rest.clock.now_us()) / SECOND)
+        return left_s(deadline_us, self._rest.clock.now_us())
 
     def _deadline(self, deadline_us: int) -> str:
         """`processBefore`. Raises NotSent for a deadline that has as good as passed."""
-        now = self._rest.clock.now_us()
-        if deadline_us - now < HURRY_US:
-            raise NotSent(f"the deadline {translate.rfc3339(deadline_us)} has passed or is too near at {translate.rfc3339(now)}")
+        must_be_timely(deadline_us, self._rest.clock.now_us())
         return translate.rfc3339(deadline_us)
 
 

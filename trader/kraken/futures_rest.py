@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trader.domain.orders import Ambiguous, Rejected
-from trader.errors import FatalError, RejectedError, RetryableError
+from trader.errors import RejectedError, RetryableError
 from trader.kraken import futures_names, outcomes
 from trader.kraken.futures_names import Contracts
 from trader.kraken.futures_transport import Endpoint, FuturesTransport, WrongMethod
 from trader.kraken.outcomes import Class
 from trader.kraken.rest import retrying
+from trader.kraken.sending import limited, sent_once
 from trader.kraken.tariff import (
     FUTURES_ALLOWANCE,
     FUTURES_COST,
@@ -167,21 +168,19 @@ class FuturesRest:
         self, endpoint: Endpoint, build: Callable[[], Mapping[str, Any]], *, reducing: bool, patience_s: float
     ) -> Any | Rejected | Ambiguous:
         """Send an order call once. The body, or why there is none; never raises but for cancellation."""
-        delay = self.limiter.delay_s(endpoint, reducing=reducing)
-        if delay > patience_s:
-            return Rejected(kind=Class.LATER, message=f"not sent: our own limit asks for {delay:.1f} s", retry_after_s=delay)
-        try:
+        late = limited(self.limiter.delay_s(endpoint, reducing=reducing), patience_s)
+        if late is not None:
+            return late
+
+        async def call() -> Any:
             await self.limiter.wait(endpoint, reducing=reducing)
             return await self.transport.call(endpoint, build, urgent=True)
-        except (NotSent, RetryableError) as error:
-            return Rejected(kind=Class.LATER, message=f"not sent: {error}")
-        except FatalError as error:
-            return Rejected(kind=Class.AUTH, message=f"not sent: {error}")
-        except Unanswered as error:
-            return Ambiguous(message=str(error))
-        except Refused as refused:
+
+        def judge(refused: Refused) -> Rejected | Ambiguous:
             self._observe(endpoint, refused.strings)
             return self.refusal(endpoint, refused.strings)
+
+        return await sent_once(call(), judge)
 
     def refusal(self, endpoint: Endpoint, strings: tuple[str, ...]) -> Rejected | Ambiguous:
         """The answer for words of refusal, wherever in the body they stood."""

@@ -16,6 +16,7 @@ from trader.errors import FatalError, RejectedError, RetryableError
 from trader.kraken import instruments, outcomes
 from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
+from trader.kraken.sending import limited, sent_once
 from trader.kraken.tariff import Kind
 from trader.kraken.transport import NotSent, Refused, Transport, Unanswered
 from trader.ports import Clock, Rng
@@ -130,23 +131,21 @@ class Rest:
         txid: str | None = None, reducing: bool, patience_s: float,
     ) -> Any | Rejected | Ambiguous:  # fmt: skip
         """Send an order call once. The raw result, or why there is none; never raises but for cancellation."""
-        delay = self.limiter.delay_s(kind, pair=pair, txid=txid, reducing=reducing)
-        if delay > patience_s:
-            return Rejected(kind=Class.LATER, message=f"not sent: our own limit asks for {delay:.1f} s", retry_after_s=delay)
-        try:
+        late = limited(self.limiter.delay_s(kind, pair=pair, txid=txid, reducing=reducing), patience_s)
+        if late is not None:
+            return late
+
+        async def call() -> Any:
             async with self.limiter.turn(kind, pair=pair, txid=txid, reducing=reducing):
                 result = await self.transport.private(path, build, urgent=True)
-        except (NotSent, RetryableError) as error:
-            return Rejected(kind=Class.LATER, message=f"not sent: {error}")
-        except FatalError as error:
-            return Rejected(kind=Class.AUTH, message=f"not sent: {error}")
-        except Unanswered as error:
-            return Ambiguous(message=str(error))
-        except Refused as refused:
+            self._nonce_strikes = 0
+            return result
+
+        def judge(refused: Refused) -> Rejected | Ambiguous:
             self.observe(refused.strings, pair)
             return outcomes.answer_for(refused.strings, placing=kind is Kind.ADD, now_us=self.clock.now_us(), has_result=refused.has_result)
-        self._nonce_strikes = 0
-        return result
+
+        return await sent_once(call(), judge)
 
     def observe(self, strings: tuple[str, ...], pair: str | None) -> None:
         """Let refusals correct our model: counters that were full, nonces that were too low."""
@@ -160,8 +159,3 @@ class Rest:
             self.limiter.refused(pair, wait, engine=any(text.startswith("EOrder:") for text in strings))
         elif kind is Class.AMBIGUOUS and not all(outcomes.known(text) for text in strings):
             log.error("Kraken said something unknown: %s", "; ".join(strings)[: outcomes.MESSAGE])
-
-
-def not_on_rules(message: str) -> Rejected:
-    """An order our own check refused; nothing was sent."""
-    return Rejected(kind=Class.SIZE, message=f"not sent: {message}")
