@@ -21,6 +21,7 @@ from trader.kraken.silence import QuietProof, Staleness, contradicted
 from trader.kraken.stream import Events, taken
 from trader.kraken.streamed import StreamedMarketData
 from trader.kraken.transport import Transport
+from trader.kraken.venue_rest import MALFORMED
 from trader.ports import Clock, Rng
 
 CLOSE_AFTER_US = 2 * SECOND  # a candle is closed by exchange time, this long after its end
@@ -66,7 +67,7 @@ class KrakenMarketData(StreamedMarketData[Channels]):
             for pair, row in rows.items():
                 try:
                     found[pair] = _ticker(pair, row)
-                except (ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
+                except MALFORMED as error:
                     self._counts["malformed ticker"] += 1
                     log.warning("Ticker of %s is malformed: %s: %s", pair, type(error).__name__, error)
             if rows and not found:

@@ -82,7 +82,7 @@ class KrakenFuturesExchange:
         symbol = await named(self._rest.symbol(intent.pair))
         if isinstance(symbol, Rejected):
             return symbol
-        refusal = _refusal(intent, self._rest.contracts.instruments[intent.pair])
+        refusal = _refusal(intent, self._rest.instruments[intent.pair])
         if refusal is not None:
             return refusal
         return await self._order(
@@ -92,7 +92,7 @@ class KrakenFuturesExchange:
 
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """editorder in place: same id; values are absolute, so repeating it is harmless."""
-        refusal = amend_refused(self._rest.contracts.instruments.get(pair), quantity, trigger_price)
+        refusal = amend_refused(self._rest.instruments.get(pair), quantity, trigger_price)
         if refusal is not None:
             return refusal
 

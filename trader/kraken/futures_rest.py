@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-
-import numpy as np
 
 from trader.domain.orders import Ambiguous, Rejected
 from trader.errors import RejectedError, RetryableError
@@ -16,7 +13,6 @@ from trader.kraken import futures_names, outcomes
 from trader.kraken.futures_names import Contracts
 from trader.kraken.futures_transport import Endpoint, FuturesTransport, WrongMethod
 from trader.kraken.outcomes import Class
-from trader.kraken.rest import retrying
 from trader.kraken.sending import limited, sent_once
 from trader.kraken.tariff import (
     FUTURES_ALLOWANCE,
@@ -27,6 +23,7 @@ from trader.kraken.tariff import (
     Allowance,
 )
 from trader.kraken.transport import NotSent, Refused, Unanswered
+from trader.kraken.venue_rest import VenueRest, read_answer, retrying
 from trader.ports import Clock, Rng
 
 T = TypeVar("T")
@@ -110,39 +107,31 @@ class FuturesLimiter:
         (self.tokens if endpoint.tokens else self.units).fill(self._clock.now_us())
 
 
-class FuturesRest:
+class FuturesRest(VenueRest):
     """One key's futures calls, and the contracts once they are loaded."""
 
     def __init__(self, transport: FuturesTransport, clock: Clock, *, rng: Rng | None = None, limiter: FuturesLimiter | None = None) -> None:
-        self.transport, self.clock = transport, clock
-        self.rng: Rng = rng if rng is not None else np.random.default_rng(0)
+        super().__init__(clock, rng)
+        self.transport = transport
         self.limiter = limiter if limiter is not None else FuturesLimiter(clock)
         self.contracts = Contracts()
-        self._loading = asyncio.Lock()
 
     async def load(self) -> Contracts:
         """Read the instruments and replace names and rules."""
         self.contracts = await self.read(INSTRUMENTS, read=futures_names.read_contracts)
-        if not self.contracts.instruments:
+        self.instruments = self.contracts.instruments
+        if not self.instruments:
             raise RetryableError("instruments lists no perpetual")
         return self.contracts
 
     async def named(self) -> Contracts:
         """The contracts, loaded at the first call."""
-        async with self._loading:
-            if not self.contracts.instruments:
-                await self.load()
+        await self._load_first()
         return self.contracts
 
     async def symbol(self, pair: str) -> str:
         """The venue's symbol of a pair; an unknown one is looked for once more. Raises RejectedError."""
-        if pair not in (await self.named()).symbols:
-            async with self._loading:
-                await self.load()
-        try:
-            return self.contracts.symbol(pair)
-        except ValueError as error:
-            raise RejectedError(str(error)) from None
+        return await self._id_of(pair, lambda: self.contracts.symbol(pair))
 
     async def read(self, endpoint: Endpoint, params: Mapping[str, Any] | None = None, *, read: Callable[[Any], T]) -> T:
         """A read; `read` turns the body into a value and may raise ValueError (KeyError, ...) for a malformed one."""
@@ -151,7 +140,6 @@ class FuturesRest:
             await self.limiter.wait(endpoint)
             try:
                 body = await self.transport.call(endpoint, lambda: params or {})
-                return read(body)
             except Refused as refused:
                 self._observe(endpoint, refused.strings)
                 raise outcomes.error_for(refused.strings, now_us=self.clock.now_us()) from None
@@ -159,8 +147,7 @@ class FuturesRest:
                 raise RejectedError(str(error)) from error
             except (Unanswered, NotSent) as error:
                 raise RetryableError(str(error)) from error
-            except (ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
-                raise RetryableError(f"{endpoint.path}: malformed answer: {type(error).__name__}: {error}") from error
+            return read_answer(endpoint.path, read, body)
 
         return await retrying(once, self.rng)
 

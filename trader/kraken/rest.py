@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-import numpy as np
-
 from trader.domain.market import Instrument
-from trader.domain.money import PHI
 from trader.domain.orders import Ambiguous, Rejected
-from trader.errors import FatalError, RejectedError, RetryableError
+from trader.errors import FatalError, RetryableError
 from trader.kraken import instruments, outcomes
 from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
 from trader.kraken.sending import limited, sent_once
 from trader.kraken.tariff import Kind
 from trader.kraken.transport import NotSent, Refused, Transport, Unanswered
+from trader.kraken.venue_rest import VenueRest, read_answer, retrying
 from trader.ports import Clock, Rng
 
 T = TypeVar("T")
-TRIES = 5
-LONGEST_PAUSE_S = 60.0  # a longer one is the caller's business
 NONCE_STRIKES = 3  # refused nonces in a row that mean another user of the key
 log = logging.getLogger(__name__)
 
 
-async def retrying(call: Callable[[], Awaitable[T]], rng: Rng, *, tries: int = TRIES) -> T:
-    """Repeat a read after RetryableError: `tries` times in all, pauses phi^n s with +-50 % jitter (or what the venue asked for)."""
-    for attempt in range(tries):
-        try:
-            return await call()
-        except RetryableError as error:
-            pause = PHI**attempt * (0.5 + rng.random())
-            if error.retry_after_s is not None:
-                pause = max(pause, error.retry_after_s)
-            if attempt == tries - 1 or pause > LONGEST_PAUSE_S:
-                raise
-            log.info("read again in %.1f s: %s", pause, error)
-            await asyncio.sleep(pause)
-    raise AssertionError("unreachable: the last try returns or raises")
-
-
-class Rest:
+class Rest(VenueRest):
     """One key's REST calls, and the names of the venue once they are loaded."""
 
     def __init__(self, transport: Transport, clock: Clock, *, rng: Rng | None = None, limiter: Limiter | None = None) -> None:
-        self.transport, self.clock = transport, clock
-        self.rng: Rng = rng if rng is not None else np.random.default_rng(0)
+        super().__init__(clock, rng)
+        self.transport = transport
         self.limiter = limiter if limiter is not None else Limiter(clock)
         self.names = instruments.Names()
-        self.instruments: Mapping[str, Instrument] = {}
-        self._loading = asyncio.Lock()
         self._nonce_strikes = 0
 
     # --- names ----------------------------------------------------------------------------------------------------------
@@ -67,20 +44,12 @@ class Rest:
 
     async def named(self) -> instruments.Names:
         """Names, loaded at the first call."""
-        async with self._loading:
-            if not self.instruments:
-                await self.load()
+        await self._load_first()
         return self.names
 
     async def pair_id(self, pair: str) -> str:
         """The id of a pair; an unknown one is looked for once more, as it may be newly listed. Raises RejectedError."""
-        if pair not in (await self.named()).ids:
-            async with self._loading:
-                await self.load()
-        try:
-            return self.names.pair_id(pair)
-        except ValueError as error:
-            raise RejectedError(str(error)) from None
+        return await self._id_of(pair, lambda: self.names.pair_id(pair))
 
     # --- reads ----------------------------------------------------------------------------------------------------------
     async def public(self, path: str, params: Mapping[str, str] | None = None, *, read: Callable[[Any], T]) -> T:
@@ -89,7 +58,7 @@ class Rest:
         async def once() -> T:
             async with self.limiter.turn(Kind.PUBLIC):
                 result = await self._errors(self.transport.public(path, params or {}))
-            return self._read(path, read, result)
+            return read_answer(path, read, result)
 
         return await retrying(once, self.rng)
 
@@ -101,7 +70,7 @@ class Rest:
         async def once() -> T:
             async with self.limiter.turn(kind, reducing=reserve):
                 result = await self._errors(self.transport.private(path, lambda: params or {}, urgent=False))
-            return self._read(path, read, result)
+            return read_answer(path, read, result)
 
         return await retrying(once, self.rng)
 
@@ -117,13 +86,6 @@ class Rest:
             raise RetryableError(str(error)) from error
         self._nonce_strikes = 0
         return result
-
-    @staticmethod
-    def _read(path: str, read: Callable[[Any], T], result: Any) -> T:
-        try:
-            return read(result)
-        except (ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
-            raise RetryableError(f"{path}: malformed answer: {type(error).__name__}: {error}") from error
 
     # --- orders ---------------------------------------------------------------------------------------------------------
     async def order(

@@ -13,8 +13,9 @@ from trader.domain.orders import Acked, Ambiguous, Intent, Leg, OrderType, Rejec
 from trader.errors import FatalError, RejectedError, RetryableError
 from trader.kraken.exchange import KrakenExchange
 from trader.kraken.limits import Limiter
-from trader.kraken.rest import Rest, retrying
+from trader.kraken.rest import Rest
 from trader.kraken.transport import NotSent, Refused, Unanswered
+from trader.kraken.venue_rest import retrying
 from trader.simulation.clock import LoopClock
 from trader.simulation.loops import run_stepped
 

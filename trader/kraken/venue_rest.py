@@ -1,0 +1,79 @@
+"""What both REST sides share: repeated reads, answers that cannot be read, and the venue's names."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from trader.domain.market import Instrument
+from trader.domain.money import PHI
+from trader.errors import RejectedError, RetryableError
+from trader.ports import Clock, Rng
+
+T = TypeVar("T")
+TRIES = 5
+LONGEST_PAUSE_S = 60.0  # a longer one is the caller's business
+MALFORMED = (ValueError, KeyError, TypeError, IndexError, ArithmeticError)  # what reading a spoilt answer raises
+log = logging.getLogger(__name__)
+
+
+async def retrying(call: Callable[[], Awaitable[T]], rng: Rng, *, tries: int = TRIES) -> T:
+    """Repeat a read after RetryableError: `tries` times in all, pauses phi^n s with +-50 % jitter (or what the venue asked for)."""
+    for attempt in range(tries):
+        try:
+            return await call()
+        except RetryableError as error:
+            pause = PHI**attempt * (0.5 + rng.random())
+            if error.retry_after_s is not None:
+                pause = max(pause, error.retry_after_s)
+            if attempt == tries - 1 or pause > LONGEST_PAUSE_S:
+                raise
+            log.info("read again in %.1f s: %s", pause, error)
+            await asyncio.sleep(pause)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def read_answer(path: str, read: Callable[[Any], T], answer: Any) -> T:
+    """The value in an answer. Raises RetryableError for a malformed one."""
+    try:
+        return read(answer)
+    except MALFORMED as error:
+        raise RetryableError(f"{path}: malformed answer: {type(error).__name__}: {error}") from error
+
+
+class VenueRest(ABC):
+    """Names and rules of a venue, read at their first use, and once more for a pair that may be newly listed."""
+
+    def __init__(self, clock: Clock, rng: Rng | None) -> None:
+        self.clock = clock
+        self.rng: Rng = rng if rng is not None else np.random.default_rng(0)
+        self.instruments: Mapping[str, Instrument] = {}  # rules by pair, once they are loaded
+        self._loading = asyncio.Lock()
+
+    @abstractmethod
+    async def load(self) -> Any:
+        """Read names and rules anew. Raises RetryableError where the venue lists nothing."""
+
+    async def _load_first(self) -> None:
+        async with self._loading:
+            if not self.instruments:
+                await self.load()
+
+    async def _id_of(self, pair: str, look: Callable[[], str]) -> str:
+        """The venue's id of a pair, which `look` finds or raises ValueError. Raises RejectedError for an unknown one."""
+        await self._load_first()
+        try:
+            return look()
+        except ValueError:
+            log.info("%s is not listed; reading the names again", pair)
+        async with self._loading:
+            await self.load()
+        try:
+            return look()
+        except ValueError as error:
+            raise RejectedError(str(error)) from None
