@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trader.domain.account import Position
-from trader.domain.market import Book, Candle, Instrument, Ticker, Timeframe
+from trader.domain.market import Book, Candle, Instrument, Ticker, Timeframe, TradePage
 from trader.domain.messages import Decision, FeedEvent, TradeLeg
 from trader.domain.orders import Answer, Balance, ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
 from trader.domain.verdicts import AskedQuestion, CallRecord, Question, RulingResult, Verdict, VerdictKey
@@ -94,6 +94,16 @@ class MarketData(Protocol):
 
     async def add_pairs(self, pairs: Iterable[str]) -> None:
         """These pairs deliver candles from now on, too."""
+
+
+class TradeHistory(Protocol):
+    """A venue's public trades, page by page, as far back as it keeps them."""
+
+    async def trades(self, pair: str, cursor: str) -> TradePage:
+        """The first trades after `cursor` (nanoseconds of a moment, or the cursor of a page); none: there are no newer ones yet.
+
+        Lets every other public call go first. Raises RetryableError, or RejectedError for a pair that is not listed.
+        """
 
 
 # --- history -----------------------------------------------------------------------------------------------------------

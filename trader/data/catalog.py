@@ -270,6 +270,11 @@ class Catalog:
             [(market, tf, pair, source, position, at_us) for pair, position in positions],
         )
 
+    def cursor(self, market: str, tf: str, pair: str, source: str) -> str | None:
+        """How far a source has been read for a pair, in that source's own words."""
+        found = self.rows("SELECT position FROM cursor WHERE market = ? AND tf = ? AND pair = ? AND source = ?", (market, tf, pair, source))
+        return str(found[0][0]) if found else None
+
     def revise(self, market: str, tf: str, lost: pl.DataFrame, batch_id: str, at_us: int) -> None:
         """Keep both values of every candle that two writes disagree on."""
         names = ("source", *VALUES)

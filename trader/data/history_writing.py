@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ from trader.data import part_files, parts
 from trader.data.catalog import Batch, Part
 from trader.data.coverage import Coverage, covered
 from trader.data.history_reading import HistoryReader, stream_rows
-from trader.data.ladder import home_of
+from trader.data.ladder import BY_MONTH, home_of
 from trader.data.part_files import Reach, Written
 from trader.data.parts import Source
 from trader.data.rules import suite_version
@@ -108,11 +108,12 @@ class HistoryWriter(HistoryReader):
         clear: Iterable[str] = (),
         cursors: Iterable[tuple[str, str]] = (),
         market: str = "spot",
+        bulk: bool = False,
     ) -> Upserted:
         """Store judged rows in the parts that own their times, with coverage, provenance and cursors, in one transaction.
 
         Idempotent: unique (pair, time), the higher-ranked source wins, at equal rank the newer batch; values that differ go
-        to the revision log. `clear`: pairs whose open block of this timeframe ends here.
+        to the revision log. `clear`: pairs whose open block of this timeframe ends here. `bulk`: months at a time (`home_of`).
         """
         added = revisions = written = 0
         with self.catalog.write():
@@ -121,7 +122,7 @@ class HistoryWriter(HistoryReader):
             low, high = (int(times[0]), int(times[-1]) + 1) if len(times) else (0, 0)
             owners = self.catalog.parts(market, timeframe, low - 31 * DAY, high + 31 * DAY) if len(times) else []
             while len(times):
-                home = home_of(int(times[0]), timeframe, owners, now_us)
+                home = home_of(int(times[0]), timeframe, owners, now_us, bulk=bulk)
                 inside = pl.col("time").to_physical().is_between(home.start_us, home.end_us, closed="left")
                 old = parts.empty() if home.part is None else self._read(home.part)
                 merged = parts.merge(old, frame.filter(inside))
@@ -158,10 +159,12 @@ class HistoryWriter(HistoryReader):
         now_us: int,
     ) -> Part:
         """Inside a `catalog.write()`: a new, synced file in place of old parts."""
-        written = part_files.write(
-            self.folder, frame, market=market, timeframe=timeframe, start_us=start_us, sequence=self.catalog.next_sequence(),
-            reach=self.reach,
-        )  # fmt: skip
+        place: dict[str, Any] = {"market": market, "timeframe": timeframe, "start_us": start_us}
+        sequence = self.catalog.next_sequence()
+        if rung == "month" and timeframe not in BY_MONTH:
+            written = part_files.write_sorted(self.folder, [frame], **place, sequence=sequence, group_by_pair=True, reach=self.reach)
+        else:
+            written = part_files.write(self.folder, frame, **place, sequence=sequence, reach=self.reach)
         status = "provisional" if (frame["source"] == int(Source.STREAM)).any() else "accepted"
         part = self.catalogue(
             written, timeframe, market=market, rung=rung, interval=(start_us, end_us), old=old, status=status, now_us=now_us

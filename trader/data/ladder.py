@@ -31,16 +31,18 @@ class Home:
     part: Part | None = None
 
 
-def home_of(time_us: int, timeframe: Timeframe, owners: Sequence[Part], now_us: int) -> Home:
+def home_of(time_us: int, timeframe: Timeframe, owners: Sequence[Part], now_us: int, *, bulk: bool = False) -> Home:
     """The home of the candle opening at `time_us`: its owner whatever the rung, else a new interval that overlaps nobody.
 
-    1m: day parts for finished days, else hour parts; 5m and 15m: days; 1h, 4h and 1d: months.
+    1m: day parts for finished days, else hour parts; 5m and 15m: days; 1h, 4h and 1d: months. `bulk`: a finished month in which
+    nobody lives is one part at once, as it would be after folding.
     """
     for part in owners:
         if part.start_us <= time_us < part.end_us:
             return Home(rung=part.rung, start_us=part.start_us, end_us=part.end_us, part=part)
-    if timeframe in BY_MONTH:
-        start, end = month_of(time_us)
+    start, end = month_of(time_us)
+    empty = bulk and end <= now_us and not any(part.start_us < end and start < part.end_us for part in owners)
+    if timeframe in BY_MONTH or empty:
         return Home(rung="month", start_us=start, end_us=end)
     day = time_us // DAY * DAY
     inhabited = any(part.start_us < day + DAY and day < part.end_us for part in owners)

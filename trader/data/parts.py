@@ -32,6 +32,8 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
 }
 COLUMNS: Final = tuple(SCHEMA)
 VALUES: Final = ("open", "high", "low", "close", "volume", "vwap", "count", "filled")
+COMPARED: Final = ("open", "high", "low", "close", "volume", "filled")
+"""What makes two candles differ. Not vwap and count: the archive has no vwap and its older files no count, and REST rounds vwap."""
 SCHEMA_VERSION: Final = 1
 KEY: Final = ("pair", "time")
 SCAN_FROM: Final = 8 << 20  # bytes
@@ -115,11 +117,23 @@ def merge(old: pl.DataFrame, new: pl.DataFrame) -> Merge:
     repeated = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in KEY).any()
     if not both.select(repeated).item():
         return Merge(frame=both.drop("batch"), lost=empty().select(KEY))
-    kept = both.unique(KEY, keep="last", maintain_order=True).drop("batch")
-    differ = pl.any_horizontal(pl.col(f"{c}_kept").ne_missing(pl.col(f"{c}_other")) for c in VALUES)
+    kept = _measured(both).unique(KEY, keep="last", maintain_order=True).drop("batch")
+    differ = pl.any_horizontal(pl.col(f"{c}_kept").ne_missing(pl.col(f"{c}_other")) for c in COMPARED)
     losers = both.join(kept, on=[*KEY], how="inner", suffix="_kept", maintain_order="left")
     losers = losers.rename({c: f"{c}_other" for c in (*VALUES, "source")})
     return Merge(frame=refill(kept), lost=losers.filter(differ))
+
+
+def _measured(both: pl.DataFrame) -> pl.DataFrame:
+    """Rows sorted by key and rank, where an archive's row takes the vwap, and a missing count, of a lower rank beside it."""
+    own = pl.col("source") < int(Source.ARCHIVE)
+    vwap = pl.when(own & (pl.col("vwap") > 0)).then("vwap").forward_fill().over(KEY)
+    count = pl.when(pl.col("count") > 0).then("count").forward_fill().over(KEY)
+    real = ~own & (pl.col("volume") > 0)
+    return both.with_columns(
+        vwap=pl.when(real).then(pl.coalesce(vwap, "vwap")).otherwise("vwap"),
+        count=pl.when(real & (pl.col("count") == 0)).then(pl.coalesce(count, "count")).otherwise("count"),
+    )
 
 
 def refill(frame: pl.DataFrame) -> pl.DataFrame:

@@ -63,6 +63,23 @@ class Candle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublicTrade:
+    """One trade of the market; `quantity` in base."""
+
+    time_us: int
+    price: Decimal
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradePage:
+    """Trades in order of time; `cursor`, given back, asks for those after the last one."""
+
+    trades: tuple[PublicTrade, ...]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ticker:
     """Best prices and 24 h activity of a pair."""
 

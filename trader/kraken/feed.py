@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from trader.domain.market import MINUTE, SECOND, Book, Candle, Ticker, Timeframe
+from trader.domain.market import MINUTE, SECOND, Book, Candle, Ticker, Timeframe, TradePage
 from trader.domain.messages import BarsClosed, FeedEvent, FeedReset
 from trader.kraken import translate
 from trader.kraken.board import CandleBoard
@@ -87,6 +87,15 @@ class KrakenMarketData(StreamedMarketData[Channels]):
             return Book(pair=pair, bids=bids, asks=asks, time_us=asked_us)
 
         return await self._rest.public("Depth", {"pair": pair_id, "count": str(depth)}, read=read)
+
+    async def trades(self, pair: str, cursor: str) -> TradePage:
+        """Public trades after a cursor in nanoseconds, 1,000 at most; the cursor is passed on digit by digit, as Kraken gave it."""
+        pair_id = await self._rest.pair_id(pair)
+
+        def read(result: Any) -> TradePage:
+            return TradePage(trades=tuple(map(translate.public_trade, result[pair_id])), cursor=translate.text(str(result["last"]), "last"))
+
+        return await self._rest.public("Trades", {"pair": pair_id, "since": cursor, "count": "1000"}, read=read, background=True)
 
     # --- stream ---------------------------------------------------------------------------------------------------------
     async def stream(self, pairs: Sequence[str], timeframe: Timeframe) -> AsyncIterator[FeedEvent]:

@@ -19,6 +19,7 @@ from trader.ports import Clock
 
 RESERVE = 0.25  # of each maximum is left to reducing orders and what must be known about them
 LONGEST_WAIT_S = 60.0  # a wait beyond this is an answer ("later"), not a pause
+YIELD_S = 0.01  # how often a background call looks whether another one waits
 REMEMBERED = 5000  # orders whose age we know
 ANY_PAIR = ""  # charges whose pair is not known count for every pair
 ROUNDING = 1e-9  # sums of decimal fractions may end a hair above a maximum
@@ -72,6 +73,7 @@ class Limiter:
         self._tier = tier
         self._public_us = int(1e6 / public_per_s) if public_per_s else 0
         self._next_public_us = 0
+        self._public_waiting = 0  # calls that no background call may overtake
         self._blocked_until_us = 0
         self._started_us = clock.now_us()
         self._ages: dict[str, tuple[str, int]] = {}
@@ -82,27 +84,38 @@ class Limiter:
     # --- calls ----------------------------------------------------------------------------------------------------------
     @asynccontextmanager
     async def turn(
-        self, kind: Kind, *, pair: str | None = None, txid: str | None = None, reducing: bool = False, orders: int = 1
-    ) -> AsyncIterator[None]:
+        self, kind: Kind, *, pair: str | None = None, txid: str | None = None, reducing: bool = False, orders: int = 1,
+        background: bool = False,
+    ) -> AsyncIterator[None]:  # fmt: skip
         """Around a call: waits until it fits, counts it, and lets the count fall once it has ended, however it ended.
 
-        Raises RetryableError where the wait is over a minute (or a lockout lasts).
+        `background`: a public call that lets every other one go first. Raises RetryableError where the wait is over a minute
+        (or a lockout lasts).
         """
-        while (delay := self.delay_s(kind, pair=pair, txid=txid, reducing=reducing, orders=orders)) > 0:
-            if delay > LONGEST_WAIT_S:
-                raise RetryableError(f"our own limit: a {kind} call must wait {delay:.0f} s", retry_after_s=delay)
-            await self._clock.sleep(delay + 1e-3)
+        ahead = kind is Kind.PUBLIC and not background
+        self._public_waiting += ahead
+        try:
+            while (delay := self.delay_s(kind, pair=pair, txid=txid, reducing=reducing, orders=orders, background=background)) > 0:
+                if delay > LONGEST_WAIT_S:
+                    raise RetryableError(f"our own limit: a {kind} call must wait {delay:.0f} s", retry_after_s=delay)
+                await self._clock.sleep(delay + 1e-3)
+        finally:
+            self._public_waiting -= ahead
         charge = self.charge(kind, pair=pair, txid=txid, orders=orders)
         try:
             yield
         finally:
             self.settle(charge)
 
-    def delay_s(self, kind: Kind, *, pair: str | None = None, txid: str | None = None, reducing: bool = False, orders: int = 1) -> float:
+    def delay_s(
+        self, kind: Kind, *, pair: str | None = None, txid: str | None = None, reducing: bool = False, orders: int = 1,
+        background: bool = False,
+    ) -> float:  # fmt: skip
         """Seconds of exchange time before this call fits."""
         now, share = self._clock.now_us(), 1.0 if reducing else 1.0 - RESERVE
         if kind is Kind.PUBLIC:
-            return max(0, self._next_public_us - now) / 1e6
+            yields_s = max(self._public_us / 1e6, YIELD_S) if background and self._public_waiting else 0.0
+            return max(yields_s, (self._next_public_us - now) / 1e6)
         blocked = max(0, self._blocked_until_us - now) / 1e6
         if kind in REST_COST:
             return max(blocked, _wait_s(self.rest, self.rest.at(now) + REST_COST[kind], share))

@@ -52,11 +52,14 @@ class Rest(VenueRest):
         return await self._id_of(pair, lambda: self.names.pair_id(pair))
 
     # --- reads ----------------------------------------------------------------------------------------------------------
-    async def public(self, path: str, params: Mapping[str, str] | None = None, *, read: Callable[[Any], T]) -> T:
-        """A public GET; `read` turns the result into a value and may raise ValueError (KeyError, ...) for a malformed one."""
+    async def public(self, path: str, params: Mapping[str, str] | None = None, *, read: Callable[[Any], T], background: bool = False) -> T:
+        """A public GET; `read` turns the result into a value and may raise ValueError (KeyError, ...) for a malformed one.
+
+        `background`: every other public call goes first.
+        """
 
         async def once() -> T:
-            async with self.limiter.turn(Kind.PUBLIC):
+            async with self.limiter.turn(Kind.PUBLIC, background=background):
                 result = await self._errors(self.transport.public(path, params or {}))
             return read_answer(path, read, result)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from trader.domain.market import Candle, Timeframe
+from trader.domain.market import Candle, PublicTrade, Timeframe
 from trader.domain.money import ZERO, mul
 from trader.domain.orders import Balance, ExchangeStatus, Fill, RemoteOrder, Side
 
@@ -140,6 +140,13 @@ def candle(row: Any, pair: str, timeframe: Timeframe) -> Candle:
         pair=pair, timeframe=timeframe, time_us=seconds_us(row[0], "time"), open=opened, high=high, low=low, close=close,
         volume=volume, vwap=vwap, count=count, filled=count == 0 and volume == 0.0,
     )  # fmt: skip
+
+
+def public_trade(row: Any) -> PublicTrade:
+    """A row of Trades: `[price, volume, time, side, type, misc, trade id]`."""
+    if not isinstance(row, Sequence) or len(row) < 3:
+        raise ValueError(f"trade row {row!r:.120} has no price, volume and time")
+    return PublicTrade(time_us=seconds_us(row[2], "time"), price=positive(row[0], "price"), quantity=positive(row[1], "volume"))
 
 
 def stream_candle(item: Mapping[str, Any], pair: str, timeframe: Timeframe, time_us: int) -> Candle:
