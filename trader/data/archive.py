@@ -25,10 +25,10 @@ from trader.data.archive_rows import RowReader, Tally
 from trader.data.catalog import Batch
 from trader.data.coverage import covered
 from trader.data.history import CLIENT, HistoryStore, fingerprint
-from trader.data.ladder import month_of
-from trader.data.parts import Source
 from trader.data.ingest import compared
 from trader.data.judged import GateResult
+from trader.data.ladder import month_of
+from trader.data.parts import Source
 from trader.domain.market import MINUTE, Timeframe
 from trader.errors import RejectedError
 
