@@ -174,3 +174,33 @@ def test_the_page_of_closed_orders_is_a_switch(size: int) -> None:
             assert (len(answer["closed"]), answer["count"]) == (min(size, 12), 12)
 
     run_stepped(main)
+
+
+def test_the_default_of_a_trade_balance_works_on_a_market_without_dollars() -> None:
+    async def main() -> None:
+        async with account() as (_, rest):
+            assert await rest.must("TradeBalance", asset="ZUSD") == await rest.must("TradeBalance", asset="ZEUR")
+            assert (await rest.private("TradeBalance", asset="ZGBP"))[0] == ["EQuery:Unknown asset"]
+
+    run_stepped(main)
+
+
+@pytest.mark.parametrize("cash", ["50", "100", "777.77"])
+def test_the_average_of_one_fill_is_its_price(cash: str) -> None:
+    async def main() -> None:
+        async with account() as (_, rest):
+            (txid,) = (await rest.must("AddOrder", pair="XETHZEUR", type="buy", ordertype="market", volume=cash, oflags="viqc"))["txid"]
+            order, trades = (await rest.must("QueryOrders", txid=txid))[txid], (await rest.must("TradesHistory"))["trades"]
+            assert [D(trade["price"]) for trade in trades.values()] == [D(order["price"])]
+
+    run_stepped(main)
+
+
+def test_flags_come_back_in_krakens_order() -> None:
+    async def main() -> None:
+        async with account() as (_, rest):
+            order = {"pair": "XETHZEUR", "type": "buy", "ordertype": "limit", "price": "1000", "volume": "0.1", "oflags": "fciq,post"}
+            (txid,) = (await rest.must("AddOrder", **order))["txid"]
+            assert (await rest.must("QueryOrders", txid=txid))[txid]["oflags"] == "post,fciq"  # as recorded from Kraken
+
+    run_stepped(main)

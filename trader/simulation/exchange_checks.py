@@ -41,7 +41,7 @@ from trader.simulation.exchange_terms import (
     waits_below,
 )
 
-_CLIENT_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[!-~]{1,18}")
+_CLIENT_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[ -~]{1,18}")
 ONCE = ("IOC", "FOK")
 SHOWN = 15  # an iceberg shows at least one part in so many
 
@@ -187,10 +187,12 @@ def amendment(order: TwinOrder, change: Amendment, rules: PairRules) -> None:
         or (order.trailing and (change.trigger is not None or change.trigger_by is None or change.trigger_by.amount <= ZERO))
     ):
         raise invalid("trigger_price")
+    if change.volume is not None and not (sane(change.volume) and change.volume > ZERO):
+        raise invalid("order_qty")
     for value in (change.price, change.trigger):
         if value is not None:
             price(value, rules)
-    if change.volume is not None and (change.volume > order.executed or not change.volume.is_finite()):
+    if change.volume is not None and change.volume > order.executed:
         volume(change.volume, rules)
     if change.display is not None:
         display(change.display, change.volume or order.volume, order.ordertype, "display_qty")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -31,11 +32,23 @@ PROFIT = frozenset((TAKE_PROFIT, TAKE_PROFIT_LIMIT))
 CLOSING = tuple(kind for kind in TYPES if kind not in (MARKET, ICEBERG))  # types a conditional close may have
 SIGNS = ("+", "-", "#")
 MOST_DIGITS = 20  # before or after the point
+_NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]{1,3})?")
 
 
 def sane(value: Decimal) -> bool:
     """Whether it is a number one can reckon with: 1e400 is a decimal and no amount of anything."""
     return value.is_finite() and abs(value.adjusted()) <= MOST_DIGITS
+
+
+def decimal_of(text: str) -> Decimal:
+    """A number as the wire writes one. Raises ValueError for anything else, such as `1_000` and digits of other scripts, which
+    `Decimal` would take."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is not a number")
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"{text!r} is not a number") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +64,7 @@ class Offset:
         """`+100`, `-1.5%`, `#2%`. Raises ValueError for anything else, negative or infinite amounts included."""
         sign, rest = text[:1], text[1:]
         percent = rest.endswith("%")
-        try:
-            amount = Decimal(rest.removesuffix("%"))
-        except InvalidOperation as error:
-            raise ValueError(f"{text!r} is not a relative price") from error
+        amount = decimal_of(rest.removesuffix("%"))
         if sign not in SIGNS or not sane(amount) or rest[:1] in ("+", "-"):
             raise ValueError(f"{text!r} is not a relative price")
         return cls(sign=sign, amount=amount, percent=percent)

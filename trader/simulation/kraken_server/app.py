@@ -143,9 +143,8 @@ class KrakenTwin:
         """Work off the ticks that were due while nobody ran it, then listen; returns the port (useful for port 0)."""
         await self.run_market(self.clock.now_us())
         app = web.Application(client_max_size=1 << 20)
-        app.router.add_get("/0/public/{name}", self._rest)
-        app.router.add_post("/0/public/{name}", self._rest)
-        app.router.add_post("/0/private/{name}", self._rest)
+        for path in ("/0/public/{name}", "/0/private/{name}", "/0/{path:.*}"):  # whatever the method: Kraken refuses in its envelope
+            app.router.add_route("*", path, self._rest)
         app.router.add_get("/v2", self.hub.handle)
         self.futures.add_routes(app)
         archive_http.add_routes(app, self.market, self.clock)
@@ -225,7 +224,7 @@ class KrakenTwin:
         raw = await request.read()
         private = request.path.startswith("/0/private/")
         call = Call(
-            name=request.match_info["name"],
+            name=request.match_info.get("name", request.path),
             path=request.path,
             private=private,
             raw=raw,
@@ -235,7 +234,9 @@ class KrakenTwin:
             address=request.remote or "",
         )
         try:
-            call.fields |= parse_body(raw, request.content_type) | dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
+            call.fields |= parse_body(raw, request.content_type)
+            if not private:  # the query of a private call is not signed, hence not read
+                call.fields |= parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True)
         except Refused:
             call.flags["unreadable"] = True
         if rules := self.view.find(call.fields.get("pair", "")):

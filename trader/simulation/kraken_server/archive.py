@@ -19,6 +19,7 @@ from trader.domain.market import DAY, SECOND
 from trader.errors import ConfigError
 from trader.simulation.intervals import Interval, Span, source_of
 from trader.simulation.kraken_server.market_view import TICKS
+from trader.simulation.kraken_server.order_form import is_whole
 from trader.simulation.listings import Listing
 from trader.simulation.market import Market
 from trader.simulation.resample import aggregate
@@ -68,7 +69,7 @@ def archive_of(name: str, query: Mapping[str, str], market: Market, now_us: int)
     if span is None:
         return None
     days = query.get("days", "")
-    if days and not (days.isdecimal() and int(days) > 0):
+    if days and not (is_whole(days) and int(days) > 0):
         raise ConfigError(f"days={days!r}: a number of days, at least 1, is allowed")
     start_us = max(span[0], span[1] - int(days) * DAY) if days else span[0]
     return Archive(

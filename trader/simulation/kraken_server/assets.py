@@ -68,6 +68,10 @@ class Assets:
         """The asset of a unified name that is listed."""
         return self._by_name[name]
 
+    def listed(self, name: str) -> bool:
+        """Whether any asset has this name."""
+        return name in self._ids
+
     def known(self, name: str) -> str:
         """The unified name behind any of an asset's names. Raises Refused for an unknown one."""
         if (asset := self._ids.get(name)) is None:

@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
 
 from trader.simulation.exchange_orders import Refused, invalid
-from trader.simulation.exchange_terms import SIGNS, Offset, sane
+from trader.simulation.exchange_terms import SIGNS, Offset, decimal_of, sane
 
 DEADLINE_US = (2_000_000, 60_000_000)  # REST: not nearer and not farther than this
+USERREF = 1 << 31  # user references are 32-bit numbers with a sign
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _TRUE, _FALSE = ("true", "True", "1"), ("false", "False", "0", "")
 
 
@@ -24,12 +26,12 @@ def parse_body(raw: bytes, content_type: str) -> dict[str, str]:
         if "json" not in content_type:
             return dict(parse_qsl(text, keep_blank_values=True))
         body = json.loads(text, parse_float=str, parse_int=str) if text else {}
-    except (UnicodeDecodeError, ValueError) as error:
+        if not isinstance(body, dict):
+            raise Refused("EAPI:Bad request")
+        fields: dict[str, str] = {}
+        _flatten("", body, fields)
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise Refused("EAPI:Bad request") from error
-    if not isinstance(body, dict):
-        raise Refused("EAPI:Bad request")
-    fields: dict[str, str] = {}
-    _flatten("", body, fields)
     return fields
 
 
@@ -67,8 +69,8 @@ def number(fields: Mapping[str, str], name: str, as_name: str | None = None) -> 
     if not text:
         return None
     try:
-        value = Decimal(text)
-    except InvalidOperation as error:
+        value = decimal_of(text)
+    except ValueError as error:
         raise invalid(as_name or name) from error
     if not sane(value) or text[0] in "+-#" or text.endswith("%"):
         raise invalid(as_name or name)
@@ -78,9 +80,22 @@ def number(fields: Mapping[str, str], name: str, as_name: str | None = None) -> 
 def whole(fields: Mapping[str, str], name: str, default: int = 0) -> int:
     """A whole number, `default` where absent."""
     text = fields.get(name, "") or str(default)
-    if not text.removeprefix("-").isdecimal():
+    if not is_whole(text):
         raise invalid(name)
     return int(text)
+
+
+def is_whole(text: str) -> bool:
+    """Whether it is a whole number of at most 18 digits: more is no count, no reference and no time."""
+    return _WHOLE.fullmatch(text) is not None
+
+
+def userref(fields: Mapping[str, str], default: int = 0) -> int:
+    """`userref`, a 32-bit number."""
+    value = whole(fields, "userref", default)
+    if not -USERREF <= value < USERREF:
+        raise invalid("userref")
+    return value
 
 
 def deadline_of(fields: Mapping[str, str], arrived_us: int, within_us: tuple[int, int] = DEADLINE_US) -> int | None:

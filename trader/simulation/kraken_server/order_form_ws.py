@@ -15,7 +15,7 @@ from trader.domain.money import ZERO
 from trader.simulation.exchange_orders import Amendment, OrderRequest, Target, TwinOrder, invalid
 from trader.simulation.exchange_terms import CLOSING, MARKET, TRAILING_STOP_LIMIT, TRIGGERED, TYPES, Close, Offset
 from trader.simulation.kraken_server import order_requests
-from trader.simulation.kraken_server.order_form import deadline_of
+from trader.simulation.kraken_server.order_form import deadline_of, is_whole
 from trader.simulation.kraken_server.ws_params import CONDITIONAL, STATIC, TRIGGERS, flag, items, known, level, names, number, text, whole
 
 DEADLINE_US = (500_000, 60_000_000)  # not nearer and not farther than this
@@ -123,7 +123,7 @@ def batch_targets(params: Mapping[str, Any]) -> list[Target]:
     """Orders of batch_cancel: `orders` holds order ids and user references."""
     found = []
     for item in items(params, "orders"):
-        is_id = isinstance(item, str) and not item.removeprefix("-").isdecimal()
+        is_id = isinstance(item, str) and not is_whole(item)
         found.append(Target(txid=item) if is_id else _userref(item))
     return found + [Target(cl_ord_id=name) for name in names(params, "cl_ord_id")]
 
@@ -189,7 +189,7 @@ def _moment(params: Mapping[str, Any], name: str) -> int:
 
 
 def _userref(item: Any) -> Target:
-    if isinstance(item, str) and item.removeprefix("-").isdecimal():
+    if isinstance(item, str) and is_whole(item):
         return Target(userref=int(item))
     if isinstance(item, bool) or not isinstance(item, int):
         raise invalid("order_userref")

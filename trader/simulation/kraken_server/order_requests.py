@@ -8,9 +8,10 @@ from decimal import Decimal
 
 from trader.simulation.exchange_orders import Amendment, OrderRequest, Refused, TwinOrder, invalid
 from trader.simulation.exchange_terms import CLOSING, MARKET, TRIGGERED, TYPES, Close, Offset
-from trader.simulation.kraken_server.order_form import deadline_of, flag, level, number, whole
+from trader.simulation.kraken_server.order_form import deadline_of, flag, is_whole, level, number, userref
 
-_ORDER = re.compile(r"orders\[(\d+)\]\[(\w+)\](?:\[(\w+)\])?")
+_ORDER = re.compile(r"orders\[([0-9]{1,6})\]\[(\w+)\](?:\[(\w+)\])?")
+LAST_SECOND = 253_402_300_799  # of the year 9999: what a date can say
 _KNOWN = frozenset(
     {
         "nonce",
@@ -78,7 +79,7 @@ def order_request(fields: Mapping[str, str], symbol: str, arrived_us: int) -> Or
         leverage=None if fields.get("leverage", "none") in ("none", "") else fields["leverage"],
         oflags=tuple(item for item in flags if item != "post"),
         cl_ord_id=fields.get("cl_ord_id") or None,
-        userref=whole(fields, "userref"),
+        userref=userref(fields),
         display=number(fields, "displayvol"),
         close=_close(fields),
         deadline_us=deadline_of(fields, arrived_us),
@@ -124,7 +125,7 @@ def edited(order: TwinOrder, fields: Mapping[str, str], arrived_us: int) -> Orde
         expire_us=order.expire_us,
         post_only="post" in flags,
         oflags=tuple(item for item in flags if item != "post"),
-        userref=whole(fields, "userref", order.userref),
+        userref=userref(fields, order.userref),
         display=number(fields, "displayvol") or order.display,
         close=order.close,
         deadline_us=deadline_of(fields, arrived_us),
@@ -176,7 +177,8 @@ def _close(fields: Mapping[str, str]) -> Close | None:
 def _moment(fields: Mapping[str, str], name: str, arrived_us: int) -> int:
     """`starttm`, `expiretm`: 0 for none, +n seconds from now, or unix seconds."""
     text = fields.get(name, "") or "0"
-    if not text.removeprefix("+").isdecimal():
+    digits = text.removeprefix("+")
+    if not is_whole(digits) or not 0 <= int(digits) <= LAST_SECOND:
         raise invalid(name)
-    value = int(text.removeprefix("+")) * 1_000_000
+    value = int(digits) * 1_000_000
     return arrived_us + value if text.startswith("+") and value else value

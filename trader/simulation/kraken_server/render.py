@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from trader.domain.money import ZERO, divide, quantum
+from trader.domain.money import ZERO, divide, mul, quantum, round_to
 from trader.simulation.exchange_orders import Amend, PairRules, TwinOrder, TwinTrade
 from trader.simulation.exchange_terms import LIMITED, MARKET, TRIGGERED, Close, Offset
 
@@ -64,8 +64,15 @@ def describe(order: TwinOrder, rules: PairRules) -> dict[str, str]:
 
 
 def average(order: TwinOrder, rules: PairRules) -> Decimal:
-    """Average fill price, 0 without fills."""
-    return divide(order.cost, order.executed, quantum(max(rules.pair_decimals, 5))) if order.executed else ZERO
+    """Average fill price, 0 without fills.
+
+    Each cost was rounded to the digits of the quote currency; where a price on the tick explains their sum as well, it is that.
+    """
+    if not order.executed:
+        return ZERO
+    exact = divide(order.cost, order.executed, quantum(max(rules.pair_decimals, 5)))
+    near, doubt = round_to(exact, rules.tick), divide(mul(rules.quote_step, Decimal(len(order.trades))), Decimal(2), quantum(12))
+    return near if abs(mul(near, order.executed) - order.cost) <= doubt else exact
 
 
 def order_row(order: TwinOrder, rules: PairRules, *, trades: bool) -> dict[str, Any]:
@@ -99,7 +106,7 @@ def order_row(order: TwinOrder, rules: PairRules, *, trades: bool) -> dict[str, 
         "stopprice": f"{(order.trigger if order.trailing or order.triggered else None) or ZERO:.{digits}f}",
         "limitprice": f"{limit_price(order) or ZERO:.{digits}f}",
         "misc": "",
-        "oflags": ",".join((*order.oflags, *(("post",) if order.post_only else ()))),
+        "oflags": ",".join((*(("post",) if order.post_only else ()), *order.oflags)),
         "reason": order.reason,
     }
     if triggered:

@@ -45,8 +45,9 @@ class SpotAccount:
         return {asset.asset_id: {"balance": asset.text(total), "hold_trade": asset.text(held(asset.name))} for asset, total in self._rows()}
 
     def _trade_balance(self, call: Call) -> dict[str, str]:
-        """Everything held, valued at last prices in `asset` (default: the market's quote, where Kraken has ZUSD); no margin."""
-        wanted, quote = self._assets.known(call.fields.get("asset") or self._exchange.rules[0].quote), self._exchange.rules[0].quote
+        """Everything held, valued at last prices in `asset` (default ZUSD: the market's quote where it has none); no margin."""
+        quote, asked = self._exchange.rules[0].quote, call.fields.get("asset") or "ZUSD"
+        wanted = quote if asked == "ZUSD" and not self._assets.listed(asked) else self._assets.known(asked)
         total = sum((mul(amount, self._price(asset.name)) for asset, amount in self._rows()), ZERO)
         if wanted != quote:
             total = divide(total, self._price(wanted), VALUE_STEP)

@@ -13,7 +13,7 @@ from trader.simulation.kraken_server import order_requests
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Call
 from trader.simulation.kraken_server.order_desk import OrderDesk
-from trader.simulation.kraken_server.order_form import flag, listed, whole
+from trader.simulation.kraken_server.order_form import flag, is_whole, listed, whole
 from trader.simulation.kraken_server.render import amend_row, describe, iso, order_row, shown_volume
 
 
@@ -118,7 +118,7 @@ def _placed(order: TwinOrder, rules: PairRules, txid: str | list[str], *, valida
 
 def _named(text: str) -> Target:
     """A txid, or a userref where it is a whole number (KRAKEN.md section 1)."""
-    return Target(userref=int(text)) if text.removeprefix("-").isdecimal() else Target(txid=text)
+    return Target(userref=int(text)) if is_whole(text) else Target(txid=text)
 
 
 def _target(fields: Mapping[str, str], name: str, *, userref: bool = False) -> Target:

@@ -15,7 +15,7 @@ from trader.simulation.kraken_server.book import Level, digits
 from trader.simulation.kraken_server.fee_tiers import FeeTiers
 from trader.simulation.kraken_server.market_view import MarketView
 from trader.simulation.kraken_server.middleware import Call
-from trader.simulation.kraken_server.order_form import number
+from trader.simulation.kraken_server.order_form import is_whole, number
 
 Handler = Callable[[Call], Any]
 SPREADS = 200  # rows of Spread
@@ -77,7 +77,7 @@ class SpotPublic:
 
     def _ohlc(self, call: Call) -> dict[str, Any]:
         rules, minutes = self._pair(call), call.fields.get("interval") or "1"
-        interval = interval_of(int(minutes), self._view.market.base) if minutes.isdecimal() else None
+        interval = interval_of(int(minutes), self._view.market.base) if is_whole(minutes) else None
         if interval is None:
             raise invalid("interval")
         now_us = self._clock.now_us()
@@ -178,7 +178,7 @@ def _depth_rows(levels: Sequence[Level], rules: PairRules) -> list[list[Any]]:
 
 def _count(call: Call, default: int, most: int) -> int:
     text = call.fields.get("count", str(default))
-    if not text.isdecimal() or not int(text) >= 1:
+    if not is_whole(text) or int(text) < 1:
         raise invalid("count")
     return min(int(text), most)
 

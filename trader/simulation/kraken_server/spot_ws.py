@@ -78,7 +78,7 @@ class Hub(SocketDoor[Connection]):
             message = json.loads(text, parse_float=Decimal, parse_constant=_no_number)
         except (ValueError, RecursionError):
             message = None
-        if not isinstance(message, dict):
+        if not isinstance(message, dict) or not isinstance(message.get("req_id"), int | str | None):
             await self._send(connection, frames.MALFORMED)
             return
         method, req_id, params = message.get("method"), message.get("req_id"), message.get("params")

@@ -6,12 +6,13 @@ Numbers may be JSON numbers (parsed as Decimal) or text; both are read exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from trader.domain.money import ZERO
 from trader.simulation.exchange_orders import Refused, invalid
-from trader.simulation.exchange_terms import Offset
+from trader.simulation.exchange_terms import Offset, decimal_of, sane
+from trader.simulation.kraken_server.order_form import USERREF
 
 STATIC = "static"
 _OFFSETS = ("pct", "quote")
@@ -50,25 +51,25 @@ def known(method: str, params: Mapping[str, Any], fields: frozenset[str] | None 
 
 
 def number(params: Mapping[str, Any], name: str, as_name: str | None = None) -> Decimal | None:
-    """A finite decimal, from a JSON number or from text; None where absent."""
+    """A finite decimal of a sane size, from a JSON number or from text; None where absent."""
     value = params.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
         raise invalid(as_name or name)
     try:
-        exact = Decimal(value)
-    except InvalidOperation as error:
+        exact = decimal_of(value) if isinstance(value, str) else Decimal(value)
+    except ValueError as error:
         raise invalid(as_name or name) from error
-    if not exact.is_finite():
+    if not sane(exact):
         raise invalid(as_name or name)
     return exact
 
 
 def whole(params: Mapping[str, Any], name: str) -> int:
-    """A whole number, 0 where absent."""
+    """A whole number of 32 bits, 0 where absent."""
     value = params.get(name, 0)
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int) or not -USERREF <= value < USERREF:
         raise invalid(name)
     return value
 
