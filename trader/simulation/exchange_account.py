@@ -13,7 +13,7 @@ import numpy as np
 
 from trader.domain.money import ZERO, mul, up
 from trader.simulation.exchange_books import Books, State
-from trader.simulation.exchange_codec import to_json
+from trader.simulation.exchange_codec import to_row
 from trader.simulation.exchange_orders import (
     OPEN,
     UNKNOWN_PAIR,
@@ -217,14 +217,14 @@ class Account:
         if self._dirty:
             self._protect(state.mark_us)
             line |= {
-                "o": [to_json(order) for order in self._dirty.values()],
+                "o": [to_row(order) for order in self._dirty.values()],
                 "bare": dict(state.bare_since),
                 "max": state.max_unprotected_us,
             }
         if self._new_amends:
-            line["a"] = [to_json(amend) for amend in self._new_amends]
+            line["a"] = [to_row(amend) for amend in self._new_amends]
         if self._new_trades:
-            line["f"] = [to_json(trade) for trade in self._new_trades]
+            line["f"] = [to_row(trade) for trade in self._new_trades]
         if self._changes or opening:
             line["b"] = {asset: str(amount) for asset, amount in state.balances.items()}
         if opening:

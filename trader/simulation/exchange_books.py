@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO, cast
 
 from trader.errors import CorruptError
-from trader.simulation.exchange_codec import amend_from_json, order_from_json, to_json, trade_from_json
+from trader.simulation.exchange_codec import from_row, order_from_row, to_row
 from trader.simulation.exchange_orders import Amend, TwinOrder, TwinTrade
 
 SPOT = "kraken"
@@ -67,8 +67,8 @@ class State:
             "n": self.line,
             "t": self.mark_us,
             "k": self.tick_us,
-            "o": [to_json(order) for order in self.orders.values()],
-            "f": [to_json(trade) for trade in self.trades.values()],
+            "o": [to_row(order) for order in self.orders.values()],
+            "f": [to_row(trade) for trade in self.trades.values()],
             "b": {asset: str(amount) for asset, amount in self.balances.items()},
             "opening": {asset: str(amount) for asset, amount in self.opening.items()},
             "opened": self.opened_us,
@@ -76,7 +76,7 @@ class State:
             "nonce": dict(self.nonces),
             "bare": dict(self.bare_since),
             "max": self.max_unprotected_us,
-            "a": [to_json(amend) for amends in self.amends.values() for amend in amends],
+            "a": [to_row(amend) for amends in self.amends.values() for amend in amends],
             "dead": self.deadman_us,
         }
 
@@ -84,9 +84,9 @@ class State:
         """Take over what a line or a snapshot says; what it leaves out stays."""
         self.line, self.mark_us, self.tick_us = line["n"], line["t"], line["k"]
         for row in line.get("o", ()):
-            self.orders[row["txid"]] = order_from_json(row)
+            self.orders[row["txid"]] = order_from_row(row)
         for row in line.get("f", ()):
-            self.trades[row["trade_id"]] = trade_from_json(row)
+            self.trades[row["trade_id"]] = from_row(TwinTrade, row)
         self.balances.update({asset: Decimal(text) for asset, text in line.get("b", {}).items()})
         self.opening.update({asset: Decimal(text) for asset, text in line.get("opening", {}).items()})
         self.opened_us = line.get("opened", self.opened_us)
@@ -96,7 +96,7 @@ class State:
             self.bare_since = dict(line["bare"])
         self.max_unprotected_us = line.get("max", self.max_unprotected_us)
         for row in line.get("a", ()):
-            self.amends.setdefault(row["txid"], []).append(amend_from_json(row))
+            self.amends.setdefault(row["txid"], []).append(from_row(Amend, row))
         self.deadman_us = line.get("dead", self.deadman_us)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
-from types import UnionType
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import Any
 
+from trader.simulation.exchange_codec import from_row, to_row
 from trader.simulation.futures.orders import Fill, FuturesOrder, Happening, LogLine, Position
 
 FUTURES = "futures"  # name of its files
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -76,34 +74,3 @@ class FuturesState:
         self.happenings += [from_row(Happening, row) for row in line.get("happenings", ())]
         self.logs += [from_row(LogLine, row) for row in line.get("logs", ())]
         self.nonces.update(line.get("nonces", {}))
-
-
-def to_row(value: Any) -> dict[str, Any]:
-    """Fields of a value as JSON; decimals become strings."""
-    return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    return to_row(value) if is_dataclass(value) else value
-
-
-def from_row(kind: type[T], row: Mapping[str, Any]) -> T:
-    """The value `to_row` wrote."""
-    return kind(**{name: _typed(wanted, row[name]) for name, wanted in _kinds(cast(Hashable, kind)).items()})
-
-
-def _typed(wanted: type, value: Any) -> Any:
-    if value is None:
-        return None
-    if wanted is Decimal:
-        return Decimal(value)
-    return from_row(wanted, value) if is_dataclass(wanted) else value
-
-
-@cache
-def _kinds(kind: Hashable) -> Mapping[str, type]:
-    """Field -> its type without the `| None`."""
-    hints = get_type_hints(cast(type, kind))
-    return {name: get_args(hint)[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}

@@ -9,7 +9,8 @@ from typing import Any
 
 from trader.domain.money import ZERO
 from trader.simulation.exchange_books import Books
-from trader.simulation.futures.books import FuturesState, to_row
+from trader.simulation.exchange_codec import to_row
+from trader.simulation.futures.books import FuturesState
 from trader.simulation.futures.orders import Fill, FuturesOrder, Happening, LogLine, content_uuid
 
 

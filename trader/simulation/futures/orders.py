@@ -107,7 +107,7 @@ class Fill:
     fill_id: str
     number: int
     order_id: str
-    cli_ord_id: str | None
+    cli_ord_id: str | None = None
     symbol: str
     side: str
     order_type: str
