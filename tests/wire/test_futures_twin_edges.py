@@ -94,7 +94,8 @@ def test_no_argument_breaks_the_door() -> None:
                 assert isinstance(answer, dict), (method, path, field, value)
                 asked += 1
         assert asked == len(calls) * len(fields) > 600
-        assert (await raw("POST", "/derivatives/api/v3/batchorder", body="json={" + "[" * 100_000))["error"] == "Json Parse Error"
+        for body in ("json={" + "[" * 100_000, "json=" + "[" * 100_000, 'json={"batchOrder":' + "[" * 100_000):
+            assert (await raw("POST", "/derivatives/api/v3/batchorder", body=body))["error"] == "Json Parse Error"
         counters = twin.middleware.counters
         assert {"requiredArgumentMissing", "invalidArgument: size", "notFound"} <= set(counters)
 

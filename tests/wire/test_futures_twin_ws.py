@@ -142,7 +142,8 @@ def test_requests_are_answered_and_bad_ones_refused() -> None:
             assert await socket.say(**message) == [answer]
         for text in ("{", "[]", "[" * 100_000):
             assert await socket.text(text) == [{"event": "error", "message": "Json Error"}]
-        first = await socket.say(event="subscribe", feed="ticker_lite", product_ids=[SYMBOL])
+        first = await socket.say(event="subscribe", feed="ticker_lite", product_ids=[SYMBOL, SYMBOL.lower()])
+        assert len(first) == 2  # a product named twice has one snapshot
         assert first[0] == {"event": "subscribed", "feed": "ticker_lite", "product_ids": [SYMBOL]}
         again = await socket.say(event="subscribe", feed="ticker_lite", product_ids=[SYMBOL])
         assert again[0] == {"event": "alert", "message": "Already subscribed to feed, re-requesting"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from trader.domain.money import ZERO
+from trader.domain.money import EXACT, ZERO
 from trader.simulation.exchange_orders import Refused
 from trader.simulation.futures.contracts import Contract
 from trader.simulation.futures.orders import (
@@ -65,11 +65,16 @@ def _arguments(order: FuturesRequest) -> None:
 
 def size(value: Decimal, contract: Contract) -> None:
     """A positive whole number of lots."""
-    if not value.is_finite() or value <= ZERO or value % contract.lot:
+    if not _whole(value, contract.lot):
         raise Unplaced("invalidSize")
 
 
 def price(value: Decimal, contract: Contract) -> None:
     """A positive price on the tick."""
-    if not value.is_finite() or value <= ZERO or value % contract.tick:
+    if not _whole(value, contract.tick):
         raise Unplaced("invalidPrice")
+
+
+def _whole(value: Decimal, step: Decimal) -> bool:
+    """Whether it is a positive multiple of a step. Exact, also where the quotient has more digits than a plain `%` allows."""
+    return value.is_finite() and value > ZERO and EXACT.remainder(value, step) == ZERO

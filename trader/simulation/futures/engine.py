@@ -96,8 +96,11 @@ class FuturesExchange(FuturesMatching):
         price = None if changed.waiting else self._price_now(changed, contract, self.last_price(contract))
         if changed.order_type == POST and price is not None:
             raise Unplaced("postWouldExecute")
-        if not changed.waiting and not changed.reduce_only and not self._affordable(changed):
-            raise Unplaced("insufficientAvailableFunds")
+        if not changed.waiting and not changed.reduce_only:
+            if abs(self._exposure(changed)) > contract.max_position:
+                raise Unplaced("maxPositionViolation")
+            if not self._affordable(changed):
+                raise Unplaced("insufficientAvailableFunds")
         before = replace(order)
         order.size, order.limit_price, order.stop_price = changed.size, changed.limit_price, changed.stop_price
         order.updated_us = now_us

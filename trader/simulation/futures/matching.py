@@ -207,11 +207,12 @@ class FuturesMatching(FuturesAccount):
 
     def _affordable(self, order: FuturesOrder) -> bool:
         """Whether the account can carry what the order may lead to, fee included; what only reduces always may."""
-        if abs(self._exposure(order)) <= abs(self._exposure(replace(order, size=order.filled))):
-            return True
         contract = self.contracts[order.symbol]
+        with_it = self.standing(contract.account, order)
+        if with_it.with_orders <= self.standing(contract.account, replace(order, size=order.filled)).with_orders:
+            return True  # together with all orders that rest it leads to nothing larger
         fee = mul(abs(contract.value(order.remaining, self.mark_price(contract))), self.costs.taker)
-        return self.standing(contract.account, order).available >= fee
+        return with_it.available >= fee
 
     def _fill(self, order: FuturesOrder, price: Decimal, now_us: int, *, fill_type: str) -> None:
         """Trade what one touch fills; a reduce-only order never more than the position, and not beyond it."""

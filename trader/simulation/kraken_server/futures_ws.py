@@ -146,7 +146,7 @@ class FuturesHub(SocketDoor[FuturesConnection]):
 
     def _public(self, connection: FuturesConnection, event: str, feed: str, names: Any) -> list[Answer]:
         """One answer for all products, then a snapshot each."""
-        wanted = [str(name).upper() for name in names] if isinstance(names, list) else []
+        wanted = list(dict.fromkeys(str(name).upper() for name in names)) if isinstance(names, list) else []  # each snapshot once
         if not wanted or any(name not in self._exchange.contracts for name in wanted):
             return [Answer(text=_said("error", "Invalid product id"))]
         table = connection.public.setdefault(feed, {})

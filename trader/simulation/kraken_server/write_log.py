@@ -51,7 +51,7 @@ def _orders(fields: Mapping[str, Any], raw: bytes) -> Iterator[Any]:
 def _batch(text: str | bytes) -> list[Any] | None:
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested too deep: no batch either
         return None
     found = [body.get(name) for name in ("orders", "batchOrder", "cl_ord_ids")] if isinstance(body, dict) else []
     return next((rows for rows in found if isinstance(rows, list)), None)

@@ -244,3 +244,17 @@ def test_the_dead_mans_switch_cancels_everything_once() -> None:
     later = bench.send("buy", "1", "lmt", limit_price="90")
     bench.move(100.0)
     assert later.live
+
+
+def test_an_edit_beyond_the_largest_position_is_refused() -> None:
+    bench = Bench()
+    order = bench.send("buy", "1", "lmt", limit_price="90")
+    with pytest.raises(Unplaced, match="maxPositionViolation"):
+        bench.engine.edit(order, bench.now, size=Decimal(75_000_001), limit_price=None, stop_price=None)
+    assert order.size == 1
+
+
+@pytest.mark.parametrize("size", ["1e28", "1e30", "12345678901234567890123456789012.1"])
+def test_a_number_of_many_digits_is_judged_like_any_other(size: str) -> None:
+    with pytest.raises(Unplaced, match=r"maxPositionViolation|invalidSize"):
+        Bench().send("buy", size)

@@ -162,6 +162,16 @@ def test_resting_orders_reserve_margin_reducing_ones_do_not() -> None:
     assert bench.engine.standing("flex").with_orders == held
 
 
+def test_orders_that_would_each_only_turn_the_position_need_margin_together() -> None:
+    bench = Bench()
+    bench.send("buy", "100")  # the first sell turns 100 long into 100 short at most: no more margin than now
+    bench.send("sell", "200", "lmt", limit_price="110")
+    with pytest.raises(Unplaced, match="insufficientAvailableFunds"):
+        for _ in range(6):  # each 200 more need 400; 1,000 are there
+            bench.send("sell", "200", "lmt", limit_price="110")
+    assert bench.engine.standing("flex").available >= 0
+
+
 def test_a_leverage_preference_isolates_and_raises_the_margin() -> None:
     bench = Bench()
     bench.engine.prefer_leverage(BTC, Decimal(5), bench.now)
