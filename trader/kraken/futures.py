@@ -36,6 +36,7 @@ from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must
 from trader.ports import Clock, Rng
 
 FeeSource = Callable[[], Awaitable[tuple[Decimal, Decimal]]]
+FILLS_PAGE = 100
 MOST_PAGES = 400  # 40,000 fills: more means the paging does not end
 SIGNALS = ("mark", "index", "last")
 _DONE = {rest.SEND: ("sendStatus", "placed"), rest.EDIT: ("editStatus", "edited"), rest.CANCEL: ("cancelStatus", "cancelled")}
@@ -138,6 +139,8 @@ class KrakenFuturesExchange:
             )
             fresh = [fill for fill in page if fill.trade_id not in rows]
             rows |= {fill.trade_id: fill for fill in fresh}
+            if not fresh and len(page) >= FILLS_PAGE:
+                raise RetryableError(f"fills: more than a page of {FILLS_PAGE} in one millisecond; older ones cannot be reached")
             if not fresh or min(fill.time_us for fill in page) <= since_us:
                 break
             endpoint, params = rest.FILLS_SINCE, {"lastFillTime": translate.rfc3339(min(fill.time_us for fill in page) + 1000)}

@@ -138,6 +138,13 @@ def test_fills_are_read_to_the_end_though_pages_share_a_moment() -> None:
     assert {fill.time_us > fills[-8].time_us for fill in recent} == {True}
 
 
+def test_a_full_page_within_one_millisecond_is_an_error_not_the_end() -> None:
+    crowd = [_fill(number, 1) for number in range(100)]
+    wire = FuturesWire(fills=lambda _: {"fills": crowd})
+    with pytest.raises(RetryableError, match="more than a page of 100 in one millisecond"):
+        run_stepped(lambda: exchange(wire).fills(0))
+
+
 def _event(uid: str, kind: str, *, filled: str = "0", left: str = "1", at: int = 1, **body: Any) -> dict[str, Any]:
     order = {
         "uid": uid, "tradeable": "PF_XBTUSD", "direction": "Sell", "quantity": left, "filled": filled, "timestamp": 1_767_571_200_000,
