@@ -114,6 +114,8 @@ REFUSED = [
     (("up", "--env", "live"), 2, "not part of this release"),
     (("up", "--env", "paper"), 2, "not part of this release"),
     (("up", "--env", "moon"), 2, "'--env'"),
+    (("twin", "kraken", "--from", "2024-07-15"), 2, "--replay"),
+    (("twin", "kraken", "--replay", "no-such.parquet"), 2, "no-such.parquet"),
     (("twin", "binance"), 2, "kraken, gemini"),
     (("twin", "kraken", "--switch", "colour=red"), 2, "--switch 'colour=red': write NAME=VALUE; NAME is one of frames_per_minute, "),
     (("exit",), 2, "Missing argument"),

@@ -8,18 +8,22 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import DEMO_KEY, HOST, TIER, Plans, World, gemini_twin, kraken_twin, read_plans, world_of
 from trader.config import Settings, load
+from trader.domain.market import SECOND
 from trader.errors import ConfigError, TraderError
 from trader.maintenance.sockets import owner_of
 from trader.ports import Clock
 from trader.simulation.clock import PacedClock, load_clock, wall_clock
 from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.kraken_server.keyring import TRADING, ApiKey
+from trader.simulation.kraken_server.market_view import OHLC_ROWS
 from trader.simulation.kraken_server.switches import read_switches
+from trader.simulation.replay import ReplayMarket
 
 KINDS = ("kraken", "gemini")
 
@@ -42,8 +46,9 @@ def run_twin(
     """Serve until SIGINT or SIGTERM; says `ready http://127.0.0.1:P ws://127.0.0.1:P` once it answers. Port 0 picks a free one.
 
     `keep` holds the books in the state directory, whose world and clock then bind. Without a clock file, time is the
-    machine's; a replay starts at its own first moment. `tls_port`: listen there too, behind a certificate of its own, and say
-    `tls https://127.0.0.1:P cert PATH` as a second line. Raises ConfigError for options that make no sense.
+    machine's; a replay starts at `start`, or with a page of candles behind it. `tls_port`: listen there too, behind a
+    certificate of its own, and say `tls https://127.0.0.1:P cert PATH` as a second line. Raises ConfigError for options that
+    make no sense.
     """
     if which not in KINDS:
         raise ConfigError(f"twin {which!r}: allowed are {', '.join(KINDS)}")
@@ -90,10 +95,21 @@ def _world(settings: Settings, paths: Paths | None, *, replay: Path | None, star
         if replay is not None and saved.replay != str(replay.resolve()):
             raise ConfigError(f"--replay {replay}: the books in {paths.root} belong to another market; name another --state")
         return saved
+    if replay is None and start is not None:
+        raise ConfigError(f"--from {start} names the first moment of a replay: add --replay FILE")
+    if replay is not None and start is None:
+        start = _first_moment(replay)
     world = world_of(settings, replay=replay, start=start)
     if paths is not None:
         world.save(paths.world)
     return world
+
+
+def _first_moment(replay: Path) -> str:
+    """Where a replay begins that is told no moment: with a page of candles behind it, or at the file's first where it is short."""
+    market = ReplayMarket(replay)
+    begin_us = market.first_us + OHLC_ROWS * market.base.us
+    return datetime.fromtimestamp((begin_us if begin_us < market.end_us else market.first_us) // SECOND, UTC).isoformat()
 
 
 def _clock(paths: Paths | None, world: World) -> Clock:

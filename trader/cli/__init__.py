@@ -166,7 +166,9 @@ def twin(  # noqa: PLR0917 - the options of a command line
     seed: Annotated[int | None, typer.Option(min=0, help="seed of the synthetic market (default 11)")] = None,
     pairs: Annotated[int | None, typer.Option(min=1, max=500, help="pairs of the synthetic market (default 150)")] = None,
     replay: Annotated[Path | None, typer.Option(help="a Parquet file of real candles instead of the synthetic market")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="first simulated moment of a replay, e.g. 2024-07-15")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="first simulated moment of a replay, e.g. 2024-07-15 (default: 720 candles into it)")
+    ] = None,
     plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,
     api_key: Annotated[list[str] | None, typer.Option(help="a key the twin accepts; may be repeated (default: the demo's)")] = None,
     api_secret: Annotated[list[str] | None, typer.Option(help="its secret, base64; the k-th belongs to the k-th key")] = None,
