@@ -14,11 +14,11 @@ import pytest
 
 from tests.wire.kraken_twin_harness import MARKET, trading
 from trader.domain.market import DAY, MINUTE
+from trader.indicators.resample import aggregate
 from trader.simulation.intervals import Interval, source_of
 from trader.simulation.kraken_server import archive
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US, SyntheticMarket
-from trader.simulation.resample import aggregate
 
 URL = "http://127.0.0.1:8701/archive/"
 Q4_2025 = int(datetime(2025, 10, 1, tzinfo=UTC).timestamp()) * 1_000_000

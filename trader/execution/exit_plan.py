@@ -12,10 +12,8 @@ from trader.domain.messages import Decision
 from trader.domain.money import PHI, ZERO, divide, down, from_float, mul, up
 from trader.domain.orders import Side
 from trader.execution import exits
-from trader.strategy.modes import LEGS, Parameters
+from trader.strategy.modes import LEGS, SEED_RATCHET_BASE, SEED_STAGNATION, Parameters
 
-SEED_RATCHET_BASE = 0.01
-SEED_STAGNATION = (0.0, 0.013)
 MARGIN = Decimal("1.10")  # of the exchange minimum: a leg or a rest below it cannot be sold safely
 _FINE = Decimal("1e-12")
 

@@ -147,17 +147,17 @@ def median_quote_volume(close: Column, volume: Column, i: int) -> float:
     return float(np.median(volume[part] * close[part]))
 
 
-def features(columns_15m: Columns, columns_4h: Columns, needs: Needs, *, shared: Features | None = None) -> Features:
+def features(columns_15m: Columns, columns_4h: Columns, needs: Needs, *, shared: Features | None = None, short: bool = False) -> Features:
     """All columns of a series, each indicator computed once. Candles may have gaps: a pair is ready again LOOKBACK bars after.
 
     `shared`: features of the same candles for a strategy with equal `trend_ema` and `h4_ema`; what does not depend on
-    the RSI period is taken from it.
+    the RSI period is taken from it. `short`: ready after three periods, in research and replay only.
     """
     rsi = technical.rsi(columns_15m.close, needs.rsi_period)
     bullish, bearish = patterns.divergences(columns_15m.high, columns_15m.low, rsi)
     base = shared if shared is not None else _without_rsi(columns_15m, columns_4h, needs)
     made = base._replace(rsi=rsi, rsi_previous=previous(rsi), bullish_divergence=bullish, bearish_divergence=bearish)
-    return made._replace(ready=_ready(made, columns_15m, columns_4h, needs))
+    return made._replace(ready=_ready(made, columns_15m, columns_4h, needs, short))
 
 
 def _without_rsi(columns_15m: Columns, columns_4h: Columns, needs: Needs) -> Features:
@@ -181,11 +181,11 @@ def _without_rsi(columns_15m: Columns, columns_4h: Columns, needs: Needs) -> Fea
     )  # fmt: skip
 
 
-def _ready(made: Features, columns_15m: Columns, columns_4h: Columns, needs: Needs) -> Flags:
+def _ready(made: Features, columns_15m: Columns, columns_4h: Columns, needs: Needs, short: bool) -> Flags:
     """NOT_READY of SPEC section 4, as its opposite, for every bar."""
     run, run_4h = unbroken(columns_15m.time, M15), unbroken(columns_4h.time, H4)
     h4 = as_of_4h(columns_15m.time, columns_4h.time)
-    wanted = technical.lookback_15m(needs.rsi_period, needs.trend_ema), technical.lookback_4h(needs.h4_ema)
+    wanted = technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short), technical.lookback_4h(needs.h4_ema, short=short)
     sums = _sum([getattr(made, name) for name in required(needs)])
     ready: Flags = _bars_ready(columns_15m.time, run, columns_4h.time, run_4h, h4, made.filled_share, made.atr, sums, *wanted)
     return ready

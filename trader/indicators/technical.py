@@ -16,6 +16,7 @@ Column = np.ndarray[Any, np.dtype[np.float64]]
 MACD_FAST, MACD_SLOW, MACD_SIGNAL = 12, 26, 9
 BANDS, BAND_WIDTH = 20, 2.0
 ATR_PERIOD = ADX_PERIOD = 14
+SHORT = 3  # periods of the short warm-up
 _E_BITS = 23.03  # -ln(1e-10): what is left of the start value's weight
 
 
@@ -41,14 +42,21 @@ def wilder_lookback(period: int) -> int:
 MACD_LOOKBACK = ema_lookback(MACD_SLOW) + ema_lookback(MACD_SIGNAL)
 
 
-def lookback_15m(rsi_period: int, trend_ema: int) -> int:
-    """LOOKBACK on 15m: the longest warm-up in use + 55. `trend_ema` 0: not in use."""
+def lookback_15m(rsi_period: int, trend_ema: int, *, short: bool = False) -> int:
+    """LOOKBACK on 15m: the longest warm-up in use + 55. `trend_ema` 0: not in use.
+
+    `short`, for research and replay on files that begin too late: three periods in place of the exact warm-up.
+    """
+    if short:
+        return SHORT * max(rsi_period, ATR_PERIOD, MACD_SLOW + MACD_SIGNAL, trend_ema) + 55
     longest = max(wilder_lookback(rsi_period), wilder_lookback(ATR_PERIOD), MACD_LOOKBACK)
     return max(longest, ema_lookback(trend_ema) if trend_ema else 0) + 55
 
 
-def lookback_4h(h4_ema: int) -> int:
-    """LOOKBACK on 4h: the longest warm-up in use + 1."""
+def lookback_4h(h4_ema: int, *, short: bool = False) -> int:
+    """LOOKBACK on 4h: the longest warm-up in use + 1; `short` as in `lookback_15m`."""
+    if short:
+        return SHORT * max(h4_ema, MACD_SLOW + MACD_SIGNAL) + 1
     return max(ema_lookback(h4_ema), MACD_LOOKBACK) + 1
 
 

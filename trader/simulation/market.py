@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from trader.domain.market import DAY, MINUTE, Timeframe
+from trader.indicators.resample import aggregate, cut, empty
 from trader.ports import Columns
 from trader.simulation.listings import Listing, synthetic_bases, synthetic_listing
 from trader.simulation.market_factors import ANCHOR_DAY, BLOCK, EPOCH_DAY, Floats
 from trader.simulation.market_minutes import Minutes, draw_minutes, expand, stack_draws
 from trader.simulation.market_paths import TRADE_QUOTE, VOLUME_UNIT, Bars, PathModel, Traits, make_traits
 from trader.simulation.price_path import field_at
-from trader.simulation.resample import aggregate, cut, empty
 
 EPOCH_US = EPOCH_DAY * DAY
 FIRST_US = ANCHOR_DAY * DAY  # 1,099 days before the epoch

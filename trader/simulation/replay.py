@@ -14,11 +14,11 @@ import polars as pl
 
 from trader.domain.market import Timeframe
 from trader.errors import ConfigError
+from trader.indicators.resample import aggregate, cut
 from trader.ports import Columns
 from trader.simulation.listings import Listing, replay_listing
 from trader.simulation.market import Row
 from trader.simulation.price_path import field_at
-from trader.simulation.resample import aggregate, cut
 
 _SCHEMA: dict[str, Any] = {
     "pair": pl.String,

@@ -16,6 +16,8 @@ STRATEGIES = tuple((mode, variation) for mode in MODES for variation in VARIATIO
 
 ENTRY_BAND_ATR, ENTRY_BAND_LEAST = 0.382, 0.001
 SEED_FEE_BUFFER = 2 * 0.0026
+SEED_RATCHET_BASE = 0.01
+SEED_STAGNATION = (0.0, 0.013)  # gains between which the seed calls a position stagnant
 LEGS = {"targets": (0.618, 0.382), "hybrid": (0.382, 0.382), "ratchet": (0.0, 0.0)}
 
 

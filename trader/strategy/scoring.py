@@ -6,7 +6,7 @@ that looks back arrives as a column (`rsi_previous`). NaN in a rule makes the ru
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from trader.strategy.modes import SEED_FEE_BUFFER, Parameters
 NONE, RSI_ENTRY, COMPOSITE = 0, 1, 2
 SPIKE = 2.618
 Codes = np.ndarray[Any, np.dtype[np.int8]]
+Market = TypeVar("Market", Row, Features)
 
 
 class Rule(NamedTuple):
@@ -235,8 +236,9 @@ def levels_of(parameters: Parameters, atr_fraction: float, costs: Costs) -> Leve
     return Levels(unit, parameters.k1 / PHI * unit, tp1, PHI * tp1, not least <= 2 * atr_fraction)
 
 
-def mirrored(row: Row) -> Row:
-    """The row of the mirrored market, for shorts: prices negated, RSI' = 100 - RSI, bands, divergences and histograms swapped."""
+def mirrored(row: Market) -> Market:
+    """The row, or the columns, of the mirrored market, for shorts: prices negated, RSI' = 100 - RSI, bands, divergences and
+    histograms swapped."""
     return row._replace(
         close=-row.close, rsi=100 - row.rsi, rsi_previous=100 - row.rsi_previous, macd_hist=-row.macd_hist,
         macd_hist_previous=-row.macd_hist_previous, bb_lower=-row.bb_upper, bb_upper=-row.bb_lower, bb_position=1 - row.bb_position,

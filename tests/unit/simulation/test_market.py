@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from trader.domain.market import DAY, MINUTE, SECOND, Timeframe
+from trader.indicators.resample import aggregate
 from trader.ports import Columns
 from trader.simulation.market import EPOCH_US, FIRST_US, SyntheticMarket
 from trader.simulation.price_path import ticks
-from trader.simulation.resample import aggregate
 
 FIELDS = ("time", "open", "high", "low", "close", "volume", "filled")
 LONGER = (Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.H4, Timeframe.D1)

@@ -17,12 +17,12 @@ import polars as pl
 
 from trader.domain.market import DAY, SECOND
 from trader.errors import ConfigError
+from trader.indicators.resample import aggregate
 from trader.simulation.intervals import Interval, Span, source_of
 from trader.simulation.kraken_server.market_view import TICKS
 from trader.simulation.kraken_server.order_form import is_whole
 from trader.simulation.listings import Listing
 from trader.simulation.market import Market
-from trader.simulation.resample import aggregate
 
 INTERVALS = (1, 5, 15, 30, 60, 240, 720, 1440)  # minutes
 WHOLE = "Kraken_OHLCVT.zip"

@@ -11,6 +11,7 @@ import numpy as np
 
 from trader.domain.market import Timeframe
 from trader.domain.money import down, up
+from trader.indicators.resample import aggregate, cut
 from trader.ports import Columns
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import PairRules
@@ -23,7 +24,6 @@ from trader.simulation.kraken_server.public_trades import PARTS, PublicTrades, s
 from trader.simulation.listings import Listing
 from trader.simulation.market import Market, Row
 from trader.simulation.price_path import ticks
-from trader.simulation.resample import aggregate, cut
 
 SpanT = TypeVar("SpanT", bound=Span)
 

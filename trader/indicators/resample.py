@@ -1,15 +1,21 @@
-"""Longer candles from shorter ones, for the twin's markets; exact: prices are copied, volumes summed in time order."""
+"""Longer candles from shorter ones, as columns; exact: prices are copied, volumes summed in time order."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from trader.ports import Columns
-from trader.simulation.intervals import Span
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Span(Protocol):
+    """A length of candles, in microseconds."""
+
+    @property
+    def us(self) -> int: ...
 
 
 def empty() -> Columns:

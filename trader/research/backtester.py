@@ -1,0 +1,226 @@
+"""Backtests of one strategy over many pairs, pairs independent: `run` gives trades as a Polars frame.
+
+Fast because indicators are computed once per parameter, the walk jumps from signal to signal, and pairs go to threads whose
+work is outside the GIL. With shared capital: `research/account.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trader.domain.orders import Side
+from trader.errors import ConfigError
+from trader.execution import exits
+from trader.ports import Columns
+from trader.research import kernel
+from trader.strategy.columns import Bars, Signals
+from trader.strategy.strategies import S1, Exits, Strategy, named, of_table, six
+
+__all__ = ["S1", "Bars", "Exits", "Signals", "Strategy", "Sweep", "named", "of_table", "run", "run_all", "six", "taken"]
+
+FIELDS = ("open", "high", "low", "close")
+TIME = pl.Datetime("us", "UTC")
+SCHEMA: dict[str, Any] = {
+    "pair": pl.String, "side": pl.String, "entry_bar": pl.Int64, "exit_bar": pl.Int64, "entry_time": TIME, "exit_time": TIME,
+    "entry_price": pl.Float64, "exit_price": pl.Float64, "quantity": pl.Float64, "fees": pl.Float64, "net_return": pl.Float64,
+    "reason": pl.String,
+}  # fmt: skip
+WORDS = {
+    exits.STOP_LOSS: "stop", exits.TP1: "target", exits.TP2: "target2", exits.SIGNAL: "signal", exits.STAGNATION: "stagnation",
+    exits.MAX_HOLD: "max_hold", kernel.END: "end",
+}  # fmt: skip
+"""How the frame of `run` names reasons; a ratcheted stop of level n is `ratchet_n`."""
+_BLOCK = 31 << 20  # under glibc's largest dynamic mmap threshold: freed once, later arrays come from the heap, without page faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What one pair gave: legs as arrays, shape (k,), in the order of entry; `missed` entries were above their cap."""
+
+    entry_bar: kernel.Ints
+    exit_bar: kernel.Ints
+    reason: kernel.Ints
+    share: kernel.Floats
+    entry_price: kernel.Floats
+    exit_price: kernel.Floats
+    missed: int
+
+
+class _Buffers:
+    """The tables a worker writes legs into; kept from pair to pair, grown where one needs more."""
+
+    def __init__(self) -> None:
+        np.empty(_BLOCK, np.uint8)  # allocated and dropped: see PERFORMANCE.md section 5
+        self.rows = 0
+        self.fit(4_096)
+
+    def fit(self, rows: int) -> None:
+        if rows > self.rows:
+            self.rows = rows
+            self.legs, self.prices, self.entries = np.empty((rows, 4), np.int64), np.empty(rows), np.empty(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a pair gave under each strategy, and the open times that its bars had (shape (n,) or empty)."""
+
+    pair: str
+    time: kernel.Ints
+    sweeps: tuple[Sweep, ...]
+
+
+def run(strategy: Strategy, data: Mapping[str, Mapping[str, Any]], threads: int = 1, *, warmup: str = "exact") -> pl.DataFrame:
+    """Trades of `strategy` on every pair, each with `stake` in quote a trade; rows in the order given, then by entry bar.
+
+    `data`: pair -> arrays `open high low close` (and optional `volume`, `time`), 1-D float64 of one length; `time` datetime64 or
+    int64 microseconds. One row per exit leg; `net_return` is the leg's result after both fees over what it cost before them;
+    `fees` in quote. Raises ConfigError naming pair and field for arrays that are no candles.
+    """
+    return run_all([strategy], data, threads, warmup=warmup)[strategy.name]
+
+
+def run_all(
+    strategies: Sequence[Strategy], data: Mapping[str, Mapping[str, Any]], threads: int = 1, *, warmup: str = "exact"
+) -> dict[str, pl.DataFrame]:
+    """`run` for several strategies over the same pairs, indicators shared; frames by strategy name."""
+    if not 1 <= threads <= 256:
+        raise ConfigError(f"threads {threads} must be from 1 to 256")
+    names = list(data)
+    work = partial(_part, strategies, data, warmup)
+    if threads == 1 or len(names) < 2:
+        found = work(names)
+    else:
+        parts = [names[k::threads] for k in range(min(threads, len(names)))]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            by_pair = {one.pair: one for part in pool.map(work, parts) for one in part}
+        found = [by_pair[pair] for pair in names]
+    return {strategy.name: _frame(strategy, found, place) for place, strategy in enumerate(strategies)}
+
+
+def _part(strategies: Sequence[Strategy], data: Mapping[str, Mapping[str, Any]], warmup: str, names: Sequence[str]) -> list[Found]:
+    """Pair by pair, so that one pair's columns are dropped before the next one's are made."""
+    buffers, found = _Buffers(), []
+    for pair in names:
+        bars = bars_of(pair, data[pair], warmup=warmup)
+        found.append(Found(pair=pair, time=bars.time, sweeps=tuple(taken(strategy, bars, buffers) for strategy in strategies)))
+    return found
+
+
+def taken(strategy: Strategy, bars: Bars, buffers: _Buffers | None = None) -> Sweep:
+    """The trades of one pair that takes every signal it is flat for."""
+    buffers = buffers or _Buffers()
+    said = strategy.columns(bars, strategy.costs)
+    signals = np.flatnonzero(said.enter)
+    buffers.fit(3 * len(signals))
+    units = np.ones(len(signals)) if said.unit is None else said.unit[signals]
+    caps = np.full(len(signals), strategy.side.sign * np.inf) if said.cap is None else said.cap[signals]
+    leave = kernel.NO_FLAGS if said.leave is None else said.leave
+    k, missed = kernel.walk(
+        kernel.rule_of(strategy), bars.open, bars.high, bars.low, bars.close, leave, signals, units, caps, buffers.legs, buffers.prices,
+        buffers.entries,
+    )  # fmt: skip
+    legs = buffers.legs[:k].copy()
+    return Sweep(
+        entry_bar=legs[:, kernel.ENTRY], exit_bar=legs[:, kernel.EXIT], reason=legs[:, kernel.REASON],
+        share=legs[:, kernel.SOLD] / kernel.LOTS, entry_price=buffers.entries[:k].copy(), exit_price=buffers.prices[:k].copy(),
+        missed=missed,
+    )  # fmt: skip
+
+
+def _frame(strategy: Strategy, found: Sequence[Found], place: int) -> pl.DataFrame:
+    """Legs of all pairs as one frame of SCHEMA; `place`: which of the sweeps."""
+    fee, long = strategy.costs.taker, strategy.side is Side.BUY
+    sweeps = [one.sweeps[place] for one in found]
+
+    def joined(name: str, kind: type[Any]) -> Any:
+        return np.concatenate([getattr(one, name) for one in sweeps] or [np.zeros(0)]).astype(kind, copy=False)
+
+    entry, exit_, reason = joined("entry_price", float), joined("exit_price", float), joined("reason", np.int64)
+    quantity = strategy.stake / entry * joined("share", float)
+    net = (exit_ * (1 - fee) - entry * (1 + fee)) / entry if long else (entry * (1 - fee) - exit_ * (1 + fee)) / entry
+    pairs = [one.pair for one, gave in zip(found, sweeps, strict=True) for _ in range(len(gave.reason))]
+    values = {
+        "pair": pairs, "side": ["long" if long else "short"] * len(entry), "entry_bar": joined("entry_bar", np.int64),
+        "exit_bar": joined("exit_bar", np.int64), "entry_time": _times(found, sweeps, "entry_bar"),
+        "exit_time": _times(found, sweeps, "exit_bar"), "entry_price": entry, "exit_price": exit_, "quantity": quantity,
+        "fees": fee * quantity * (entry + exit_), "net_return": net, "reason": [word(code) for code in reason.tolist()],
+    }  # fmt: skip
+    return pl.DataFrame(values, schema=SCHEMA)
+
+
+def _times(found: Sequence[Found], sweeps: Sequence[Sweep], name: str) -> pl.Series:
+    """Open times of the bars at these places; null for pairs that came without times."""
+    parts = [
+        one.time[getattr(gave, name)] if len(one.time) else np.full(len(gave.reason), _NO_TIME)
+        for one, gave in zip(found, sweeps, strict=True)
+    ]
+    whole = np.concatenate(parts or [np.zeros(0, np.int64)])
+    return pl.Series(whole, dtype=pl.Int64).replace(_NO_TIME, None).cast(TIME)
+
+
+_NO_TIME = np.iinfo(np.int64).min
+
+
+def word(reason: int) -> str:
+    """What the frame of `run` calls an exit reason."""
+    return f"ratchet_{reason - exits.RATCHET}" if reason > exits.RATCHET else WORDS[reason]
+
+
+# --- input -------------------------------------------------------------------------------------------------------------
+def bars_of(pair: str, arrays: Mapping[str, Any], *, warmup: str = "exact") -> Bars:
+    """Arrays of one pair as bars, checked; raises ConfigError naming pair, field and what is wrong with it."""
+    if missing := [name for name in FIELDS if name not in arrays]:
+        raise ConfigError(f"{pair}: field {missing[0]!r} is missing; needed are {', '.join(FIELDS)}")
+    prices = {name: _floats(pair, name, arrays[name]) for name in FIELDS}
+    n = len(prices["close"])
+    volume = _floats(pair, "volume", arrays["volume"]) if arrays.get("volume") is not None else np.zeros(n)
+    time = _micros(pair, arrays.get("time"))
+    sizes = {name: len(values) for name, values in (*prices.items(), ("volume", volume))} | ({"time": len(time)} if len(time) else {})
+    if odd := [f"{name} {size}" for name, size in sizes.items() if size != n]:
+        raise ConfigError(f"{pair}: fields differ in length: close {n}, {', '.join(odd)}")
+    if n == 0:
+        raise ConfigError(f"{pair}: no candles")
+    _check(pair, prices | ({"volume": volume} if arrays.get("volume") is not None else {}))
+    return Bars(Columns(time=time, volume=volume, filled=np.zeros(n, np.bool_), **prices), warmup=warmup)
+
+
+def _floats(pair: str, name: str, values: Any) -> kernel.Floats:
+    found = np.ascontiguousarray(values)
+    if found.ndim != 1 or found.dtype.kind not in "fiu":
+        raise ConfigError(f"{pair}: field {name!r} must be a 1-D array of numbers, not {found.dtype} of shape {found.shape}")
+    return np.ascontiguousarray(found, dtype=np.float64)
+
+
+def _micros(pair: str, values: Any) -> kernel.Ints:
+    """Open times as int64 microseconds, ascending; empty where none were given."""
+    if values is None:
+        return np.zeros(0, np.int64)
+    found = np.asarray(values)
+    if found.dtype.kind == "M":
+        found = found.astype("datetime64[us]").astype(np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ConfigError(f"{pair}: field 'time' must be datetime64 or int64 microseconds, not {found.dtype} of shape {found.shape}")
+    if len(found) > 1 and not bool((found[1:] > found[:-1]).all()):
+        at = int(np.flatnonzero(found[1:] <= found[:-1])[0]) + 1
+        raise ConfigError(f"{pair}: field 'time' must ascend; row {at} does not come after row {at - 1}")
+    return np.ascontiguousarray(found, dtype=np.int64)
+
+
+def _check(pair: str, columns: Mapping[str, kernel.Floats]) -> None:
+    """Finite numbers: prices above 0, volume from 0."""
+    for name, values in columns.items():
+        least = -_LEAST if name == "volume" else 0.0
+        if bad := kernel.outside(values, least):
+            at = int(np.flatnonzero(~((values > least) & (values < np.inf)))[0])
+            wanted = f"a finite number {'from' if name == 'volume' else 'above'} 0"
+            raise ConfigError(f"{pair}: field {name!r}, row {at}: {values[at]} must be {wanted}; {bad} rows are not")
+
+
+_LEAST = float(np.finfo(np.float64).tiny)

@@ -1,0 +1,110 @@
+"""What a strategy reads and says, as whole columns: `Bars` of one pair in, `Signals` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from trader.domain.market import Timeframe
+from trader.errors import ConfigError
+from trader.indicators import resample, series, technical
+from trader.indicators.series import Features
+from trader.indicators.technical import Column
+from trader.ports import Columns
+from trader.strategy.modes import Parameters
+
+T = TypeVar("T")
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+WARMUPS = ("exact", "short")
+
+
+class Signals(NamedTuple):
+    """What a strategy concludes at the close of each bar, shape (n,); row i may depend on bars up to i only.
+
+    `enter`: open a position at the next open if flat; `leave`: close it at the next open (None: levels and time only).
+    `unit`: where given, the distances of the strategy's exits are multiples of it at the signal's bar, else they are
+    fractions. `cap`: the worst price an entry may fill at (None: any). `score`: 0-100, for ranking pairs against each other.
+    """
+
+    enter: Flags
+    leave: Flags | None = None
+    unit: Column | None = None
+    cap: Column | None = None
+    score: Column | None = None
+
+
+class Bars:
+    """Closed candles of one pair, and their indicators, each computed once per parameter and shared by all strategies.
+
+    `columns`: the candles; `four`: the 4h candles beside them (None: made of the 15m ones when first asked for);
+    `warmup`: `exact`, or `short` = ready after three periods.
+    """
+
+    def __init__(self, columns: Columns, four: Columns | None = None, *, warmup: str = "exact") -> None:
+        if warmup not in WARMUPS:
+            raise ConfigError(f"warmup {warmup!r} is not one of {', '.join(WARMUPS)}")
+        self.columns, self._four, self._short = columns, four, warmup == "short"
+        self._known: dict[tuple[Any, ...], Any] = {}
+        self.time, self.open, self.high, self.low = columns.time, columns.open, columns.high, columns.low
+        self.close, self.volume = columns.close, columns.volume
+
+    def __len__(self) -> int:
+        return len(self.close)
+
+    def rsi(self, period: int) -> Column:
+        """Relative strength index of the close, 0-100."""
+        return self._once(("rsi", period), lambda: technical.rsi(self.close, period))
+
+    def ema(self, period: int) -> Column:
+        """Exponential moving average of the close."""
+        return self._once(("ema", period), lambda: technical.ema(self.close, period))
+
+    def sma(self, period: int) -> Column:
+        """Simple moving average of the close."""
+        return self._once(("sma", period), lambda: technical.sma(self.close, period))
+
+    def atr(self, period: int = technical.ATR_PERIOD) -> Column:
+        """Average true range, in price units."""
+        return self._once(("atr", period), lambda: technical.atr(self.high, self.low, self.close, period))
+
+    def macd(self) -> tuple[Column, Column, Column]:
+        """MACD(12, 26, 9): line, signal, histogram."""
+        return self._once(("macd",), lambda: technical.macd(self.close))
+
+    def bollinger(self) -> tuple[Column, Column, Column]:
+        """Upper, middle and lower band of BBANDS(20, 2, 2)."""
+        return self._once(("bollinger",), lambda: technical.bollinger(self.close))
+
+    def highest(self, period: int) -> Column:
+        """Highest high of the last `period` bars."""
+        return self._once(("highest", period), lambda: technical.highest(self.high, period))
+
+    def lowest(self, period: int) -> Column:
+        """Lowest low of the last `period` bars."""
+        return self._once(("lowest", period), lambda: technical.lowest(self.low, period))
+
+    @property
+    def four(self) -> Columns:
+        """The 4h candles; only complete ones where they are made of the 15m candles."""
+        if self._four is None:
+            self._four = resample.aggregate(self.columns, Timeframe.M15, Timeframe.H4)
+        return self._four
+
+    def features(self, parameters: Parameters) -> Features:
+        """The columns that the six strategies decide on; what does not depend on the RSI period is shared."""
+        rest = ("features", parameters.trend_ema, parameters.h4_ema)
+        key = (*rest, parameters.rsi_period)
+        if key not in self._known:
+            made = series.features(self.columns, self.four, parameters, shared=self._known.get(rest), short=self._short)
+            self._known.setdefault(rest, made)
+            self._known[key] = made
+        found: Features = self._known[key]
+        return found
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        if key not in self._known:
+            self._known[key] = make()
+        found: T = self._known[key]
+        return found
