@@ -35,7 +35,7 @@ def control(state: Path, verb: str, argument: str = "", *, patience_s: float = P
     RejectedError where no ledger is, or where the session refused.
     """
     paths = Paths(state)
-    now_us = _now_us(paths)
+    now_us = now_of(paths)
     given = submit_control(paths.ledger, verb, argument, who or f"{getpass.getuser()} (command line)", now_us)
     if ReadModel(state, ask=lambda _url: missing("prefect", "not asked")).status().session.state not in RUNNING:
         return f"{verb}: stored as {given.control_id}; no session runs now, the next one obeys it when it starts"
@@ -54,7 +54,7 @@ def control(state: Path, verb: str, argument: str = "", *, patience_s: float = P
     return f"{verb}: stored as {given.control_id}; no answer within {patience_s:g} s, `trader status` shows it when it comes"
 
 
-def _now_us(paths: Paths) -> int:
+def now_of(paths: Paths) -> int:
     """The exchange's clock: the demo's paced one, else the newest stored moment, else the machine's."""
     try:
         return load_clock(paths.clock).now_us()

@@ -16,33 +16,21 @@ from typing import Annotated, Any
 import typer
 
 from trader import __version__
+from trader.cli import data
+from trader.cli.words import JsonFlag, SettingsFile, StateDir, hint, say, table
 from trader.config import Settings, load
 from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError
 
 app = typer.Typer(name="trader", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="AI-confirmed trading for Kraken. `trader up --env demo` runs everything on a simulated market.")  # fmt: skip
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON object")]
-StateDir = Annotated[Path | None, typer.Option("--state", help="state directory (default: state)")]
-SettingsFile = Annotated[Path | None, typer.Option("--config", help="settings file (default: trader.toml if present)")]
+app.add_typer(data.app)
 
 
 class Env(StrEnum):
     DEMO = "demo"
     PAPER = "paper"
     LIVE = "live"
-
-
-def say(text: str) -> None:
-    """The answer, on stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def hint(text: str) -> None:
-    """Progress and explanations, on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 def settings_from(file: Path | None, **flags: Any) -> Settings:
@@ -80,7 +68,7 @@ def demo(  # noqa: PLR0917 - the options of a command line
     settings = settings_from(config, market__seed=seed, market__pairs=pairs, ai__mode=ai, **_strategy(strategy))
     options = DemoOptions(minutes=minutes, replay=replay, start=start, plan=plan, state=state, speed=speed)
     result = run_demo(settings, options, progress=None if as_json and not sys.stderr.isatty() else hint)
-    say(json.dumps(result, indent=2) if as_json else _table(result))
+    say(json.dumps(result, indent=2) if as_json else table(result))
     if broken := sorted(name for name, ok in result["invariants"].items() if not ok):
         hint(f"broken: {', '.join(broken)}")
         raise typer.Exit(1)
@@ -107,7 +95,7 @@ def verify(state: StateDir = None, as_json: JsonFlag = False) -> None:
     from trader.bootstrap.verification import verify_state
 
     result = verify_state(state or Path("state"))
-    say(json.dumps(result, indent=2) if as_json else _table(result))
+    say(json.dumps(result, indent=2) if as_json else table(result))
     if not result["ok"]:
         raise typer.Exit(1)
 
@@ -268,13 +256,7 @@ def config_show(config: SettingsFile = None, as_json: JsonFlag = False) -> None:
     """Show the effective settings. Secrets only as set or unset."""
     settings = settings_from(config)
     shown = settings.model_dump(mode="json") | {name: "set" if getattr(settings, name) else "unset" for name in ("slack_token",)}
-    say(json.dumps(shown, indent=2) if as_json else _table(shown))
-
-
-def _table(result: dict[str, Any]) -> str:
-    """Key and value per line, nested objects on one line each, within 100 columns where the values allow it."""
-    width = max((len(key) for key in result), default=0) + 2
-    return "\n".join(f"{key:<{width}}{json.dumps(value) if isinstance(value, dict | list) else value}" for key, value in result.items())
+    say(json.dumps(shown, indent=2) if as_json else table(shown))
 
 
 @app.callback(invoke_without_command=True)

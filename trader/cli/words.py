@@ -1,0 +1,47 @@
+"""What every verb shares: where answers and explanations go, and the options that mean the same everywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+StateDir = Annotated[Path | None, typer.Option("--state", help="state directory (default: state)")]
+SettingsFile = Annotated[Path | None, typer.Option("--config", help="settings file (default: trader.toml if present)")]
+WIDTH = 100
+
+
+def say(text: str) -> None:
+    """The answer, on stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def hint(text: str) -> None:
+    """Progress and explanations, on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def table(result: dict[str, Any]) -> str:
+    """Key and value per line, nested objects on one line each, within 100 columns where the values allow it."""
+    width = max((len(key) for key in result), default=0) + 2
+    return "\n".join(f"{key:<{width}}{json.dumps(value) if isinstance(value, dict | list) else value}" for key, value in result.items())
+
+
+def grid(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table with its heads, columns as wide as needed, cut at 100 columns; numbers to the right."""
+    cells = [[str(value) for value in row] for row in rows]
+    widths = [max(len(head), *(len(line[i]) for line in cells)) if cells else len(head) for i, head in enumerate(heads)]
+    right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(heads))]
+
+    def line(values: Sequence[str]) -> str:
+        fitted = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
+        return "  ".join(fitted).rstrip()[:WIDTH]
+
+    return "\n".join([line(heads), *(line(row) for row in cells)])
