@@ -11,6 +11,9 @@ ALONE = (
 )  # fmt: skip
 """Each client for itself, all clients at the same time."""
 
+WAIT_FOR_A_TICK = ("ws trades", "ws book with CRC")
+"""What waits for the next move of the market, which comes every 15 seconds; a client waits for both at once."""
+
 ONE_BY_ONE = ("cancel all",)
 """What would disturb the others."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from tests.clients.operations import WAIT_FOR_A_TICK
 from tests.clients.spot_ccxt_ws import Ccxt
 from tests.clients.spot_krakenex import Krakenex
 from tests.clients.spot_sdk import Sdk
@@ -20,8 +21,7 @@ CLIENTS: tuple[Callable[[Twin], Client], ...] = (Ccxt, Sdk, Krakenex)
 NAMES = tuple(client.name for client in (Ccxt, Sdk, Krakenex))
 PATIENCE_S = 6.0
 TICK_PATIENCE_S = 18.0
-"""For what waits for the next move of the market, which comes every 15 seconds."""
-WAIT_FOR_A_TICK = ("ws trades", "ws book with CRC")
+"""For `WAIT_FOR_A_TICK`."""
 
 RENAMED = {
     "load markets": {
@@ -94,18 +94,22 @@ def rows(operations: Sequence[str] | None = None) -> list[Row]:
 async def control(twin: Twin, wanted: Sequence[Row]) -> list[str]:
     """Fill the rows, one field after the other; the operations that failed before anything was renamed, which judge nothing."""
     broken = []
+    closing: list[asyncio.Task[None]] = []  # ccxt takes a quarter of a second to close, so nobody waits for it in between
     for operation in dict.fromkeys(row.operation for row in wanted):
         plain = Row(where="", name="", operation=operation)
-        await _try(twin, plain, None, CLIENTS)
+        await _try(twin, plain, None, CLIENTS, closing)
         judges = [client for client in CLIENTS if client.name not in plain.refused]  # type: ignore[attr-defined]
         broken += [f"{operation}: {client}: {reason}" for client, reason in plain.refused.items()]
         for row in wanted:
             if row.operation == operation:
-                await _try(twin, row, {"from": row.name, "to": row.name + "_renamed"}, judges)
+                await _try(twin, row, {"from": row.name, "to": row.name + "_renamed"}, judges, closing)
+    await asyncio.gather(*closing)
     return broken
 
 
-async def _try(twin: Twin, row: Row, arg: dict[str, str] | None, judges: Sequence[Callable[[Twin], Client]]) -> None:
+async def _try(
+    twin: Twin, row: Row, arg: dict[str, str] | None, judges: Sequence[Callable[[Twin], Client]], closing: list[asyncio.Task[None]]
+) -> None:
     """Fresh clients, what they need first, then the field renamed under the operation."""
     clients = [make(twin) for make in judges]
     try:
@@ -122,7 +126,7 @@ async def _try(twin: Twin, row: Row, arg: dict[str, str] | None, judges: Sequenc
     finally:
         if arg is not None:
             await asyncio.to_thread(twin.clear)
-        await asyncio.gather(*(client.close() for client in clients))
+        closing += [asyncio.create_task(client.close()) for client in clients]
 
 
 async def _prepare(client: Client, operation: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
 
 from tests.clients.crossing import handed_round, same_trade
 from tests.clients.futures_ccxt import FuturesCcxt
 from tests.clients.futures_sdk import FuturesSdk
-from tests.clients.operations import ALONE, FUTURES, ONE_BY_ONE, PASSED_ON, SAME_TRADE
+from tests.clients.operations import ALONE, FUTURES, ONE_BY_ONE, PASSED_ON, SAME_TRADE, WAIT_FOR_A_TICK
 from tests.clients.operations import SPOT as SPOT_OPERATIONS
 from tests.clients.spot_ccxt_ws import Ccxt
 from tests.clients.spot_js import CcxtJs
@@ -57,8 +58,9 @@ async def _raise(error: Exception) -> None:
 
 
 async def _alone(table: Table, client: Client, operations: Sequence[str]) -> None:
-    for operation in operations:
-        table.cells.append(await make_cell(client.name, operation, partial(client.run, operation)))
+    for waits, some in groupby(operations, WAIT_FOR_A_TICK.__contains__):
+        work = [make_cell(client.name, operation, partial(client.run, operation)) for operation in some]
+        table.cells += await asyncio.gather(*work) if waits else [await cell for cell in work]
 
 
 async def _together(table: Table, clients: list[Client]) -> None:
