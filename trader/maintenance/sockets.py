@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,12 +52,24 @@ def pids() -> list[int]:
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process, at most 120 characters; empty when it is gone."""
+    """The command line of a process, at most 120 characters, values of `--*secret*` and `--*key*` left out; empty when it is gone."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return ""
-    return b" ".join(words).decode(errors="replace").strip()[:120]
+    return " ".join(discreet([word.decode(errors="replace") for word in words])).strip()[:120]
+
+
+def discreet(words: Sequence[str]) -> list[str]:
+    """A command line as it may be shown to whoever asks for a port."""
+    shown = []
+    hidden = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        secret = name.startswith("--") and any(part in name for part in ("secret", "key", "token", "password"))
+        shown.append("***" if hidden else f"{name}=***" if secret and equals else word)
+        hidden = secret and not equals
+    return shown
 
 
 def _inodes(port: int) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from trader.errors import LeaseLostError
 from trader.maintenance.locks import is_locked, sole_supervisor
-from trader.maintenance.sockets import owner_of, port_free
+from trader.maintenance.sockets import command_of, discreet, owner_of, port_free
 
 
 def test_a_port_in_use_is_not_free_and_names_its_owner() -> None:
@@ -26,6 +26,18 @@ def test_a_port_in_use_is_not_free_and_names_its_owner() -> None:
         assert owner.pid == os.getpid()
         assert "pytest" in owner.command or "python" in owner.command
     assert port_free(port)
+
+
+def test_the_owner_of_a_port_is_named_without_its_secrets() -> None:
+    code = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    command = [sys.executable, "-c", code, "--api-key", "K1", "--api-secret", "c2VjcmV0", "--token=abc", "--seed", "5"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        shown = command_of(holder.pid) if holder.stdout.readline() else ""
+        arguments = discreet(command)
+        holder.kill()
+    assert shown.startswith(sys.executable)
+    assert arguments[3:] == ["--api-key", "***", "--api-secret", "***", "--token=***", "--seed", "5"]
 
 
 def test_a_lock_is_seen_while_another_process_holds_it(tmp_path: Path) -> None:
