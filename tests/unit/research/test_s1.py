@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import polars as pl
 import pytest
-from s1 import s1_data, s1_trades
 
+from benchmarks.s1 import s1_data, s1_trades
 from trader.errors import ConfigError
 from trader.research.backtester import SCHEMA, run
 from trader.strategy.strategies import S1

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import talib
 
+Column = np.ndarray[Any, np.dtype[np.float64]]
 
-def s1_trades(open_, high, low, close):
+
+def s1_trades(open_: Column, high: Column, low: Column, close: Column) -> list[tuple[Any, ...]]:
+    """(entry bar, exit bar, entry price, exit price, reason) of every trade; kept as the specification prints it."""
     rsi, ema = talib.RSI(close, 14), talib.EMA(close, 200)
     trades, entry, enter, leave = [], None, False, False  # entry = (bar, price, stop, target)
     for t in range(len(close)):
@@ -36,7 +41,8 @@ def s1_trades(open_, high, low, close):
     return trades  # quantity = 1000 / entry price; net return = (x * (1 - .0026) - e * (1 + .0026)) / e
 
 
-def s1_data(seed, n=43_200):
+def s1_data(seed: int, n: int = 43_200) -> tuple[Column, Column, Column, Column]:
+    """Open, high, low, close that reach every branch above."""
     r, s = np.random.default_rng(seed), 1e-3 * (1 + seed % 4)
     close = np.round(100 * np.exp(np.cumsum(r.standard_normal(n) * s)), 4)
     open_ = np.round(np.r_[close[0], close[:-1]] * np.exp(r.standard_normal(n) * s), 4)

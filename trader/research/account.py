@@ -1,0 +1,296 @@
+"""The account pass: candidates of all pairs bar by bar in time order, best score first, through `risk.review`, with shared
+cash, slots, exposure, cooldowns and halts. An approved entry is followed by the kernel; a refused one is never walked.
+
+Money is Decimal and every rule is the session's own: review, exit plan, exit step, halts. Only the market is columns.
+Bar order (SPEC section 5): exits and entries due at the open, stops, targets, close, equity and halts, decisions, review.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from heapq import heappop, heappush
+
+import numpy as np
+
+from trader.domain.costs import fee
+from trader.domain.market import DAY, Instrument, Timeframe
+from trader.domain.messages import Action, Decision, TradeLeg
+from trader.domain.money import ZERO, add, divide, from_float, mul, round_to, sub
+from trader.domain.orders import Side
+from trader.errors import ConfigError
+from trader.execution import exit_plan, exits, halts
+from trader.execution.risk import AccountView, Approved, Candidate, Holding, LastExit, Refused, review, within_band
+from trader.indicators.series import median_quote_volume
+from trader.ports import EquityRow
+from trader.research import kernel
+from trader.research.markets import PairMarket, market_of
+from trader.strategy.brain import decide
+from trader.strategy.columns import Bars
+from trader.strategy.context import BrainContext
+from trader.strategy.modes import Parameters
+from trader.strategy.strategies import Strategy
+
+M15 = Timeframe.M15.us
+SHARE_STEP = Decimal("1e-8")  # of entry cost and fee, as the ledger splits them
+MISSED = "MISSED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What a run over a shared account gave. `legs`: closed exit legs by exit time; `equity`: one row per bar with something held
+    or decided; `open`: pairs still held at the end, marked at the last close; `refusals`: code -> count; `halted`: cause -> times
+    set (a backtest clears halts at the next 00:00 UTC)."""
+
+    legs: tuple[TradeLeg, ...]
+    equity: tuple[EquityRow, ...]
+    open: tuple[str, ...]
+    signals: int
+    refusals: Mapping[str, int]
+    halted: Mapping[str, int]
+
+    def lines(self) -> list[str]:
+        """The trade lines every engine prints, by exit time, then pair."""
+        return [leg.line() for leg in self.legs]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Held:
+    """A position whose whole life is known; what of it lies ahead waits in the queue."""
+
+    approved: Approved
+    entry: Decimal
+    entry_us: int
+    quantity: Decimal
+    bought: Decimal
+    cost_left: Decimal
+    fee_in: Decimal
+    fee_left: Decimal
+
+
+@dataclass(order=True, slots=True, kw_only=True)
+class _Due:
+    """An exit that lies ahead, in the order of the books: by the bar it falls in, then as the entries came."""
+
+    bar_us: int
+    number: int
+    pair: str = field(compare=False)
+    price: Decimal = field(compare=False)
+    quantity: Decimal = field(compare=False)
+    reason: str = field(compare=False)
+
+
+class Account:
+    """One run. Give the pairs, then `run`; see `account_pass`."""
+
+    def __init__(self, strategy: Strategy, instruments: Mapping[str, Instrument], cash: Decimal, reference: str) -> None:
+        if strategy.parameters is None:
+            raise ConfigError(f"strategy {strategy.name}: the account pass takes one of the six; others run pair by pair")
+        if strategy.side is Side.SELL:
+            raise ConfigError(f"strategy {strategy.name}: the account pass is spot, which has no shorts")
+        self.strategy, self.instruments, self.reference = strategy, instruments, reference
+        self.parameters: Parameters = strategy.parameters
+        self.limits = halts.HaltLimits(
+            daily_loss=self.parameters.daily_loss, drawdown=self.parameters.drawdown, stops=self.parameters.halt_stops
+        )
+        self.cash, self.peak, self.day, self.day_open, self.last = cash, cash, -1, cash, cash
+        self.realised = self.fees = ZERO
+        self.held: dict[str, _Held] = {}
+        self.waiting: list[_Due] = []
+        self.last_exits: dict[str, LastExit] = {}
+        self.legs: list[TradeLeg] = []
+        self.equity: list[EquityRow] = []
+        self.refusals: dict[str, int] = {}
+        self.halted: dict[str, int] = {}
+        self.halts: set[str] = set()
+        self.since_stop = 0  # legs before this one no longer count for stops in a row
+        self.signals = self.number = 0
+
+    # --- time ----------------------------------------------------------------------------------------------------------
+    def run(self, markets: Mapping[str, PairMarket], candidates: Mapping[int, Sequence[str]], first_us: int, last_us: int) -> None:
+        """Walk every 15m close in (first_us, last_us]. `candidates`: close time -> pairs that step A lets enter."""
+        for close_us in range(first_us + M15, last_us + 1, M15):
+            while self.waiting and self.waiting[0].bar_us < close_us:
+                self._fill(heappop(self.waiting))
+            names = candidates.get(close_us, ())
+            if not (names or self.held):
+                continue
+            row = self._mark(markets, close_us)
+            if names:
+                self._decide(markets, names, row, close_us)
+
+    def _mark(self, markets: Mapping[str, PairMarket], close_us: int) -> EquityRow:
+        """Equity at this close, and the halts it calls for."""
+        marked = ZERO
+        for pair, one in self.held.items():
+            marked = add(marked, mul(one.quantity, from_float(markets[pair].mark(close_us))))
+        equity = add(self.cash, marked)
+        day = close_us // DAY
+        if day != self.day:
+            if self.halts:
+                self._clear(equity)
+            self.day, self.day_open = day, self.last
+        self.peak, self.last = max(self.peak, equity), equity
+        stops = halts.stops_in_a_row([(leg.reason, leg.net) for leg in self.legs[self.since_stop :]])
+        for breach in halts.evaluate(equity=equity, day_open=self.day_open, peak=self.peak, stops=stops, limits=self.limits):
+            if breach.cause not in self.halts:
+                self.halts.add(breach.cause)
+                self.halted[breach.cause] = self.halted.get(breach.cause, 0) + 1
+        below = float(1 - equity / self.peak) if self.peak > ZERO else 0.0
+        row = EquityRow(
+            time_us=close_us, cash=self.cash, marked=marked, equity=equity, realised=self.realised, fees=self.fees, drawdown=below
+        )
+        self.equity.append(row)
+        return row
+
+    def _clear(self, equity: Decimal) -> None:
+        """A new day: a backtest clears halts as a person would, so references start again."""
+        self.halts.clear()
+        self.peak, self.last, self.since_stop = equity, equity, len(self.legs)
+
+    # --- decisions -----------------------------------------------------------------------------------------------------
+    def _decide(self, markets: Mapping[str, PairMarket], names: Sequence[str], row: EquityRow, close_us: int) -> None:
+        """Step B over the candidates of this close; approvals become orders for the next open."""
+        self.signals += len(names)
+        ranks = {pair: rank for rank, pair in enumerate(sorted(markets, key=lambda p: (-markets[p].quote_volume(close_us), p)), 1)}
+        chosen = []
+        for pair in names:
+            market = markets[pair]
+            decision = self._decision(market, close_us)
+            if ranks[pair] > self.parameters.universe:
+                self._count("UNIVERSE")
+                continue
+            place = market.at(close_us)
+            median = median_quote_volume(market.bars.close, market.bars.volume, place)
+            chosen.append(Candidate(decision=decision, rank=ranks[pair], median_quote_volume=median))
+        for one in review(
+            chosen, self._view(markets, row, close_us), instruments=self.instruments, parameters=self.parameters,
+            costs=self.strategy.costs,
+        ):  # fmt: skip
+            if isinstance(one, Approved):
+                self._enter(markets[one.decision.pair], one, close_us)
+            elif isinstance(one, Refused):
+                self._count(one.code.value)
+
+    def _decision(self, market: PairMarket, close_us: int) -> Decision:
+        """The brain's own word on this bar, with evidence; the columns only said where to ask."""
+        row = market.features.row(market.at(close_us))
+        decision = decide(BrainContext.of_row(market.instrument.pair, row, self.parameters), self.strategy.costs)
+        if decision.action is not Action.ENTER:
+            raise ValueError(f"{market.instrument.pair} at {close_us}: columns say enter, decide says {decision.refusal}")
+        return decision
+
+    def _view(self, markets: Mapping[str, PairMarket], row: EquityRow, close_us: int) -> AccountView:
+        holdings = [
+            Holding(pair=pair, base=self.instruments[pair].base, value=mul(one.quantity, from_float(markets[pair].mark(close_us))))
+            for pair, one in self.held.items()
+        ]
+        return AccountView(
+            equity=row.equity, free_cash=self.cash, holdings=tuple(holdings), halts=tuple(sorted(self.halts)),
+            btc_change=self._btc(markets, close_us), last_exits=self.last_exits,
+        )  # fmt: skip
+
+    def _btc(self, markets: Mapping[str, PairMarket], close_us: int) -> float | None:
+        reference = markets.get(self.reference)
+        return reference.change_24h(close_us) if reference is not None else None
+
+    def _count(self, code: str) -> None:
+        self.refusals[code] = self.refusals.get(code, 0) + 1
+
+    # --- fills ---------------------------------------------------------------------------------------------------------
+    def _enter(self, market: PairMarket, approved: Approved, close_us: int) -> None:
+        """Buy at the next open, slipped; the kernel says at once how the position ends, the queue when it is known."""
+        place = market.at(close_us) + 1
+        if place >= len(market.bars):
+            self._count(MISSED)
+            return
+        instrument, costs = market.instrument, self.strategy.costs
+        ticks = kernel.bought_at(kernel.rule_of(self.strategy), int(market.ticks[0][place]))
+        entry = instrument.price(int(ticks))
+        if not within_band(approved, entry):
+            self._count(MISSED)
+            return
+        bought = round_to(mul(entry, approved.quantity), instrument.quote_step)
+        paid = fee(bought, from_float(costs.taker), instrument.quote_step)
+        bar_us = int(market.bars.time[place])
+        self.cash = sub(self.cash, add(bought, paid))
+        self.held[market.instrument.pair] = _Held(
+            approved=approved,
+            entry=entry,
+            entry_us=bar_us,
+            quantity=approved.quantity,
+            bought=bought,
+            cost_left=bought,
+            fee_in=paid,
+            fee_left=paid,
+        )
+        state = exit_plan.begin(approved.plan, entry=entry, quantity=approved.quantity, instrument=instrument, slippage=costs.slippage)
+        open_, high, low, close = market.ticks
+        legs, prices = np.zeros((4, 4), np.int64), np.zeros(4, np.int64)
+        _bar, k, _state = kernel.follow(state, open_, high, low, close, kernel.NO_FLAGS, place, legs, prices, 0)
+        for leg in range(k):
+            bar, reason, sold = (int(legs[leg, column]) for column in (kernel.EXIT, kernel.REASON, kernel.SOLD))
+            self.number += 1
+            heappush(
+                self.waiting,
+                _Due(
+                    bar_us=int(market.bars.time[bar]), number=self.number, pair=instrument.pair, price=instrument.price(int(prices[leg])),
+                    quantity=instrument.quantity(sold), reason=exits.text_reason(reason),
+                ),
+            )  # fmt: skip
+
+    def _fill(self, due: _Due) -> None:
+        """Book an exit leg: its share of the entry's fee, its own fee, the net result."""
+        one, instrument, rate = self.held[due.pair], self.instruments[due.pair], from_float(self.strategy.costs.taker)
+        got = round_to(mul(due.price, due.quantity), instrument.quote_step)
+        out = fee(got, rate, instrument.quote_step)
+        rest = sub(one.quantity, due.quantity)
+        last = rest == ZERO  # takes what is left, so that sums are exact
+        share = one.fee_left if last else divide(mul(one.fee_in, due.quantity), one.approved.quantity, SHARE_STEP)
+        paid = one.cost_left if last else divide(mul(one.bought, due.quantity), one.approved.quantity, SHARE_STEP)
+        one.fee_left, one.cost_left = sub(one.fee_left, share), sub(one.cost_left, paid)
+        cost = add(share, out)
+        net = sub(sub(got, paid), cost)
+        self.cash = add(self.cash, sub(got, out))
+        one.quantity = rest
+        self.realised, self.fees = add(self.realised, net), add(self.fees, cost)
+        self.legs.append(
+            TradeLeg(
+                position_id=f"{due.pair}@{one.entry_us}", pair=due.pair, side=Side.BUY, entry_us=one.entry_us, exit_us=due.bar_us,
+                entry_price=one.entry, exit_price=due.price, quantity=due.quantity, fee=cost, net=net, reason=due.reason,
+            )
+        )  # fmt: skip
+        self.last_exits[due.pair] = LastExit(bar_us=due.bar_us, stopped=due.reason == exits.text_reason(exits.STOP_LOSS))
+        if one.quantity == ZERO:
+            del self.held[due.pair]
+
+
+def account_pass(
+    strategy: Strategy, bars: Mapping[str, Bars], instruments: Mapping[str, Instrument], *, cash: Decimal = Decimal(10_000),
+    reference: str | None = None, first_us: int | None = None, last_us: int | None = None,
+) -> Pass:  # fmt: skip
+    """Run one of the six over 15m bars of many pairs with one account. Entries are decided at closes in (first_us, last_us].
+
+    `reference`: the pair the regime is read from (default: BTC against the first pair's quote). Costs are the strategy's. A
+    pair outside the universe's size by its rank at that close is refused UNIVERSE. Raises ConfigError where nothing can run.
+    """
+    if not bars:
+        raise ConfigError("no pair to run on")
+    if strategy.parameters is None:
+        raise ConfigError(f"strategy {strategy.name}: the account pass takes one of the six; others run pair by pair")
+    markets = {pair: market_of(one, instruments[pair], strategy.parameters) for pair, one in bars.items()}
+    quote = next(iter(bars)).split("/")[1]
+    account = Account(strategy, instruments, cash, reference or f"BTC/{quote}")
+    begin = min(int(one.time[0]) for one in bars.values()) if first_us is None else first_us
+    end = max(int(one.time[-1]) for one in bars.values()) + M15 if last_us is None else last_us
+    candidates: dict[int, list[str]] = {}
+    for pair, one in bars.items():
+        for close_us in (one.time[strategy.columns(one, strategy.costs).enter] + M15).tolist():
+            if begin < close_us <= end:
+                candidates.setdefault(close_us, []).append(pair)
+    account.run(markets, candidates, begin, end)
+    return Pass(
+        legs=tuple(account.legs), equity=tuple(account.equity), open=tuple(sorted(account.held)), signals=account.signals,
+        refusals=dict(sorted(account.refusals.items())), halted=dict(sorted(account.halted.items())),
+    )  # fmt: skip
