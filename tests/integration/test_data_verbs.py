@@ -9,6 +9,7 @@ import candle_kit as kit
 import polars as pl
 import pytest
 
+from trader.bootstrap.data_desk import audit
 from trader.cli import run
 from trader.data import ingest
 from trader.data.history import HistoryStore
@@ -120,4 +121,16 @@ def test_clear_ends_a_block_by_name(state: Path, capsys: Capture) -> None:
     assert code == 0 and told["by"] == "ann" and told["cleared"][0]["expectation"].endswith("(spike)")
     store = HistoryStore(state / "history")
     assert store.catalog.blocks("spot") == []
+    store.close()
+
+
+def test_the_nightly_audit_blocks_what_was_stored_unjudged(state: Path) -> None:
+    store = HistoryStore(state / "history")
+    kit.put(store, kit.frame(["C/EUR"], 60).with_columns(volume=-1.0), M1, name="unjudged")
+    store.close()
+    told = audit(state)
+    assert told["engine"].startswith("great_expectations") and told["critical"] == 1 and told["series"] == 2
+    store = HistoryStore(state / "history")
+    assert {b.pair for b in store.catalog.blocks("spot")} == {"B/EUR", "C/EUR"}
+    assert store.snapshot(tf=M1).scan().collect()["pair"].unique().to_list() == ["A/EUR"]
     store.close()

@@ -88,8 +88,10 @@ def key(verdict: Verdict) -> tuple[str, str, int, tuple[tuple[str, str, int, str
 def test_both_engines_judge_corrupted_batches_alike(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     staged, expected = [], []
+    batches: dict[Timeframe, pl.DataFrame] = {}
+    noticed: set[str] = set()
     for tf in LENGTH:
-        rows = corrupted(rng, tf, 60)
+        rows = batches[tf] = corrupted(rng, tf, 60)
         expected.extend(quality.check(rows, tf, NOW).verdicts)
         staged.append(rows.with_columns(tf=pl.lit(str(tf)), judged_us=pl.lit(NOW)))
     batch = tmp_path / "batch.parquet"
@@ -98,10 +100,17 @@ def test_both_engines_judge_corrupted_batches_alike(tmp_path: Path) -> None:
     assert result.suite_version == rules.suite_version() and result.refused == ""
     assert result.validations == len(LENGTH), "one validation a timeframe"
     assert [key(v) for v in result.verdicts] == [key(v) for v in expected]
+    for tf in LENGTH:
+        for missing in rules.row_rules(tf):
+            table = [rule for rule in rules.row_rules(tf) if rule != missing]
+            less = list(quality.judge(quality.prepare(batches[tf], tf, NOW), tf, table))
+            if any(f.expectation == missing.name for v in result.of(tf).values() for f in v.failures):
+                assert [key(v) for v in less] != [key(v) for v in result.verdicts if v.timeframe is tf], missing.name
+                noticed.add(missing.name)
     kinds = {f.expectation for v in expected for f in v.failures}
     names = {r.name for tf in LENGTH for r in rules.row_rules(tf)}
     assert 180 < len(expected) <= 183 and 40 <= sum(v.critical is None for v in expected) <= 140
-    assert kinds == names, "the corruptions reach every rule"
+    assert kinds == names == noticed, "the corruptions reach every rule, and one engine without a rule would be noticed"
 
 
 def test_both_engines_judge_tails_and_bad_tables_alike(tmp_path: Path) -> None:

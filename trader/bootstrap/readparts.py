@@ -139,7 +139,13 @@ def halt(one: Halt) -> v.HaltView:
 
 
 def blocked(found: Iterable[Blocked]) -> tuple[v.BlockedView, ...]:
-    return tuple(v.BlockedView(pair=b.pair, since=stamp(b.since_us), expectation=b.expectation, detail=b.detail) for b in found)
+    return tuple(
+        v.BlockedView(
+            pair=b.pair, since=stamp(b.since_us), expectation=b.expectation, detail=b.detail,
+            next_step=words.gate_words(b.pair, b.expectation),
+        )
+        for b in found
+    )  # fmt: skip
 
 
 def control(one: ControlView) -> v.ControlView:

@@ -166,6 +166,7 @@ class BlockedView:
     since: str
     expectation: str
     detail: str
+    next_step: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,11 @@ def status_screen(status: Row) -> str:
             *wrap(halt["next_step"], WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10),
         ]
     for pair in status["blocked"]:
-        lines.append(f"blocked   {pair['pair']}: {pair.get('expectation') or pair.get('words', '')}")
+        lines += [
+            "",
+            f"blocked   {pair['pair']}: {pair['expectation']} since {pair['since']}",
+            *wrap(f"{pair['detail']}. {pair['next_step']}", WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10),
+        ]
     lines += _table("open positions", status["positions"], ("pair", "quantity", "entry", "stop", "opened"), "none open")
     lines += _table("last trades", status["trades"][:8], ("pair", "closed", "net", "reason"), "none closed yet")
     lines += _table("last decisions", status["decisions"][:8], ("pair", "time", "score", "words"), "none yet")

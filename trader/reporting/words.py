@@ -90,6 +90,17 @@ def exit_words(reason: str) -> str:
     return EXITS.get(reason, _plain(reason))
 
 
+def gate_words(pair: str, expectation: str) -> str:
+    """What ends the data gate's block of a pair, by the expectation that failed."""
+    column = expectation.rpartition("(")[2].rstrip(")")
+    if column in ("missing", "gaps", "age_bars"):
+        return "It comes back by itself once the hourly ingest has filled its newest candles."
+    clear = f"`trader data clear {pair} --reason ...` ends it in your name"
+    if column in ("spike", "wick", "zone_h"):
+        return f"The hourly ingest fetches it again. If the candle really happened, {clear} and accepts that candle."
+    return f"The hourly ingest fetches it again and it comes back when that passes; {clear}, the refused candles stay out."
+
+
 def halt_words(cause: str) -> tuple[str, str]:
     """What stopped entries, and what a person can do about it."""
     if cause == "operator":

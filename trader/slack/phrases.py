@@ -156,11 +156,14 @@ def _cleared(p: Payload) -> Words:
 
 
 def _blocked(p: Payload) -> Words:
-    return Words(f"{_text(p, 'pair')} blocked: {_text(p, 'expectation')}", (str(p.get("detail") or ""),))
+    return Words(
+        f"{_text(p, 'pair')} blocked: {_text(p, 'expectation')}",
+        (str(p.get("detail") or ""), words.gate_words(_text(p, "pair"), _text(p, "expectation"))),
+    )
 
 
 def _repaired(p: Payload) -> Words:
-    return Words(f"{_text(p, 'pair')} is tradable again: its data passed the gate")
+    return Words(f"{_text(p, 'pair')} is tradable again: its data passed the gate, or a person ended the block")
 
 
 def _unresolved(p: Payload) -> Words:
