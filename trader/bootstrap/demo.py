@@ -6,30 +6,24 @@ import asyncio
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trader.bootstrap import wire
-from trader.bootstrap.ingestion import bootstrap_history, lookbacks, universe_of
 from trader.bootstrap.outcome import Outcome, describe
 from trader.bootstrap.paths import Paths
+from trader.bootstrap.playback import STEPPED, Doors, Progress, play_session
 from trader.bootstrap.world import HOST, Plans, World, gemini_twin, kraken_twin, read_plans, world_of
 from trader.config import Settings
-from trader.domain.market import MINUTE, SECOND
+from trader.data.history import HistoryStore
+from trader.domain.market import SECOND
 from trader.errors import ConfigError
-from trader.execution.session import Session
 from trader.execution.wiring import Timing
 from trader.ports import KillPoints
 from trader.simulation.clock import LoopClock
 from trader.simulation.loops import run_stepped
-
-STEPPED = Timing(lease_ttl_s=3600.0, lease_renew_s=600.0, control_poll_s=15.0)
-"""Simulated seconds: nobody else can want the lease of a loop that owns time, so it is renewed rarely."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,56 +97,18 @@ async def play(
 
         endpoints = wire.Endpoints.loopback(settings)
         exchange, market = wire.adapters(endpoints, clock, stack=stack, seed=world.seed, key_dir=paths.root)
-        instruments = await exchange.instruments()
-        needs = lookbacks(settings)
-        store, history = wire.direct_history(paths, clock, needs)
+        store = HistoryStore(paths.history)
         stack.callback(store.close)
-        pairs = await universe_of(market, instruments, quote=market_source.quote, universe=settings.universe)
-        await bootstrap_history(store, market, clock, pairs, needs, progress=progress)
         ledger = wire.open_ledger(paths, kill)
         stack.callback(ledger.close)
-        taker, _maker = await exchange.fee_rates()
         verdicts = wire.direct_verdicts(settings, endpoints, clock, paths, stack)
-        session = Session(
-            wire.wiring(
-                settings, clock=clock, exchange=exchange, market=market, instruments=instruments, ledger=ledger, history=history,
-                verdicts=verdicts, base=market_source.base, quote=market_source.quote, taker=float(taker), seed=world.seed,
-                timing=STEPPED if speed is None else Timing(speed=speed), kill=kill, holder="demo",
-            )
+        doors = Doors(
+            exchange=exchange, market=market, ledger=ledger, store=store, verdicts=verdicts, base=market_source.base,
+            quote=market_source.quote,
         )  # fmt: skip
-        running = asyncio.create_task(session.run(), name="session")
-        await _until_ready(session, running)
-        first = session.progress.first_ready_us or clock.now_us()
-        end = first + minutes * MINUTE
-        await _watch(session, running, clock, span=(first, end), progress=progress)
-        session.stop("minutes over")
-        summary = await running
+        timing = STEPPED if speed is None else Timing(speed=speed)
+        played = await play_session(settings, world, clock, doors, minutes=minutes, timing=timing, progress=progress, kill=kill)
         return Outcome(
-            summary=summary,
-            twin=twin.protection_report(),
-            ended_us=clock.now_us(),
-            first_ready_us=first,
-            journal=ledger.journal_hash(),
-        )
-
-
-async def _until_ready(session: Session, running: asyncio.Task[Any]) -> None:
-    ready = asyncio.create_task(session.progress.ready.wait())
-    await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED, timeout=3600)
-    if running.done():
-        running.result()
-    if not ready.done():
-        ready.cancel()
-        session.stop("no pair became ready within an hour")
-
-
-async def _watch(
-    session: Session, running: asyncio.Task[Any], clock: LoopClock, *, span: tuple[int, int], progress: Progress | None
-) -> None:
-    """Let time pass until the end, saying now and then how far it is; a session that ends by itself ends the wait."""
-    first, end = span
-    while clock.now_us() < end and not running.done() and not session.stopping.is_set():
-        await clock.sleep_until(min(end, clock.now_us() + 60 * MINUTE))
-        if progress is not None:
-            share = (clock.now_us() - first) / max(1, end - first)
-            progress(f"simulated past: {share:6.1%}, {session.summary.fills} fills, {len(session.keeper.held)} positions")
+            summary=played.summary, twin=twin.protection_report(), ended_us=played.ended_us, first_ready_us=played.first_ready_us,
+            journal=played.journal,
+        )  # fmt: skip

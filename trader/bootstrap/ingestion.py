@@ -10,13 +10,14 @@ from pathlib import Path
 from trader.config import Settings
 from trader.data import ingest, tails
 from trader.data.history import HistoryStore
-from trader.data.ingest import IngestReport
+from trader.data.ingest import IngestReport, StagedBatch
 from trader.data.judged import GateResult
 from trader.domain.market import Instrument, Timeframe
 from trader.errors import FatalError
 from trader.ports import Clock, MarketData
 from trader.strategy.modes import lookback_4h, lookback_15m, parameters
 
+Judge = Callable[[StagedBatch, HistoryStore], GateResult]
 FIRST = (Timeframe.M15, Timeframe.H4)
 """The timeframes the strategies decide on."""
 
@@ -44,8 +45,12 @@ async def bootstrap_history(
     needs: Mapping[Timeframe, int],
     *,
     progress: Callable[[str], None] | None = None,
+    judge: Judge | None = None,
 ) -> IngestReport:
-    """Everything the strategies need that the store lacks, fetched, gated and committed; then each pair's tail is judged."""
+    """Everything the strategies need that the store lacks, fetched, gated and committed; then each pair's tail is judged.
+
+    `judge`: the gate's verdict on what was fetched; Great Expectations where None.
+    """
 
     def tell(done: int, total: int, what: str) -> None:
         if progress is not None and (done % 50 == 0 or done == total):
@@ -53,7 +58,8 @@ async def bootstrap_history(
 
     plan = ingest.plan(store, pairs, FIRST, clock.now_us())
     batch = await ingest.fetch(plan, market, progress=tell, concurrency=8, clock=clock)
-    report = ingest.commit(store, batch, gate(store.directory, lambda path: ingest.stage(batch, path, store)), clock.now_us())
+    verdict = judge(batch, store) if judge is not None else gate(store.directory, lambda path: ingest.stage(batch, path, store))
+    report = ingest.commit(store, batch, verdict, clock.now_us())
     judge_tails(store, pairs, needs, clock.now_us())
     return report
 

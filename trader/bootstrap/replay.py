@@ -1,0 +1,136 @@
+"""Session replay: the very session that trades, event by event on the stepped clock, straight on the matching engine.
+
+No HTTP, no signatures, no wire, no AI. The candles, the ticks, the fills and every line of the session are the demo's; what
+lacks is the way between session and venue, so `verify` can say that the way changes nothing: same candles, same trades.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from trader.bootstrap import wire
+from trader.bootstrap.demo import play
+from trader.bootstrap.paths import Paths, tag_of
+from trader.bootstrap.playback import Doors, Played, Progress, play_session
+from trader.bootstrap.world import World, read_plans
+from trader.config import Settings
+from trader.data.history import HistoryStore
+from trader.data.ingest import judge_staged
+from trader.data.reader import LedgerReader
+from trader.domain.messages import TradeLeg
+from trader.domain.verdicts import Question, Verdict
+from trader.errors import ConfigError
+from trader.ports import SessionSummary
+from trader.research.parity import Comparison, Heard, compare, first_diverging
+from trader.simulation.clock import LoopClock
+from trader.simulation.loops import run_stepped
+from trader.simulation.venue import Venue, VenueExchange
+from trader.simulation.venue_feed import VenueMarketData
+
+ALL = 1_000_000_000  # more rows than any ledger has
+
+
+class NoVerdicts:
+    """A verdict link with nobody at its other end: a replay asks no AI."""
+
+    def want(self, questions: Sequence[Question]) -> None:
+        raise ConfigError(f"{len(questions)} questions were asked in a replay, which runs with the AI off")
+
+    def take(self) -> Sequence[Verdict]:
+        return ()
+
+    def state(self) -> str:
+        return "NO_WORKER"
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """A session that was played: its trades as lines (SIMULATION.md section 5) in one order, what it saw at each decision that
+    got as far as a score, its counts, the digest of its journal, and the seconds the machine took (CPU of this process)."""
+
+    lines: tuple[str, ...]
+    heard: tuple[Heard, ...]
+    summary: SessionSummary
+    journal: str
+    first_ready_us: int
+    ended_us: int
+    cpu_s: float
+
+
+def replay_session(settings: Settings, world: World, *, minutes: int, progress: Progress | None = None) -> Replayed:
+    """Play `minutes` after the first READY pair in process; ledger and history live in a temporary directory."""
+    _ai_off(settings)
+
+    async def main(paths: Paths) -> Played:
+        clock, market = LoopClock(world.epoch_us), world.market()
+        venue = Venue(market, clock, seed=world.seed, tag=tag_of(world.seed), starting_cash=Decimal(world.cash))
+        async with AsyncExitStack() as stack:
+            stack.callback(venue.close)
+            await venue.run_market(clock.now_us())
+            trading = asyncio.create_task(venue.run_market(), name="market")
+            stack.callback(trading.cancel)
+            store = HistoryStore(paths.history)
+            stack.callback(store.close)
+            ledger = wire.open_ledger(paths)
+            stack.callback(ledger.close)
+            doors = Doors(
+                exchange=VenueExchange(venue), market=VenueMarketData(venue), ledger=ledger, store=store, verdicts=NoVerdicts(),
+                base=market.base, quote=market.quote, judge=judge_staged,
+            )  # fmt: skip
+            return await play_session(settings, world, clock, doors, minutes=minutes, progress=progress)
+
+    begin = time.process_time()
+    with tempfile.TemporaryDirectory(prefix="trader-replay-") as folder:
+        paths = Paths(Path(folder)).make()
+        played = run_stepped(lambda: main(paths))
+        return _read(paths, played, time.process_time() - begin)
+
+
+def demo_session(settings: Settings, world: World, *, minutes: int, progress: Progress | None = None) -> Replayed:
+    """The same over the twin: HTTP, WebSocket, signatures and rate limits; nothing is kept."""
+    _ai_off(settings)
+    begin = time.process_time()
+    with tempfile.TemporaryDirectory(prefix="trader-demo-") as folder:
+        paths = Paths(Path(folder)).make()
+        plans = read_plans(None, world.seed)
+        outcome = run_stepped(lambda: play(settings, world, paths, plans, minutes=minutes, progress=progress))
+        played = Played(summary=outcome.summary, journal=outcome.journal, first_ready_us=outcome.first_ready_us, ended_us=outcome.ended_us)
+        return _read(paths, played, time.process_time() - begin)
+
+
+def verify(settings: Settings, world: World, *, minutes: int, progress: Progress | None = None) -> tuple[Replayed, Replayed, Comparison]:
+    """Replay and demo of the same candles, and how their trades compare; the first difference names its first diverging input."""
+    replayed = replay_session(settings, world, minutes=minutes, progress=progress)
+    demo = demo_session(settings, world, minutes=minutes, progress=progress)
+    compared = compare(replayed.lines, demo.lines)
+    return replayed, demo, compared if compared.equal else compared.because(first_diverging(replayed.heard, demo.heard))
+
+
+def _ai_off(settings: Settings) -> None:
+    if settings.ai.mode != "off":
+        raise ConfigError(f"ai.mode {settings.ai.mode!r}: replay and demo are comparable with the AI off; set ai.mode to off")
+
+
+def _read(paths: Paths, played: Played, cpu_s: float) -> Replayed:
+    reader = LedgerReader(paths.ledger)
+    try:
+        legs: Sequence[TradeLeg] = reader.trades(limit=ALL)
+        decisions = reader.decisions(limit=ALL)
+    finally:
+        reader.close()
+    heard = [Heard(time_us=d.close_us, pair=d.pair, values={"final": d.final, "score": d.score, **d.evidence}) for d in decisions]
+    heard.sort(key=lambda one: (one.time_us, one.pair))
+    return Replayed(
+        lines=tuple(sorted(leg.line() for leg in legs)), heard=tuple(heard), summary=played.summary, journal=played.journal,
+        first_ready_us=played.first_ready_us, ended_us=played.ended_us, cpu_s=round(cpu_s, 2),
+    )  # fmt: skip
