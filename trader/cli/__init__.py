@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from trader import __version__
-from trader.cli import data
+from trader.cli import backtest, data
 from trader.cli.words import JsonFlag, SettingsFile, StateDir, hint, say, table
 from trader.config import Settings, load
 from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError
@@ -249,6 +249,9 @@ def trade() -> None:
 def report() -> None:
     """Publish the status report. The flow `report_status`, in the foreground."""
     _flow("flows.report_status")()
+
+
+app.command()(backtest.backtest)
 
 
 @app.command("config")

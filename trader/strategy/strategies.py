@@ -152,4 +152,6 @@ def named(text: str, profile: str = "viable", costs: Costs = DEFAULT_COSTS) -> S
     if (mode, variation) not in STRATEGIES:
         known = ", ".join([S1.name, *("/".join(one) for one in STRATEGIES)])
         raise ConfigError(f"strategy {text!r} is not known; there is {known}")
+    if profile not in modes.PROFILES:
+        raise ConfigError(f"profile {profile!r} is not one of {', '.join(modes.PROFILES)}")
     return of_table(modes.parameters(profile, mode, variation), costs)
