@@ -33,7 +33,7 @@ from trader.kraken.tariff import TIERS
 from trader.simulation.clock import LoopClock
 from trader.simulation.faults import FaultPlan
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.limits import UNIT, LimitRules
+from trader.simulation.kraken_server.spot.limits import UNIT, LimitRules
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US, SyntheticMarket
 

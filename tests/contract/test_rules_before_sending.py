@@ -11,7 +11,7 @@ from trader.domain.market import Instrument
 from trader.kraken.exchange import add_order
 from trader.kraken.instruments import refusal_of
 from trader.simulation.exchange_orders import Refused
-from trader.simulation.kraken_server.order_requests import order_request
+from trader.simulation.kraken_server.spot.order_requests import order_request
 
 ORDERS = 600
 

@@ -15,7 +15,7 @@ from yarl import URL
 from tests.wire.kraken_twin_harness import KEY, SECRET, trading
 from trader.simulation.clock import LoopClock
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.futures_signing import authent
+from trader.simulation.kraken_server.futures.signing import authent
 from trader.simulation.loops import run_stepped
 
 PF, PI = "BTC/USD:USD", "BTC/USD:BTC"

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from tests.wire.kraken_twin_harness import KEY, SECRET
-from trader.simulation.kraken_server.signing import sign
+from trader.simulation.kraken_server.wire.signing import sign
 
 NONCES = itertools.count(1)
 

@@ -14,7 +14,7 @@ from tests.wire.kraken_twin_harness import KEY, MARKET, SECRET
 from trader.simulation.clock import LoopClock
 from trader.simulation.faults import FaultPlan
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.tls import make_certificate
+from trader.simulation.kraken_server.wire.tls import make_certificate
 from trader.simulation.market import EPOCH_US
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.wire.futures_twin_harness import PF, PI, futures_client, on_futures, raw
 from tests.wire.kraken_twin_harness import MARKET
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.futures_signing import sign_challenge
+from trader.simulation.kraken_server.futures.signing import sign_challenge
 from trader.simulation.market import EPOCH_US
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.wire.futures_twin_harness import PF, futures_trading, on_futures, raw
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.futures_limits import UNLIMITED, FuturesLimitRules
+from trader.simulation.kraken_server.futures.limits import UNLIMITED, FuturesLimitRules
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US
 

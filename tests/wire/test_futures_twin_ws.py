@@ -13,7 +13,7 @@ import pytest
 from tests.wire.futures_twin_harness import PF, futures_trading
 from tests.wire.kraken_twin_harness import KEY, SECRET
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.futures_signing import sign_challenge
+from trader.simulation.kraken_server.futures.signing import sign_challenge
 from trader.simulation.loops import run_stepped
 
 SYMBOL = "PF_XBTUSD"

@@ -11,7 +11,7 @@ import pytest
 from tests.wire.kraken_rest import Rest
 from tests.wire.kraken_twin_harness import KEY, SECRET, trading
 from tests.wire.order_door import Door, at_the_door, price
-from trader.simulation.kraken_server.signing import sign
+from trader.simulation.kraken_server.wire.signing import sign
 from trader.simulation.loops import run_stepped
 
 PAIR_ID, BASE = "XETHZEUR", "http://127.0.0.1:8701"

@@ -11,8 +11,8 @@ import pytest
 
 from tests.wire.kraken_twin_harness import PAIR, SECRET
 from tests.wire.order_door import LIMIT, Door, at_the_door, price
-from trader.simulation.kraken_server.keyring import ApiKey
-from trader.simulation.kraken_server.limits import LimitRules
+from trader.simulation.kraken_server.spot.keyring import ApiKey
+from trader.simulation.kraken_server.spot.limits import LimitRules
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tests.wire.kraken_twin_harness import KEY, MARKET, PAIR, SECRET, trading
 from trader.simulation.clock import LoopClock
 from trader.simulation.faults import parse_plan
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.book import digits
+from trader.simulation.kraken_server.spot.book import digits
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US
 

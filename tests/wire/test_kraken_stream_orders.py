@@ -10,7 +10,7 @@ import pytest
 from tests.wire.kraken_twin_harness import PAIR
 from tests.wire.order_door import LIMIT, Door, at_the_door, price
 from trader.simulation.exchange_terms import Offset
-from trader.simulation.kraken_server.render import iso
+from trader.simulation.kraken_server.spot.render import iso
 
 
 # --- adding -----------------------------------------------------------------------------------------------------------

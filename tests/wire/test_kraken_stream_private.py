@@ -9,7 +9,7 @@ import pytest
 
 from tests.wire.kraken_twin_harness import SECRET, enter, trading
 from tests.wire.stream_kit import stream
-from trader.simulation.kraken_server.keyring import ApiKey
+from trader.simulation.kraken_server.spot.keyring import ApiKey
 from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US

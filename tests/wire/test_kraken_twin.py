@@ -15,8 +15,8 @@ import pytest
 
 from tests.wire.kraken_twin_harness import KEY, MARKET, PAIR, SECRET, client, enter, trading
 from trader.simulation.clock import LoopClock
-from trader.simulation.kraken_server.signing import make_token, sign, token_valid
 from trader.simulation.kraken_server.switches import Switches
+from trader.simulation.kraken_server.wire.signing import make_token, sign, token_valid
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.wire.kraken_rest import Rest
 from tests.wire.kraken_twin_harness import PAIR, trading
-from trader.simulation.kraken_server.fee_tiers import schedule
+from trader.simulation.kraken_server.spot.fee_tiers import schedule
 from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US

@@ -13,7 +13,7 @@ import pytest
 from tests.wire.kraken_twin_harness import enter, trading
 from trader.simulation.fault_catalogue import ENDPOINT, KRAKEN_ACTIONS
 from trader.simulation.faults import Fault
-from trader.simulation.kraken_server.middleware import comes_after
+from trader.simulation.kraken_server.wire.middleware import comes_after
 from trader.simulation.loops import run_stepped
 
 URL = "http://127.0.0.1:8701/0/public/Time"

@@ -16,7 +16,7 @@ from tests.wire.kraken_twin_harness import MARKET, trading
 from trader.domain.market import DAY, MINUTE
 from trader.indicators.resample import aggregate
 from trader.simulation.intervals import Interval, source_of
-from trader.simulation.kraken_server import archive
+from trader.simulation.kraken_server.spot import archive
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US, SyntheticMarket
 

@@ -10,7 +10,7 @@ import pytest
 from tests.wire.kraken_twin_harness import PAIR, trading
 from tests.wire.test_kraken_twin import raw_stream
 from trader.simulation.faults import Fault
-from trader.simulation.kraken_server.spoiling import edited
+from trader.simulation.kraken_server.wire.spoiling import edited
 from trader.simulation.loops import run_stepped
 
 ANSWER = {"error": [], "result": {"A.M": {"a": ["1", "2"], "rows": [{"x": 1, "y": {"x": 2}}, {"x": 3}]}, "last": 5}}

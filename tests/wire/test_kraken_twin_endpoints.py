@@ -8,8 +8,8 @@ import aiohttp
 
 from tests.wire.kraken_rest import Rest
 from tests.wire.kraken_twin_harness import trading
-from trader.simulation.kraken_server.keyring import NEEDS
-from trader.simulation.kraken_server.limits import LimitRules
+from trader.simulation.kraken_server.spot.keyring import NEEDS
+from trader.simulation.kraken_server.spot.limits import LimitRules
 from trader.simulation.loops import run_stepped
 
 ID = "XETHZEUR"

@@ -14,7 +14,7 @@ from tests.wire.kraken_twin_harness import PAIR, enter, trading
 from trader.simulation.fault_args import GARBAGE
 from trader.simulation.fault_catalogue import CHANNEL, KRAKEN_ACTIONS
 from trader.simulation.faults import Fault, FaultPlan
-from trader.simulation.kraken_server.frame_faults import FrameFaults, Wire
+from trader.simulation.kraken_server.wire.frame_faults import FrameFaults, Wire
 from trader.simulation.loops import run_stepped
 
 

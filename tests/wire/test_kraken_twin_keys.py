@@ -13,8 +13,8 @@ from tests.wire.kraken_twin_harness import KEY, SECRET, trading
 from trader.bootstrap.twins import keys_of
 from trader.errors import ConfigError
 from trader.simulation.clock import LoopClock
-from trader.simulation.kraken_server.keyring import NEEDS, PERMISSIONS, TRADING, ApiKey
-from trader.simulation.kraken_server.limits import LimitRules
+from trader.simulation.kraken_server.spot.keyring import NEEDS, PERMISSIONS, TRADING, ApiKey
+from trader.simulation.kraken_server.spot.limits import LimitRules
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US
 

@@ -7,7 +7,7 @@ import ccxt
 import pytest
 
 from tests.wire.kraken_twin_harness import trading
-from trader.simulation.kraken_server.limits import LimitRules
+from trader.simulation.kraken_server.spot.limits import LimitRules
 from trader.simulation.loops import run_stepped
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.wire.kraken_rest import Rest
 from tests.wire.kraken_twin_harness import PAIR, trading
 from trader.simulation.fills import FillRules
-from trader.simulation.kraken_server.limits import LimitRules
+from trader.simulation.kraken_server.spot.limits import LimitRules
 from trader.simulation.loops import run_stepped
 
 ID = "XETHZEUR"

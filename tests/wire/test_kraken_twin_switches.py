@@ -12,7 +12,7 @@ from venue_kit import FUTURES, Bench, on_venue
 
 from trader.domain.orders import Acked
 from trader.errors import ConfigError
-from trader.simulation.kraken_server.limits import LimitRules
+from trader.simulation.kraken_server.spot.limits import LimitRules
 from trader.simulation.kraken_server.switches import NAMES, Switches, read_switches
 from trader.simulation.loops import run_stepped
 

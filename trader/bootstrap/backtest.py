@@ -21,7 +21,7 @@ from trader.reporting.analytics import equity_figures, trade_figures, trades_of
 from trader.research import backtester
 from trader.research.account import Pass, account_pass
 from trader.research.backtester import S1, Strategy
-from trader.simulation.kraken_server.market_view import QUOTE_DECIMALS
+from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS
 from trader.simulation.listings import Listing
 from trader.simulation.replay import ReplayMarket
 from trader.strategy.columns import Bars

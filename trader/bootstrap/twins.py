@@ -20,8 +20,8 @@ from trader.maintenance.sockets import owner_of
 from trader.ports import Clock
 from trader.simulation.clock import PacedClock, load_clock, wall_clock
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.keyring import TRADING, ApiKey
-from trader.simulation.kraken_server.market_view import OHLC_ROWS
+from trader.simulation.kraken_server.spot.keyring import TRADING, ApiKey
+from trader.simulation.kraken_server.spot.market_view import OHLC_ROWS
 from trader.simulation.kraken_server.switches import read_switches
 from trader.simulation.replay import ReplayMarket
 

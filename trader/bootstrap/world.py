@@ -18,9 +18,9 @@ from trader.simulation.faults import FaultPlan, parse_fault
 from trader.simulation.gemini_faults import GEMINI_ACTIONS
 from trader.simulation.gemini_server import GeminiTwin
 from trader.simulation.kraken_server.app import KrakenTwin
-from trader.simulation.kraken_server.futures_limits import UNLIMITED, FuturesLimitRules
-from trader.simulation.kraken_server.keyring import ApiKey
-from trader.simulation.kraken_server.limits import LimitRules
+from trader.simulation.kraken_server.futures.limits import UNLIMITED, FuturesLimitRules
+from trader.simulation.kraken_server.spot.keyring import ApiKey
+from trader.simulation.kraken_server.spot.limits import LimitRules
 from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.market import Market, SyntheticMarket
 from trader.simulation.replay import ReplayMarket

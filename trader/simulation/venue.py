@@ -21,7 +21,7 @@ from trader.simulation.exchange_books import Books
 from trader.simulation.exchange_orders import Amendment, OrderRequest, PairRules, Refused, Target, TwinOrder, TwinTrade
 from trader.simulation.exchange_terms import STOP_LOSS, Close
 from trader.simulation.fills import FillRules, Tick
-from trader.simulation.kraken_server.market_view import MarketView, rules_of
+from trader.simulation.kraken_server.spot.market_view import MarketView, rules_of
 from trader.simulation.market import Market, Row
 from trader.simulation.refusals import rejected
 

@@ -14,7 +14,7 @@ from trader.domain.orders import ExchangeStatus
 from trader.errors import RejectedError
 from trader.simulation.exchange_orders import Event, PairRules, Refused
 from trader.simulation.fills import Tick, bar_path, to_price
-from trader.simulation.kraken_server.market_view import OHLC_ROWS, TICKS, RunningBars
+from trader.simulation.kraken_server.spot.market_view import OHLC_ROWS, TICKS, RunningBars
 from trader.simulation.market import Row
 from trader.simulation.venue import Venue, fill_of, remote_order
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from trader.simulation.exchange_orders import PairRules, unit_hash
-from trader.simulation.kraken_server.book import DEPTHS, Book, Level, changes, checksum, digits, make_book
-from trader.simulation.kraken_server.market_view import rules_of
+from trader.simulation.kraken_server.spot.book import DEPTHS, Book, Level, changes, checksum, digits, make_book
+from trader.simulation.kraken_server.spot.market_view import rules_of
 from trader.simulation.listings import make_listing
 
 TICK_US = 15_000_000

@@ -10,8 +10,8 @@ import pytest
 
 from trader.simulation.exchange_orders import OrderRequest, Refused
 from trader.simulation.exchange_terms import Close, Offset
-from trader.simulation.kraken_server.order_form import deadline_of, listed, parse_body
-from trader.simulation.kraken_server.order_requests import amendment, batch, order_request
+from trader.simulation.kraken_server.spot.order_form import deadline_of, listed, parse_body
+from trader.simulation.kraken_server.spot.order_requests import amendment, batch, order_request
 
 D = Decimal
 NOW = 1_767_571_200_000_000

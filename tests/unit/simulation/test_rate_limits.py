@@ -6,7 +6,7 @@ import pytest
 
 from trader.errors import ConfigError
 from trader.simulation.exchange_orders import Refused
-from trader.simulation.kraken_server.limits import ENGINE_LIMIT, LOCKOUT, RATE_LIMIT, TOO_MANY, LimitRules, RateLimits
+from trader.simulation.kraken_server.spot.limits import ENGINE_LIMIT, LOCKOUT, RATE_LIMIT, TOO_MANY, LimitRules, RateLimits
 
 SECOND = 1_000_000
 

@@ -13,7 +13,7 @@ from tests.unit.simulation.test_exchange import T0, make, move, request
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_books import Books
 from trader.simulation.exchange_orders import BalanceChange, Refused
-from trader.simulation.kraken_server.spot_ledger import Ledger
+from trader.simulation.kraken_server.spot.ledger import Ledger
 
 D = Decimal
 ORDERS = st.tuples(

@@ -20,30 +20,31 @@ from trader.simulation.exchange_orders import Refused
 from trader.simulation.fault_catalogue import BY_TIME, METHODS
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.fills import FillRules, Tick
-from trader.simulation.kraken_server import archive_http, control
-from trader.simulation.kraken_server.assets import Assets
-from trader.simulation.kraken_server.fee_tiers import FeeTiers
-from trader.simulation.kraken_server.futures_limits import FuturesLimitRules
-from trader.simulation.kraken_server.futures_twin import FuturesTwin
-from trader.simulation.kraken_server.keyring import ApiKey, Keyring
-from trader.simulation.kraken_server.limits import LimitRules, RateLimits
-from trader.simulation.kraken_server.market_view import QUOTE_DECIMALS, MarketView, rules_of
-from trader.simulation.kraken_server.middleware import Call, Middleware
-from trader.simulation.kraken_server.order_desk import OrderDesk
-from trader.simulation.kraken_server.order_form import parse_body
-from trader.simulation.kraken_server.order_methods import OrderMethods
-from trader.simulation.kraken_server.private_channels import PrivateChannels
-from trader.simulation.kraken_server.replies import deliver
-from trader.simulation.kraken_server.spot_account import SpotAccount
-from trader.simulation.kraken_server.spot_ledger import SpotLedger
-from trader.simulation.kraken_server.spot_orders import SpotOrders
-from trader.simulation.kraken_server.spot_rest import Handler, SpotPublic
-from trader.simulation.kraken_server.spot_rest_private import SpotPrivate
-from trader.simulation.kraken_server.spot_ws import Hub
-from trader.simulation.kraken_server.subscriptions import PRIVATE, PUBLIC
+from trader.simulation.kraken_server import control
+from trader.simulation.kraken_server.futures.limits import FuturesLimitRules
+from trader.simulation.kraken_server.futures.twin import FuturesTwin
+from trader.simulation.kraken_server.spot import archive_http
+from trader.simulation.kraken_server.spot.account import SpotAccount
+from trader.simulation.kraken_server.spot.assets import Assets
+from trader.simulation.kraken_server.spot.fee_tiers import FeeTiers
+from trader.simulation.kraken_server.spot.keyring import ApiKey, Keyring
+from trader.simulation.kraken_server.spot.ledger import SpotLedger
+from trader.simulation.kraken_server.spot.limits import LimitRules, RateLimits
+from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS, MarketView, rules_of
+from trader.simulation.kraken_server.spot.order_desk import OrderDesk
+from trader.simulation.kraken_server.spot.order_form import parse_body
+from trader.simulation.kraken_server.spot.order_lookups import SpotPrivate
+from trader.simulation.kraken_server.spot.orders import SpotOrders
+from trader.simulation.kraken_server.spot.public import Handler, SpotPublic
+from trader.simulation.kraken_server.stream.hub import Hub
+from trader.simulation.kraken_server.stream.order_methods import OrderMethods
+from trader.simulation.kraken_server.stream.private_channels import PrivateChannels
+from trader.simulation.kraken_server.stream.subscriptions import PRIVATE, PUBLIC
 from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.kraken_server.timed_faults import SkewedClock, TimedFaults
-from trader.simulation.kraken_server.tls import make_certificate, server_context
+from trader.simulation.kraken_server.wire.middleware import Call, Middleware
+from trader.simulation.kraken_server.wire.replies import deliver
+from trader.simulation.kraken_server.wire.tls import make_certificate, server_context
 from trader.simulation.market import Market, Row
 
 QUIET_S = 1e9  # aiohttp's own keep-alive timer; on a simulated clock every timer is a jump

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from trader.errors import ConfigError
 from trader.simulation.faults import parse_fault
-from trader.simulation.kraken_server.frames import dumps
+from trader.simulation.kraken_server.wire.compact import dumps
 
 if TYPE_CHECKING:
     from trader.simulation.kraken_server.app import KrakenTwin

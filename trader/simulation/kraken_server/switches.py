@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
 from trader.errors import ConfigError
-from trader.simulation.kraken_server.limits import LimitRules
-from trader.simulation.kraken_server.paging import PAGE
+from trader.simulation.kraken_server.spot.limits import LimitRules
+from trader.simulation.kraken_server.spot.paging import PAGE
 
 STYLES = ("refuse", "cancel")
 STATUS_METHODS = ("both", "GET", "POST")

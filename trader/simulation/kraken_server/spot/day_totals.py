@@ -1,0 +1,36 @@
+"""What traded since midnight, up to the engine's newest tick: the `today` figures of Ticker."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trader.domain.market import DAY
+from trader.simulation.kraken_server.spot.public_trades import PARTS, seen_volume
+from trader.simulation.market import Market
+from trader.simulation.market_factors import Floats
+from trader.simulation.price_path import ticks
+
+
+class DayTotals:
+    """Volume and trades of every pair in the UTC day of the newest tick, carried forward candle by candle."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._until_us = -1
+        self._volume: Floats = np.zeros(len(market.pairs))
+        self._trades: Floats = np.zeros(len(market.pairs))
+
+    def at(self, tick_us: int, index: int) -> tuple[float, int]:
+        """(volume in base, trades) of the pair at `index` since midnight, as of the tick at `tick_us`."""
+        base = self._market.base
+        open_us, midnight = base.floor(tick_us), tick_us // DAY * DAY
+        if not midnight <= self._until_us <= open_us:
+            self._until_us = midnight
+            self._volume, self._trades = np.zeros_like(self._volume), np.zeros_like(self._trades)
+        while self._until_us < open_us:
+            volume = np.nan_to_num(self._market.minute(self._until_us).volume)
+            self._volume, self._trades = self._volume + volume, self._trades + PARTS * (volume > 0)
+            self._until_us += base.us
+        part = sum(tick_us - open_us >= tick.offset_us for tick in ticks(base))
+        running = float(np.nan_to_num(self._market.minute(open_us).volume[index]))
+        return float(self._volume[index] + seen_volume(running, part)), int(self._trades[index]) + (part if running > 0 else 0)

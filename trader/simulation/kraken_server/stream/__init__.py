@@ -1,0 +1,1 @@
+"""Kraken's spot WebSocket v2: subscriptions, frames and order entry."""

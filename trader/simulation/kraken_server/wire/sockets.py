@@ -1,0 +1,102 @@
+"""WebSocket clients of every door: how they come and go, and the one way by which frames leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from aiohttp import WSMsgType, web
+
+from trader.simulation.faults import FaultPlan
+from trader.simulation.kraken_server.wire.frame_faults import FrameFaults, Wire
+
+BUFFER = 1 << 26  # a client that leaves this many bytes unread is cut off
+NO_DRAIN = 1 << 30  # sending never waits for a slow client; BUFFER bounds what it may cost
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """The `number`-th client of this run."""
+
+    socket: web.WebSocketResponse
+    transport: asyncio.WriteTransport
+    number: int
+    wire: Wire = field(default_factory=Wire)  # what faults do to it
+    busy: bool = False  # a frame went out since the last heartbeat
+
+
+C = TypeVar("C", bound=Client)
+Make = Callable[[web.WebSocketResponse, asyncio.WriteTransport, int], C]
+
+
+class SocketDoor(ABC, Generic[C]):
+    """All clients at one address. A door says how it greets (`_greet`) and what it makes of a text (`_receive`).
+
+    `prefix` stands before a channel's name in fault plans.
+    """
+
+    def __init__(
+        self, make: Callable[[web.WebSocketResponse, asyncio.WriteTransport, int], C], plan: FaultPlan, *, prefix: str = ""
+    ) -> None:
+        self._make, self._faults, self._prefix = make, FrameFaults(plan), prefix
+        self.connections: list[C] = []
+        self.opened = self.sent = 0
+
+    @abstractmethod
+    async def _greet(self, connection: C) -> None:
+        """Say what every client hears first."""
+
+    @abstractmethod
+    async def _receive(self, connection: C, text: str) -> None:
+        """Answer a text."""
+
+    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve one client until it leaves."""
+        socket = web.WebSocketResponse(compress=False, writer_limit=NO_DRAIN)
+        await socket.prepare(request)
+        transport = request.transport
+        if not isinstance(transport, asyncio.WriteTransport):
+            return socket
+        self.opened += 1
+        connection = self._make(socket, transport, self.opened)
+        self.connections.append(connection)
+        try:
+            await self._greet(connection)
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    await self._receive(connection, message.data)
+        finally:
+            self.connections.remove(connection)
+        return socket
+
+    async def _send(self, connection: C, text: str) -> None:
+        """Send one frame, unless the connection is stalled, gone or far behind."""
+        stalled = asyncio.get_running_loop().time() < connection.wire.stalled_until
+        if stalled or connection.socket.closed or connection.transport.is_closing():
+            return
+        if connection.transport.get_write_buffer_size() > BUFFER:
+            connection.transport.abort()
+            return
+        self.sent += 1
+        connection.busy = True
+        with contextlib.suppress(ConnectionError):  # it left between the check and the write
+            await connection.socket.send_str(text)
+
+    async def _push(self, connection: C, channel: str, symbol: str, text: str, *, snapshot: bool = False) -> None:
+        """Send a frame of a channel through the fault plan."""
+        now = asyncio.get_running_loop().time()
+        texts = self._faults.outgoing(connection.wire, self._prefix + channel, symbol, text, now=now, snapshot=snapshot)
+        if texts is None:
+            connection.transport.abort()
+            return
+        for one in texts:
+            await self._send(connection, one)
+
+    async def close(self) -> None:
+        """Say goodbye to everybody."""
+        for connection in tuple(self.connections):
+            await connection.socket.close()
