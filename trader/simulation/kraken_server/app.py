@@ -33,7 +33,7 @@ from trader.simulation.kraken_server.spot.limits import LimitRules, RateLimits
 from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS, MarketView, rules_of
 from trader.simulation.kraken_server.spot.order_desk import OrderDesk
 from trader.simulation.kraken_server.spot.order_form import parse_body
-from trader.simulation.kraken_server.spot.order_lookups import SpotPrivate
+from trader.simulation.kraken_server.spot.order_lookups import OrderLookups
 from trader.simulation.kraken_server.spot.orders import SpotOrders
 from trader.simulation.kraken_server.spot.public import Handler, SpotPublic
 from trader.simulation.kraken_server.stream.hub import Hub
@@ -75,49 +75,24 @@ class KrakenTwin:
         futures_limits: FuturesLimitRules | None = None,
     ) -> None:
         switches = switches or Switches()
-        self.market, self.clock, self.plan, self._seed = market, clock, plan, seed
-        rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
+        self.market, self.clock, self.plan = market, clock, plan
         self._books = Books(state_dir)
-        self.exchange = TwinExchange(
-            rules,
-            cash={rules[0].quote: starting_cash},
-            fills=fills or FillRules(),
-            books=self._books,
-            seed=seed,
-            tag=tag,
-            start_us=clock.now_us(),
+        self.exchange = _engine(
+            market, cash=starting_cash, fills=fills or FillRules(), books=self._books, seed=seed, tag=tag, start_us=clock.now_us()
         )
-        self.exchange.set_prices(prices_at(market, self.exchange.state.tick_us))
         self.view = MarketView(market, self.exchange, seed)
         self.middleware = Middleware(plan=plan, clock=clock, seed=seed)
         self.limits = RateLimits(limits or LimitRules())
         ring = tuple(keys) or (ApiKey(key=api_key, secret=api_secret),)
-        self.shown = shown = SkewedClock(clock)
+        self.shown = SkewedClock(clock)
         self.keyring = Keyring(ring, self.exchange, clock, self.limits)
-        channels = PrivateChannels(
-            self.exchange,
-            self.limits,
-            self.keyring,
-            self.middleware.late_orders,
-            batched=switches.batched_executions,
-            trade_says_filled=switches.trade_says_filled,
-        )
         self.exchange.open_limit = self.limits.tier.open_orders if self.limits.tier else None
         self.exchange.post_only_style = switches.post_only_style
         self.exchange.due_listeners.append(self._set_alarm)
-        self.desk = OrderDesk(self.exchange, shown, self.limits)
-        methods = OrderMethods(self.desk, self.exchange, shown, channels)
-        self.hub = Hub(self.view, shown, self.middleware, private=channels, orders=methods, switches=switches)
-        assets = Assets(market, quote_decimals=QUOTE_DECIMALS)
+        self.desk = OrderDesk(self.exchange, self.shown, self.limits)
+        self.hub = self._stream(switches)
         self._fees = FeeTiers(self.exchange, tiers=switches.fee_tiers)
-        self._public = SpotPublic(self.view, clock, shown=shown, assets=assets, fees=self._fees).handlers
-        self._private: Mapping[str, Handler] = {
-            **SpotOrders(self.desk, self.exchange, self.view, shown).handlers,
-            **SpotPrivate(self.exchange, closed_page_size=switches.closed_page_size).handlers,
-            **SpotAccount(self.exchange, self.view, clock, assets=assets, fees=self._fees).handlers,
-            **SpotLedger(self.exchange, assets).handlers,
-            **self.keyring.handlers,
-        }
+        self._public, self._private = self._endpoints(switches)
         self.futures = FuturesTwin(
             market,
             clock,
@@ -132,12 +107,38 @@ class KrakenTwin:
             switches=switches,
         )
         self.places = (*self._public, *self._private, *PUBLIC, *PRIVATE, "status", *METHODS, *BY_TIME, *self.futures.places)
-        self.timed = TimedFaults(self.exchange, clock, shown, plan, self.hub.flush)
+        self.timed = TimedFaults(self.exchange, clock, self.shown, plan, self.hub.flush)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         for fault in plan.faults:
             if fault.where not in self.places:
                 raise ConfigError(f"fault plan: where = {fault.where!r} is not allowed; one of {', '.join(self.places)}")
+
+    # --- parts -----------------------------------------------------------------------------------------------------
+    def _stream(self, switches: Switches) -> Hub:
+        """WebSocket v2."""
+        channels = PrivateChannels(
+            self.exchange,
+            self.limits,
+            self.keyring,
+            self.middleware.late_orders,
+            batched=switches.batched_executions,
+            trade_says_filled=switches.trade_says_filled,
+        )
+        methods = OrderMethods(self.desk, self.exchange, self.shown, channels)
+        return Hub(self.view, self.shown, self.middleware, private=channels, orders=methods, switches=switches)
+
+    def _endpoints(self, switches: Switches) -> tuple[Mapping[str, Handler], Mapping[str, Handler]]:
+        """Public and private endpoints by name."""
+        assets = Assets(self.market, quote_decimals=QUOTE_DECIMALS)
+        public = SpotPublic(self.view, self.clock, shown=self.shown, assets=assets, fees=self._fees).handlers
+        return public, {
+            **SpotOrders(self.desk, self.exchange, self.view, self.shown).handlers,
+            **OrderLookups(self.exchange, closed_page_size=switches.closed_page_size).handlers,
+            **SpotAccount(self.exchange, self.view, self.clock, assets=assets, fees=self._fees).handlers,
+            **SpotLedger(self.exchange, assets).handlers,
+            **self.keyring.handlers,
+        }
 
     # --- life ------------------------------------------------------------------------------------------------------
     async def start(self, host: str, port: int) -> int:
@@ -260,3 +261,11 @@ class KrakenTwin:
     def _effect(self, call: Call) -> object:
         handlers = self._private if call.private else self._public
         return handlers[call.name](call)
+
+
+def _engine(market: Market, *, cash: Decimal, fills: FillRules, books: Books, seed: int, tag: str, start_us: int) -> TwinExchange:
+    """The matching engine on the market's pairs, at the prices of the newest tick its books know."""
+    rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
+    exchange = TwinExchange(rules, cash={rules[0].quote: cash}, fills=fills, books=books, seed=seed, tag=tag, start_us=start_us)
+    exchange.set_prices(prices_at(market, exchange.state.tick_us))
+    return exchange

@@ -13,7 +13,7 @@ from trader.simulation.kraken_server.spot.render import order_row
 from trader.simulation.kraken_server.wire.middleware import Call
 
 
-class SpotPrivate:
+class OrderLookups:
     """Orders looked up. Every handler raises Refused with Kraken's string."""
 
     def __init__(self, exchange: TwinExchange, *, closed_page_size: int) -> None:
