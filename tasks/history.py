@@ -12,7 +12,7 @@ from tasks.policies import BARE, TRIED_AGAIN
 from trader.config import load
 
 if TYPE_CHECKING:
-    from trader.bootstrap.ingesting import Chunk, Fetched, Ingestion, Judged, Report
+    from trader.bootstrap.ingesting import Archive, Chunk, Deep, Fetched, Folded, Ingestion, Judged, Report
 
 TAGS = ["history"]
 
@@ -70,3 +70,22 @@ async def commit(work: Ingestion, judged: Judged) -> Report:
 async def judge(work: Ingestion) -> dict[str, Any]:
     """The gate's word on every pair for the next two hours: how many may trade, and why others may not."""
     return work.judge()
+
+
+@task(
+    name="take archive",
+    task_run_name="take archive {archive}",
+    tags=[*TAGS, "network", "disk"],
+    description="Import candles of the deep past from the exchange's archive files.",
+    timeout_seconds=1800,
+    **TRIED_AGAIN,
+)
+async def take_archive(work: Ingestion, archive: Archive) -> Deep:
+    """One group of pairs, judged by the gate; files imported before are passed over."""
+    return await work.take(archive)
+
+
+@task(name="compact", tags=[*TAGS, "disk"], description="Fold finished days and months, sweep files nobody reads.", **TRIED_AGAIN)
+async def compact(work: Ingestion) -> Folded:
+    """Each fold is proved equal to what it replaces before it counts."""
+    return await asyncio.to_thread(work.compact)

@@ -53,6 +53,10 @@ class ExitSettings(_Section):
     plan: Literal["ratchet", "targets", "hybrid"] = "hybrid"
 
 
+class HistorySettings(_Section):
+    archive_days: int = Field(300, ge=0, le=3650, description="days of 15m and 4h taken once from the exchange's archive; 0 = none")
+
+
 class BeatSettings(_Section):
     base_s: float = Field(60.0, ge=1, le=3600)
 
@@ -91,6 +95,7 @@ class Settings(_Section):
     ai: AiSettings = AiSettings()
     halts: HaltSettings = HaltSettings()
     exits: ExitSettings = ExitSettings()
+    history: HistorySettings = HistorySettings()
     beat: BeatSettings = BeatSettings()
     ports: PortSettings = PortSettings()
     costs: CostSettings = CostSettings()

@@ -32,6 +32,7 @@ MEANING = {
     "halts.drawdown_fraction": "fall from the highest equity ever that halts entries; write 0.05 for 5 %",
     "halts.stops": "stop-losses in a row that halt entries",
     "exits.plan": "`ratchet` trails only, `targets` sells at two targets, `hybrid` does both",
+    "history.archive_days": "days of 15m and 4h that the demo takes once from its exchange's archive; 0 takes none",
     "beat.base_s": "the beat comes every base x 1.618 seconds: 97 s by default",
     "ports.prefect": "Prefect's server and pages",
     "ports.web": "the status page",

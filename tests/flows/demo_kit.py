@@ -35,6 +35,7 @@ def environment(state: Path) -> dict[str, str]:
         "TRADER_MARKET__PAIRS": str(PAIRS),
         "TRADER_UNIVERSE": str(PAIRS),
         "TRADER_AI__MODE": "off",
+        "TRADER_HISTORY__ARCHIVE_DAYS": "20",
         "TRADER_PORTS__KRAKEN_TWIN": str(free_port()),
         "TRADER_PORTS__GEMINI_TWIN": str(free_port()),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ async def _run_all(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     found: dict[str, Any] = {}
     async with running_demo(state, monkeypatch):
         found["ingest"] = await ingest_history()
-        found["again"] = await ingest_history(timeframes=["4h"])
+        found["again"] = await ingest_history(timeframes=["15m", "4h"])
         found["trade"] = await trade_intraday(minutes=SECONDS / 60)
         found["report"] = await report_status()
         with sole_trader(Paths(state)):
@@ -65,15 +66,27 @@ async def _from_server() -> dict[str, Any]:
 @pytest.mark.slow
 def test_ingest_history_stores_every_pair_and_asks_for_nothing_twice(ran: dict[str, Any]) -> None:
     first, again = ran["ingest"], ran["again"]
-    assert first["calls"] == 2 * PAIRS
-    assert first["rows"] > 700 * PAIRS
+    assert first["calls"] == 5 * PAIRS
+    assert first["rows"] > 3 * 700 * PAIRS
+    assert first["archived"] > 10 * 96 * PAIRS, "the deep past comes from the exchange's archive"
+    assert again["archived"] == 0
     assert first["errors"] == {}
     assert first["quarantined"] == {}
     assert first["ready"] == PAIRS
-    assert again["calls"] <= PAIRS
-    assert again["rows"] <= again["calls"]
+    assert again["calls"] <= 2 * PAIRS
+    assert again["rows"] <= 60 * PAIRS, "only what closed since"
     names = {name for flow, name, _ in ran["tasks"] if flow == "ingest_history"}
-    assert any(name.startswith("fetch 1 of 1, 12 calls") for name in names)
+    assert any(name.startswith("fetch 1 of 1, 30 calls") for name in names)
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_ingest_history_shows_its_progress_and_a_table_of_what_it_brought(ran: dict[str, Any]) -> None:
+    progress = [artifact for artifact in ran["artifacts"] if artifact.key == "history-progress"]
+    assert [(artifact.type, artifact.data) for artifact in progress] == [("progress", 100.0)] * 2
+    tables = [json.loads(artifact.data) for artifact in ran["artifacts"] if artifact.key == "history-ingestion"]
+    values = {row["what"]: row["value"] for row in tables[0]}
+    assert values["calls"] in {ran["ingest"]["calls"], ran["again"]["calls"]} and values["pairs ready"] == PAIRS
 
 
 @pytest.mark.prefect

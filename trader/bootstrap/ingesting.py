@@ -8,24 +8,28 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from trader.bootstrap import wire
-from trader.bootstrap.ingestion import FIRST, gate, judge_tails, lookbacks, universe_of
+from trader.bootstrap import archives, wire
+from trader.bootstrap.ingestion import EVERY, gate, judge_tails, lookbacks, universe_of
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.trading import demo_clock
 from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data import ingest
+from trader.data.archive import ArchiveReport
+from trader.data.compaction import CompactReport
 from trader.data.history import HistoryStore
-from trader.data.ingest import IngestPlan, IngestReport, StagedBatch
+from trader.data.ingest import DECIDING, IngestPlan, IngestReport, StagedBatch
 from trader.data.judged import GateResult
 from trader.domain.market import Instrument, Timeframe
 from trader.errors import ConfigError, RetryableError
 from trader.ports import Clock, MarketData
 
-CALLS = 400
-"""Calls a chunk: the pairs of one chunk are stored while those of the next are still fetched."""
+CALLS = 300
+"""Calls a chunk against the demo's exchange, which answers as fast as it can: 15m and 4h of 150 pairs."""
 
 Report = IngestReport
+Deep = ArchiveReport
+Folded = CompactReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,19 @@ class Judged:
         return str(self.fetched)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """An archive to import; `source`: path or URL."""
+
+    number: int
+    of: int
+    pairs: tuple[str, ...]
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.of}, {len(self.pairs)} pairs"
+
+
 class Ingestion:
     """Plan, fetch, gate, commit, judge: the steps of one ingestion, each callable on its own and repeatable."""
 
@@ -74,24 +91,30 @@ class Ingestion:
         instruments: Mapping[str, Instrument],
         clock: Clock,
         quote: str,
-        timeframes: Sequence[Timeframe] = FIRST,
+        timeframes: Sequence[Timeframe] = EVERY,
         pairs: Sequence[str] = (),
+        url: str = "",
     ) -> None:
         self.settings, self.store, self.market, self.instruments = settings, store, market, instruments
         self.clock, self.quote, self.timeframes, self.pairs = clock, quote, tuple(timeframes), list(pairs)
+        self.url = url
 
     async def plan(self) -> list[Chunk]:
         """The calls that history lacks, most urgent first, in chunks. Raises ConfigError for a pair the market does not list."""
+        found = (await self.calls()).chunks(CALLS)
+        return [Chunk(number=number, of=len(found), plan=piece) for number, piece in enumerate(found, start=1)]
+
+    async def calls(self) -> IngestPlan:
+        """All calls in one piece."""
         if unknown := [pair for pair in self.pairs if pair not in self.instruments]:
             raise ConfigError(f"pairs: {unknown[0]!r} is not listed; known: {', '.join(sorted(self.instruments)[:5])}, ...")
         if not self.pairs:
             self.pairs = await universe_of(self.market, self.instruments, quote=self.quote, universe=self.settings.universe)
-        found = ingest.plan(self.store, self.pairs, self.timeframes, self.clock.now_us()).chunks(CALLS)
-        return [Chunk(number=number, of=len(found), plan=piece) for number, piece in enumerate(found, start=1)]
+        return ingest.plan(self.store, self.pairs, self.timeframes, self.clock.now_us())
 
-    async def fetch(self, chunk: Chunk) -> Fetched:
+    async def fetch(self, chunk: Chunk, progress: ingest.Progress | None = None) -> Fetched:
         """Make a chunk's calls. Raises RetryableError when not one of them was answered."""
-        batch = await ingest.fetch(chunk.plan, self.market, concurrency=8, clock=self.clock)
+        batch = await ingest.fetch(chunk.plan, self.market, concurrency=8, clock=self.clock, progress=progress)
         if batch.errors and not batch.fetched:
             name, why = next(iter(batch.errors.items()))
             raise RetryableError(f"none of {batch.calls} calls was answered; {name}: {why}")
@@ -99,7 +122,11 @@ class Ingestion:
 
     def gate(self, fetched: Fetched) -> Judged:
         """Great Expectations' verdicts, from a process of its own; blocks for seconds. Raises FatalError where that process fails."""
-        return Judged(fetched=fetched, result=gate(self.store.directory, lambda path: ingest.stage(fetched.batch, path, self.store)))
+        store = HistoryStore(self.store.directory)  # a connection belongs to its thread, and this is called from any
+        try:
+            return Judged(fetched=fetched, result=gate(store.directory, lambda path: ingest.stage(fetched.batch, path, store)))
+        finally:
+            store.close()
 
     def commit(self, judged: Judged) -> Report:
         """Store what passed. Raises RejectedError for a batch refused as a whole, RetryableError while another writer is at it."""
@@ -109,6 +136,30 @@ class Ingestion:
         """Judge the newest candles of every pair for the next two hours; how many pairs may trade, and the reasons of the others."""
         judge_tails(self.store, self.pairs, lookbacks(self.settings), self.clock.now_us())
         return readiness(self.store, self.clock.now_us(), lookbacks(self.settings))
+
+    def archives(self) -> list[Archive]:
+        """What the demo's exchange offers of pairs of which no archive was imported yet, some pairs at a time."""
+        days = self.settings.history.archive_days
+        lacking = [p for p in self.pairs if days and not all(self.store.catalog.cursor("spot", tf, p, "archive") for tf in DECIDING)]
+        groups = [tuple(lacking[at : at + archives.GROUP]) for at in range(0, len(lacking), archives.GROUP)]
+        return [
+            Archive(number=number, of=len(groups), pairs=group, source=archives.demo_archive(self.url, group, days))
+            for number, group in enumerate(groups, start=1)
+        ]
+
+    async def take(self, archive: Archive) -> ArchiveReport:
+        """Fetch and import one archive. Raises RetryableError, or RejectedError where the server or the gate refuses."""
+        async with archives.at_hand(archive.source, self.store.directory) as path:
+            found = archives.look(path, self.instruments)
+            return await archives.take(self.store.directory, found, now_us=self.clock.now_us())
+
+    def compact(self) -> CompactReport:
+        """Fold finished days and months, and sweep files nobody reads; with a connection of its own, for any thread."""
+        store = HistoryStore(self.store.directory)
+        try:
+            return store.compact(self.clock.now_us())
+        finally:
+            store.close()
 
 
 def readiness(store: HistoryStore, now_us: int, needs: Mapping[Timeframe, int]) -> dict[str, Any]:
@@ -125,7 +176,7 @@ async def ingesting(
     settings: Settings, *, timeframes: Sequence[str] | None = None, pairs: Sequence[str] | None = None
 ) -> AsyncIterator[Ingestion]:
     """Store, market and clock of the running demo, open for one ingestion. Raises ConfigError for an unknown timeframe."""
-    chosen = _timeframes(timeframes) if timeframes else FIRST
+    chosen = _timeframes(timeframes) if timeframes else EVERY
     paths = Paths(settings.state).make()
     clock = demo_clock(settings, paths)
     shape = World.load(paths.world).shape()
@@ -135,7 +186,7 @@ async def ingesting(
         stack.callback(store.close)
         yield Ingestion(
             settings=settings, store=store, market=market, instruments=await exchange.instruments(), clock=clock, quote=shape.quote,
-            timeframes=chosen, pairs=pairs or (),
+            timeframes=chosen, pairs=pairs or (), url=wire.Endpoints.loopback(settings).kraken or "",
         )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,8 @@ from trader.strategy.modes import lookback_4h, lookback_15m, parameters
 Judge = Callable[[StagedBatch, HistoryStore], GateResult]
 FIRST = (Timeframe.M15, Timeframe.H4)
 """The timeframes the strategies decide on."""
+EVERY = (*FIRST, Timeframe.H1, Timeframe.M1, Timeframe.D1)
+"""What is kept of every pair; 5m are built from 1m."""
 
 
 async def universe_of(market: MarketData, instruments: Mapping[str, Instrument], *, quote: str, universe: int) -> list[str]:
@@ -76,7 +79,7 @@ def gate(directory: Path, write: Callable[[Path], object]) -> GateResult:
 
     Raises FatalError with the process's words when it fails.
     """
-    staged = directory / "staged.parquet"
+    staged = directory / f"staged-{os.getpid()}.parquet"
     out = staged.with_suffix(".json")
     write(staged)
     command = [sys.executable, "-m", "tasks.quality_gate", "--batch", str(staged), "--out", str(out)]

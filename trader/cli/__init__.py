@@ -234,9 +234,23 @@ def _flow(module: str, *arguments: str) -> Callable[[], None]:
 
 
 @app.command()
-def ingest() -> None:
-    """Fetch, judge and store missing candles. The flow `ingest_history`, in the foreground."""
-    _flow("flows.ingest_history")()
+def ingest(  # noqa: PLR0917 - the options of a command line
+    plan: Annotated[bool, typer.Option("--plan", help="print calls and time of every step, and do nothing")] = False,
+    archive: Annotated[str | None, typer.Option(help="OHLCVT files of Kraken: a folder, zip, CSV, or the URL of a zip")] = None,
+    backfill: Annotated[int, typer.Option(min=0, help="days of 1m to build from public trades, newest first")] = 0,
+    pairs: Annotated[str | None, typer.Option(help="only these, e.g. BTC/EUR,ETH/EUR (default: the universe by volume)")] = None,
+    timeframes: Annotated[str | None, typer.Option(help="only these, e.g. 15m,4h (default: 15m,4h,1h,1m,1d)")] = None,
+    state: StateDir = None,
+    as_json: JsonFlag = False,
+    config: SettingsFile = None,
+) -> None:
+    """Fetch, judge and store missing candles. Ctrl-C ends after the page under way; the same command continues."""
+    from trader.bootstrap.ingest_command import Asked, run_ingest, split
+
+    settings = settings_from(config, state_dir=str(state) if state else None)
+    asked = Asked(plan=plan, archive=archive, backfill_days=backfill, pairs=split(pairs, "--pairs"),
+                  timeframes=split(timeframes, "--timeframes"), as_json=as_json)  # fmt: skip
+    raise typer.Exit(run_ingest(settings, asked, say=say, hint=hint))
 
 
 @app.command()

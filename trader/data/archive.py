@@ -12,7 +12,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from trader.data import gate_book, parts
 from trader.data.archive_files import ArchiveFile, Contents
 from trader.data.archive_rows import RowReader, Tally
 from trader.data.catalog import Batch
-from trader.data.coverage import covered
+from trader.data.coverage import covered, cut
 from trader.data.history import CLIENT, HistoryStore, fingerprint
 from trader.data.ingest import compared
 from trader.data.judged import GateResult
@@ -227,7 +227,10 @@ class ArchiveImport:
         return rows.unique(parts.KEY, keep="last", maintain_order=True)
 
     def _commit(self, piece: Piece, rows: pl.DataFrame, verdicts: GateResult, staged: Sequence[Staged]) -> None:
-        """One transaction: what passed, its coverage and provenance; refused pairs are quarantined as everywhere."""
+        """A transaction a month, so that the session's minutes never wait long: what passed, its coverage and provenance.
+
+        Refused pairs are quarantined as everywhere.
+        """
         timeframe = piece[0]
         words = verdicts.of(timeframe)
         refused = [verdict for verdict in words.values() if verdict.critical is not None]
@@ -239,11 +242,15 @@ class ArchiveImport:
                 f"{v.pair} {timeframe}": f"{v.critical.expectation}: {v.critical.detail}" for v in refused if v.critical
             }
         good = rows.filter(~bad)
-        done = self.store.upsert(
-            good, timeframe, batch=batch, now_us=self.now_us, cover=covered(good, timeframe, batch.source, batch.batch_id), bulk=True
-        )  # fmt: skip
-        self.report.added += done.added
-        self.report.revisions += done.revisions
+        cover = covered(good, timeframe, batch.source, batch.batch_id)
+        for month, part in good.group_by(pl.col("time").dt.truncate("1mo").to_physical(), maintain_order=True):
+            span = month_of(int(month[0]))
+            inside = [
+                cut(c, max(c.start_us, span[0]), min(c.end_us, span[1])) for c in cover if c.start_us < span[1] and span[0] < c.end_us
+            ]
+            done = self.store.upsert(part, timeframe, batch=replace(batch, rows=len(part)), now_us=self.now_us, cover=inside, bulk=True)
+            self.report.added += done.added
+            self.report.revisions += done.revisions
 
     def _provenance(self, piece: Piece, rows: pl.DataFrame, verdicts: GateResult, staged: Sequence[Staged]) -> Batch:
         timeframe, start, end, pairs = piece

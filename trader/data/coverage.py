@@ -30,16 +30,16 @@ def lay_over(known: Sequence[Coverage], item: Coverage) -> list[Coverage]:
             out.append(old)
             continue
         if old.start_us < item.start_us:
-            out.append(_cut(old, old.start_us, item.start_us))
+            out.append(cut(old, old.start_us, item.start_us))
         if old.end_us > item.end_us:
-            out.append(_cut(old, item.end_us, old.end_us))
+            out.append(cut(old, item.end_us, old.end_us))
     out.append(item)
     out.sort(key=lambda c: c.start_us)
     merged = out[:1]
     for piece in out[1:]:
         last = merged[-1]
         if last.end_us == piece.start_us and (last.state, last.source, last.batch_id) == (piece.state, piece.source, piece.batch_id):
-            merged[-1] = _cut(last, last.start_us, piece.end_us)
+            merged[-1] = cut(last, last.start_us, piece.end_us)
         else:
             merged.append(piece)
     return merged
@@ -65,12 +65,13 @@ def uncovered(ranges: Sequence[Coverage], known: Mapping[str, Sequence[Coverage]
         at = item.start_us
         for old in (c for c in known.get(item.pair, ()) if c.state == "fetched" and c.end_us > item.start_us and c.start_us < item.end_us):
             if old.start_us > at:
-                out.append(_cut(item, at, old.start_us))
+                out.append(cut(item, at, old.start_us))
             at = max(at, old.end_us)
         if at < item.end_us:
-            out.append(_cut(item, at, item.end_us))
+            out.append(cut(item, at, item.end_us))
     return out
 
 
-def _cut(item: Coverage, start_us: int, end_us: int) -> Coverage:
+def cut(item: Coverage, start_us: int, end_us: int) -> Coverage:
+    """The same said of [start, end) only."""
     return Coverage(pair=item.pair, start_us=start_us, end_us=end_us, state=item.state, source=item.source, batch_id=item.batch_id)

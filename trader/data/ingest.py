@@ -28,6 +28,7 @@ from trader.ports import Clock, MarketData
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what)."""
 FIRST: Final = (Timeframe.M15, Timeframe.H4, Timeframe.H1, Timeframe.M1, Timeframe.M5, Timeframe.D1)
+DECIDING: Final = FIRST[:2]
 REST_ROWS: Final = 719  # closed candles one REST call returns
 CALL_S: Final = 1.2  # what Kraken's public limit leaves per call
 PAUSES_S: Final = (1.0, 3.0)  # before the second and third try of a call
@@ -56,9 +57,14 @@ class IngestPlan:
         return len(self.requests) * CALL_S
 
     def chunks(self, calls: int) -> list[IngestPlan]:
-        """The same calls in pieces, so that finished pairs are judged and committed while others are still fetched."""
-        pieces = range(0, len(self.requests), calls)
-        return [IngestPlan(requests=self.requests[at : at + calls], made_us=self.made_us) for at in pieces]
+        """The same calls in pieces, so that finished pairs are judged and committed while others are still fetched.
+
+        The timeframes decided on come first and together, some pairs at a time: each piece makes its pairs ready.
+        """
+        rank = {pair: place for place, pair in enumerate(dict.fromkeys(r.pair for r in self.requests))}
+        size = max(1, calls // len(DECIDING))
+        ordered = sorted(self.requests, key=lambda r: (0, rank[r.pair] // size) if r.timeframe in DECIDING else (1, 0))
+        return [IngestPlan(requests=tuple(ordered[at : at + calls]), made_us=self.made_us) for at in range(0, len(ordered), calls)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
