@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,9 +25,9 @@ class RawOrders(RawPublic):
     volume = 0.0
     bought = ""
 
+    @abstractmethod
     def post(self, method: str, **fields: Any) -> Any:
         """The `result` of a private endpoint; raises the library's own error."""
-        raise NotImplementedError
 
     def refused(self, words: str, method: str, **fields: Any) -> None:
         """The call must fail, with these words of Kraken in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any
 
@@ -24,15 +25,15 @@ def number(what: str, text: object) -> float:
         raise
 
 
-class RawPublic(Client):
+class RawPublic(Client, ABC):
     """Checks of public answers; `get(method, **fields)` is the library's door."""
 
     row: dict[str, Any]
     pair_id: str
 
+    @abstractmethod
     def get(self, method: str, **fields: Any) -> Any:
         """The `result` of a public endpoint; raises the library's own error."""
-        raise NotImplementedError
 
     def load_markets(self) -> None:
         """Assets and pairs; everything later reads our own pair's row."""
