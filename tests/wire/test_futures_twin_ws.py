@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -274,6 +275,36 @@ def test_the_account_log_and_open_positions_follow_the_account() -> None:
         count = len(socket.of("open_positions"))
         await asyncio.sleep(180)
         assert len(socket.of("open_positions")) == count + 3
+
+    on_socket(test)
+
+
+def test_whoever_joins_hides_nothing_from_those_who_listen() -> None:
+    """Money moves unseen, another client joins, and the first still hears of it; neither sees a gap."""
+
+    async def test(twin: KrakenTwin, exchange: Any, socket: Socket) -> None:
+        late, engine = await Socket.open(), twin.futures.exchange
+        for feed in ("balances", "account_log", "open_positions"):
+            await socket.signed("subscribe", feed)
+        await exchange.create_order(PF, "market", "buy", 0.01)
+        await asyncio.sleep(0.1)
+        engine.move_cash("flex", "cash", "usd", Decimal(7), now_us=twin.clock.now_us())  # not told yet
+        for feed in ("balances", "account_log", "open_positions"):
+            await late.signed("subscribe", feed)
+        await asyncio.sleep(0.1)
+        await exchange.create_order(PF, "market", "buy", 0.02)
+        await asyncio.sleep(61)
+        assert len(socket.of("balances")) == 3
+        assert [frame["holding"]["USD"] for frame in socket.of("balances") if "holding" in frame] == [7.0]
+        told = [frame["new_entry"]["id"] for frame in socket.of("account_log")]
+        assert told == [1, 2, 3, 5, 7, 8]  # two rows a trade, one each side of the transfer, which leaves its second number out
+        for client in (socket, late):
+            (snapshot,), deltas = client.of("balances_snapshot"), client.of("balances")
+            assert [frame["seq"] for frame in deltas] == list(range(snapshot["seq"] + 1, snapshot["seq"] + 1 + len(deltas)))
+            assert deltas[-1]["flex_futures"]["balance_value"] == float(engine.balance("flex"))
+            places = [frame["seq"] for frame in client.of("open_positions")]
+            assert places == list(range(places[0], places[0] + len(places)))
+        await late.close()
 
     on_socket(test)
 

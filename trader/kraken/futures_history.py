@@ -18,7 +18,7 @@ from trader.kraken.futures_transport import Endpoint, WrongMethod
 from trader.kraken.translate import mapping
 
 IDS_PER_CALL = 20
-MOST_PAGES = 90  # of the 100 history tokens of ten minutes
+MOST_PAGES = 90  # of both lists together: a search must fit into the 100 history tokens of ten minutes
 OPENED, ENDED = ("OrderPlaced", "OrderUpdated", "OrderEdited"), ("OrderCancelled", "OrderTriggerCancelled")
 
 
@@ -66,10 +66,12 @@ class FuturesHistory:
         """Every order as its newest event leaves it; None for one that was refused. Orders go before triggers."""
         pair = (await self._rest.named()).pair
         found: dict[str, RemoteOrder | None] = {}
+        pages = 0
         for endpoint in (ORDER_EVENTS, TRIGGER_EVENTS):
             seen: dict[str, RemoteOrder | None] = {}
             token: str | None = None
-            for _ in range(MOST_PAGES):
+            while pages < MOST_PAGES:
+                pages += 1
                 rows, token = await self._page(endpoint, since_us, token)
                 for row in rows:
                     read_event(row, pair, seen)

@@ -188,6 +188,18 @@ def test_an_order_whose_status_is_forgotten_is_found_in_the_history() -> None:
     ]  # fmt: skip
 
 
+def test_the_search_for_an_unknown_order_stays_within_the_history_tokens() -> None:
+    """Both lists are long; what is not found is no proof that there is nothing."""
+    pages = [{"elements": [_event(f"o{n}", "OrderPlaced", at=200 - n)], "continuationToken": str(n)} for n in range(60)]
+    pages[-1].pop("continuationToken")
+    endless = {"elements": [_event("t", "OrderTriggerPlaced")], "continuationToken": "more"}
+    wire = FuturesWire(**{"orders/status": {"orders": []}, "orders": pages, "triggers": endless})
+    with pytest.raises(RetryableError, match="still more"):
+        run_stepped(lambda: exchange(wire).orders(["unknown"]))
+    assert len(wire.sent("orders")) == 60
+    assert len(wire.sent("orders")) + len(wire.sent("triggers")) == 90
+
+
 def test_order_statuses_are_asked_by_the_method_that_is_served() -> None:
     wire = FuturesWire(**{"orders/status": [WrongMethod("HTTP 405"), {"orders": []}, {"orders": []}], "orders": {"elements": []},
                           "triggers": {"elements": []}})  # fmt: skip

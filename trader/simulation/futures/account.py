@@ -166,21 +166,24 @@ class FuturesAccount(FuturesLedger):
         return self.state.positions.get(contract.symbol) or Position(symbol=contract.symbol, since_us=now_us, funding_us=now_us)
 
     def _accrue(self, position: Position, now_us: int) -> None:
-        """Add the funding of the time since the last accrual, all of it within one hour; longs pay a positive rate."""
-        if now_us <= position.funding_us:
-            return
-        rate = self.funding_rate(self.contracts[position.symbol], position.funding_us).absolute
-        part = mul(mul(-position.size, rate), Decimal(now_us - position.funding_us))
-        position.unrealized_funding += divide(part, Decimal(HOUR), FEE_STEP)
-        position.funding_us = now_us
+        """Add the funding of the time since the last accrual, every hour of it at its own rate; longs pay a positive rate."""
+        contract = self.contracts[position.symbol]
+        while position.funding_us < now_us:
+            begin = position.funding_us
+            end = min(begin - begin % HOUR + HOUR, now_us)
+            part = mul(mul(-position.size, self.funding_rate(contract, begin).absolute), Decimal(end - begin))
+            position.unrealized_funding += divide(part, Decimal(HOUR), FEE_STEP)
+            position.funding_us = end
 
     def _pay_funding(self, hour_us: int) -> None:
-        """Book what every open position accrued in the hour that ends now."""
+        """Book what every open position accrued in the hour that ends now; one traded since then has settled it already."""
         for position in self.positions():
+            if position.funding_us >= hour_us:
+                continue
             contract = self.contracts[position.symbol]
-            rate = self.funding_rate(contract, position.funding_us).absolute
             self._accrue(position, hour_us)
             paid, position.unrealized_funding = position.unrealized_funding, ZERO
+            rate = self.funding_rate(contract, hour_us - HOUR).absolute
             self._move(contract, paid, hour_us, "funding rate change", realized_funding=paid, funding_rate=rate)
 
     def _book(self, order: FuturesOrder, price: Decimal, size: Decimal, now_us: int, *, fill_type: str) -> Fill:

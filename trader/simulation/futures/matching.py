@@ -56,8 +56,9 @@ class FuturesMatching(FuturesAccount):
         passed, self.state.tick_us = self.state.tick_us, tick.time_us
         if not self._resting and not self.state.positions:
             return
-        if passed < hour and self.state.positions:
-            self._pay_funding(hour)
+        if self.state.positions:
+            for ended in range(passed - passed % HOUR + HOUR, hour + 1, HOUR):
+                self._pay_funding(ended)
         symbols = sorted((*self._resting, *(symbol for symbol in self.state.positions if symbol not in self._resting)))
         way = Way(gap=tick.gap)
         for symbol in symbols:

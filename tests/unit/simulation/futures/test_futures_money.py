@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.futures_kit import BTC, CONTRACTS, ETH, INVERSE, Bench
+from tests.futures_kit import BTC, CONTRACTS, ETH, INVERSE, T0, Bench
 from trader.domain.money import ZERO
 from trader.simulation.exchange_orders import Refused
 from trader.simulation.futures.account import FuturesCosts
@@ -130,6 +130,42 @@ def test_half_an_hour_costs_half() -> None:
     bench.send("sell", "2")
     fill = list(bench.engine.state.fills.values())[-1]
     assert abs(fill.realized_funding + rate) < Decimal("1e-9")
+
+
+@pytest.mark.parametrize(("symbol", "size"), [(BTC, "2"), (INVERSE, "50")])
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_a_leap_over_hours_pays_every_hour_at_its_own_rate(symbol: str, size: str, side: str) -> None:
+    leap, steps = Bench(costs=FREE), Bench(costs=FREE)
+    lines = {}
+    for bench in (leap, steps):
+        bench.move(after_us=HOUR // 4)
+        bench.send(side, size, symbol=symbol)
+    leap.move(after_us=5 * HOUR)
+    for _ in range(20):
+        steps.move(after_us=HOUR // 4)
+    for bench in (leap, steps):
+        logs = [line for line in bench.engine.state.logs if line.info == "funding rate change"]
+        lines[bench] = [(line.time_us, line.realized_funding, line.funding_rate) for line in logs]
+    assert [time_us for time_us, _, _ in lines[leap]] == [T0 + hour * HOUR for hour in range(1, 6)]
+    assert len(dict.fromkeys(rate for _, _, rate in lines[leap])) > 1
+    signed = Decimal(size) if side == "buy" else -Decimal(size)
+    for (time_us, paid, rate), part in zip(lines[leap], ("0.75", "1", "1", "1", "1"), strict=True):
+        assert rate == leap.engine.funding_rate(CONTRACTS[symbol], time_us - HOUR).absolute
+        assert paid is not None
+        assert abs(paid + signed * rate * Decimal(part)) < Decimal("1e-9")
+    assert [row[::2] for row in lines[steps]] == [row[::2] for row in lines[leap]]
+
+
+def test_a_trade_between_the_hour_and_its_tick_settles_both_hours_once() -> None:
+    bench = Bench(costs=FREE)
+    first, second = (bench.engine.funding_rate(CONTRACTS[BTC], T0 + hour * HOUR).absolute for hour in range(2))
+    bench.send("buy", "2")
+    bench.now += HOUR + HOUR // 2
+    bench.send("sell", "1")
+    fill = list(bench.engine.state.fills.values())[-1]
+    assert abs(fill.realized_funding + 2 * first + second) < Decimal("1e-9")
+    bench.move()
+    assert [line for line in bench.engine.state.logs if line.info == "funding rate change"] == []
 
 
 def test_the_rate_is_the_premium_spread_over_a_day_and_capped() -> None:

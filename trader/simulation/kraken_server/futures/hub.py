@@ -173,9 +173,10 @@ class FuturesHub(SocketDoor[FuturesConnection]):
         if event == "unsubscribe":
             connection.private.pop(feed, None)
             return [Answer(text=dumps({"event": "unsubscribed", "feed": feed}))]
+        alone = not self._wanted(feed)
         connection.private[feed] = None
         answers = [Answer(text=dumps({"event": "subscribed", "feed": feed}))]
-        return answers + [Answer(text=dumps(frame), feed=feed) for frame in self._streams.account_opening(feed)]
+        return answers + [Answer(text=dumps(frame), feed=feed) for frame in self._streams.account_opening(feed, alone=alone)]
 
     def _heartbeat(self, connection: FuturesConnection, event: str) -> list[Answer]:
         if event == "unsubscribe":

@@ -34,8 +34,8 @@ class FuturesStreams:
         self._history, self._uid = history, uid
         self._books: dict[str, _Shown] = {}
         self._traded: dict[str, int] = {}  # number of the last trade that was told
-        self._balances: dict[str, Frame] = {}  # parts of the balances as they were shown last
-        self._seq = 0
+        self._balances: dict[str, Frame] = {}  # parts of the balances as all listeners know them
+        self._seq: dict[str, int] = {}  # of a feed's updates: a snapshot bears the last one, so nobody sees a gap
         self._logged = 0
 
     # --- public ----------------------------------------------------------------------------------------------------
@@ -80,8 +80,8 @@ class FuturesStreams:
         return self._books[contract.symbol]
 
     # --- private ---------------------------------------------------------------------------------------------------
-    def account_opening(self, feed: str) -> list[Frame]:
-        """Snapshot of a private feed."""
+    def account_opening(self, feed: str, *, alone: bool) -> list[Frame]:
+        """Snapshot of a private feed. Only one who listens `alone` changes what counts as told: others wait for what it shows."""
         state = self._exchange.state
         if feed in ("open_orders", "open_orders_verbose"):
             rows = [feeds.open_order(order) for order in self._exchange.open_orders()]
@@ -90,27 +90,31 @@ class FuturesStreams:
             fills = list(state.fills.values())[-SNAPSHOT_FILLS:]
             return [{"feed": "fills_snapshot", "account": self._uid, "fills": [feeds.fill_row(fill) for fill in fills]}]
         if feed == "account_log":
-            self._logged = max(self._logged, len(state.logs))
+            if alone:
+                self._logged = len(state.logs)
             rows = [row for line in state.logs[-SNAPSHOT_LOGS:] for row in self._history.log_rows(line)]
             return [{"feed": "account_log_snapshot", "logs": rows}]
         if feed == "notifications_auth":
             return [{"feed": feed, "notifications": []}]
         if feed == "balances":
-            whole = feeds.balances("balances_snapshot", self._exchange, self._uid, self._next(), self._clock.now_us())
-            self._balances = {name: whole[name] for name in BALANCE_PARTS}
+            whole = feeds.balances("balances_snapshot", self._exchange, self._uid, self._seq.get(feed, 0), self._clock.now_us())
+            if alone:
+                self._balances = {name: whole[name] for name in BALANCE_PARTS}
             return [whole]
-        return self.account_update(feed)
+        return [feeds.open_positions(self._exchange, self._uid, self._seq.get(feed, 0), self._clock.now_us())]
 
     def account_update(self, feed: str) -> list[Frame]:
         """`balances` and `open_positions` after something moved; of the balances only the parts that did."""
+        seq = self._seq.get(feed, 0) + 1
         if feed == "open_positions":
-            return [feeds.open_positions(self._exchange, self._uid, self._next(), self._clock.now_us())]
-        whole = feeds.balances("balances", self._exchange, self._uid, self._seq + 1, self._clock.now_us())
+            self._seq[feed] = seq
+            return [feeds.open_positions(self._exchange, self._uid, seq, self._clock.now_us())]
+        whole = feeds.balances("balances", self._exchange, self._uid, seq, self._clock.now_us())
         still = [name for name in BALANCE_PARTS if whole[name] == self._balances.get(name)]
         self._balances = {name: whole[name] for name in BALANCE_PARTS}
         if len(still) == len(BALANCE_PARTS):
             return []
-        self._seq += 1
+        self._seq[feed] = seq
         return [{name: value for name, value in whole.items() if name not in still}]
 
     def fill(self, fill: Fill) -> Frame:
@@ -121,7 +125,3 @@ class FuturesStreams:
         """Lines of the account log since the last call."""
         lines, self._logged = self._exchange.state.logs[self._logged :], len(self._exchange.state.logs)
         return [{"feed": "account_log", "new_entry": row} for line in lines for row in self._history.log_rows(line)]
-
-    def _next(self) -> int:
-        self._seq += 1
-        return self._seq
