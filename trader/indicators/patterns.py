@@ -39,6 +39,8 @@ def _volume_ratio(volume: Column, i: int) -> float:
     for k in range(i - VOLUME_BARS, i, 4):
         a, b, c, d = a + volume[k], b + volume[k + 1], c + volume[k + 2], d + volume[k + 3]
     total = (a + b) + (c + d)
+    if np.isinf(total):  # a volume that is no number: without this it would read as a quiet bar
+        return np.nan
     return volume[i] / (total / VOLUME_BARS) if total != 0 else 1.0
 
 
