@@ -44,13 +44,6 @@ class SecretSource(Protocol):
 
 
 # --- the exchange ------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKeyInfo:
-    """Rights of the key in use, as the venue words them."""
-
-    permissions: tuple[str, ...]
-
-
 class Exchange(Protocol):
     """A venue's order side. Reads raise RetryableError, RejectedError or FatalError; order calls never raise."""
 

@@ -19,7 +19,7 @@ from trader.kraken.rest import Rest
 from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must_be_timely, named, not_on_rules
 from trader.kraken.tariff import Kind
 from trader.kraken.transport import Transport
-from trader.ports import ApiKeyInfo, Clock, Rng
+from trader.ports import Clock, Rng
 
 NEAREST_US, FARTHEST_US = 2 * SECOND, 60 * SECOND  # deadlines REST accepts, from now
 
@@ -48,10 +48,6 @@ class KrakenExchange:
     async def system_status(self) -> str:
         """online, maintenance, cancel_only or post_only."""
         return await self._rest.public("SystemStatus", read=lambda result: translate.text(result["status"], "status"))
-
-    async def key_info(self) -> ApiKeyInfo:
-        """Rights of the key."""
-        return ApiKeyInfo(permissions=(await self.account.key_rights()).permissions)
 
     async def fee_rates(self) -> tuple[Decimal, Decimal]:
         names = await self._rest.named()

@@ -74,6 +74,5 @@ FUTURES_COST = {
     "accounts": 2.0, "openpositions": 2.0, "openorders": 2.0, "fills": 2.0, "orders/status": 1.0, "leveragepreferences": 10.0,
 }  # fmt: skip
 FUTURES_FILLS_SINCE = 25.0  # fills with lastFillTime
-FUTURES_BATCH = 9.0  # batchorder: this and one for each order
 FUTURES_HISTORY_ALLOWANCE = Allowance(100.0, 600.0)
 FUTURES_HISTORY_COST = {"orders": 1.0, "executions": 1.0, "triggers": 1.0, "account-log": 10.0}  # account-log: 1 to 10 by rows

@@ -22,11 +22,7 @@ CLIENT_ID_LENGTH = 100
 
 BY_USER, BY_SWITCH = "cancelled_by_user", "dead_man_switch"
 LIQUIDATION, NO_MARGIN, NOT_REDUCING = "liquidation", "not_enough_margin", "would_not_reduce_position"
-UNFILLED, POST_CROSSED, FULL_FILL = (
-    "ioc_order_failed_because_it_would_not_be_executed",
-    "post_order_failed_because_it_would_filled",
-    "full_fill",
-)
+UNFILLED, POST_CROSSED = "ioc_order_failed_because_it_would_not_be_executed", "post_order_failed_because_it_would_filled"
 
 
 class Unplaced(Exception):

@@ -16,7 +16,6 @@ from aiohttp import web
 
 MEGABYTE = 1_000_000
 CHUNK = b" " * (MEGABYTE // 16)
-PADDING = b"0" * (MEGABYTE // 16)
 RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with a time of 0: closing sends RST, not FIN
 _TITLES = {
     429: "Too Many Requests", 502: "Bad Gateway", 503: "Service Temporarily Unavailable", 504: "Gateway Time-out",
