@@ -85,7 +85,12 @@ def test_every_page_is_in_the_index() -> None:
 # --- commands ----------------------------------------------------------------------------------------------------------
 def verbs() -> list[str]:
     """The verbs that `trader --help` lists."""
-    done = subprocess.run([_trader(), "--help"], capture_output=True, text=True, timeout=60, check=True)
+    return _listed()
+
+
+def _listed(*group: str) -> list[str]:
+    """What the help of `trader`, or of a group of its verbs, lists."""
+    done = subprocess.run([_trader(), *group, "--help"], capture_output=True, text=True, timeout=60, check=True)
     return re.findall(r"^  ([a-z]+) ", done.stdout.split("Commands:")[1], re.M)
 
 
@@ -110,14 +115,15 @@ def test_every_command_the_pages_name_exists() -> None:
 def _rows(page: Path, heading: str) -> dict[str, str]:
     """First code word -> whole row, of the table below a heading."""
     part = page.read_text().split(heading)[1].split("\n#")[0]
-    return {match[1]: match[0] for match in re.finditer(r"^\| `([a-z_A-Z.]+)`.*$", part, re.M)}
+    return {match[1]: match[0] for match in re.finditer(r"^\| `([a-z_A-Z. ]+)`.*$", part, re.M)}
 
 
 def test_the_command_reference_lists_every_verb_with_its_options() -> None:
     table = _rows(DOCS / "reference/cli.md", "## Verbs")
-    assert list(table) == verbs()
+    nested = [f"data {verb}" for verb in _listed("data")]
+    assert list(table) == [verb for verb in verbs() if verb != "data"] + nested and len(nested) == 4
     for verb, row in table.items():
-        done = subprocess.run([_trader(), verb, "--help"], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run([_trader(), *verb.split(), "--help"], capture_output=True, text=True, timeout=60, check=True)
         real = set(re.findall(r"^  (--[a-z-]+)", done.stdout, re.M)) - {"--help"}
         told = set(re.findall(r"`(--[a-z-]+)`", row)) - ({"--yes"} if "--yes" not in real else set())
         assert told == real, verb
