@@ -20,6 +20,7 @@ from trader.kraken.limits import TIERS, Limiter
 from trader.simulation.clock import LoopClock
 from trader.simulation.faults import Fault, FaultPlan
 from trader.simulation.kraken_server.app import KrakenTwin
+from trader.simulation.kraken_server.spot.limits import LimitRules
 from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import EPOCH_US, SyntheticMarket
@@ -70,11 +71,13 @@ class World:
 
 
 @asynccontextmanager
-async def world(*faults: Fault, pairs: int = 4, key: bool = True, switches: Switches | None = None) -> AsyncIterator[World]:
+async def world(
+    *faults: Fault, pairs: int = 4, key: bool = True, switches: Switches | None = None, limits: LimitRules | None = None
+) -> AsyncIterator[World]:
     clock = LoopClock(EPOCH_US)
     twin = KrakenTwin(
         SyntheticMarket(11, count=pairs), clock, state_dir=None, plan=FaultPlan(faults), api_key="k", api_secret=SECRET, seed=11, tag="abc",
-        starting_cash=Decimal(10_000), switches=switches,
+        starting_cash=Decimal(10_000), switches=switches, limits=limits,
     )  # fmt: skip
     port = await twin.start("127.0.0.1", 8701)
     base = f"127.0.0.1:{port}"
@@ -97,11 +100,13 @@ async def world(*faults: Fault, pairs: int = 4, key: bool = True, switches: Swit
                 raise result
 
 
-def on_twin(test: Callable[[World], Awaitable[None]], *faults: Fault, pairs: int = 4, key: bool = True) -> None:
+def on_twin(
+    test: Callable[[World], Awaitable[None]], *faults: Fault, pairs: int = 4, key: bool = True, limits: LimitRules | None = None
+) -> None:
     """Run an asyncio test in a fresh world."""
 
     async def run() -> None:
-        async with world(*faults, pairs=pairs, key=key) as made:
+        async with world(*faults, pairs=pairs, key=key, limits=limits) as made:
             await test(made)
 
     run_stepped(run)

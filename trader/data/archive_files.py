@@ -19,7 +19,8 @@ from trader.domain.market import Timeframe
 from trader.errors import ConfigError
 
 NAME: Final = re.compile(r"^([A-Z0-9][A-Z0-9./-]*)_(\d+)\.csv$", re.IGNORECASE)
-QUOTES: Final = ("USDT", "USDC", "USDQ", "USDR", "PYUSD", "RLUSD", "EURQ", "EURR", "EURC", "EUROP", "FDUSD", "TUSD", "DAI", "USD1", "USD",
+# None may begin with the end of a base and end with another quote: with TUSD among them XBTUSD would be XB/TUSD.
+QUOTES: Final = ("USDT", "USDC", "USDQ", "USDR", "PYUSD", "RLUSD", "EURQ", "EURR", "EURC", "EUROP", "DAI", "USD1", "USD",
                  "EUR", "GBP", "CAD", "JPY", "AUD", "CHF", "AED", "DOT", "XBT", "BTC", "ETH")  # fmt: skip
 COMMON: Final = {"XBT": "BTC", "XDG": "DOGE"}
 BY_MINUTES: Final = {timeframe.minutes: timeframe for timeframe in Timeframe}
@@ -131,7 +132,7 @@ def _named(name: str, names: Mapping[str, str]) -> tuple[str, Timeframe] | str:
 
 
 def pair_of(altname: str, names: Mapping[str, str]) -> str:
-    """`XBTEUR` -> BTC/EUR; a sentence without a slash where the name ends with no quote asset we know."""
+    """`XBTEUR` -> BTC/EUR, by the longest quote asset that fits; a sentence without a slash where none does."""
     if altname in names:
         return names[altname]
     for quote in sorted(QUOTES, key=len, reverse=True):

@@ -22,6 +22,7 @@ from trader.domain.market import DAY, MINUTE, Timeframe
 PAGE_TRADES: Final = 1_000
 FILE_ROWS_S: Final = 100_000  # archive rows read, judged and stored a second on one slow core
 ROW_BYTES: Final = 55
+SEEN_US: Final = 2 * 60 * MINUTE  # of candles, before their counts say anything about a day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +80,18 @@ def _files(archive: Contents) -> list[Step]:
 
 
 def _trades(store: HistoryStore, pairs: Sequence[str], days: int, now_us: int) -> Step | None:
-    """Pages of 1,000 trades; how many a day has is taken from the counts of the newest day of 15m candles."""
+    """Pages of 1,000 trades; how many a day has is taken from the newest stored day, of minutes or else of 15m candles."""
     end = Timeframe.M1.floor(now_us)
-    rows = store.snapshot(tf=Timeframe.M15, since=end - DAY, provisional=True).scan().group_by("pair").agg(pl.col("count").sum()).collect()
-    trades = dict(rows.iter_rows())
+    trades: dict[str, float] = {}
+    for timeframe in (Timeframe.M15, Timeframe.M1):
+        rows = store.snapshot(tf=timeframe, since=end - DAY, provisional=True).scan()
+        counted = (
+            rows.group_by("pair")
+            .agg(pl.col("count").sum(), rows=pl.len().cast(pl.Int64))
+            .filter(pl.col("rows") * timeframe.us >= SEEN_US)
+            .collect()
+        )
+        trades |= {pair: count * DAY / (bars * timeframe.us) for pair, count, bars in counted.iter_rows()}
     calls = busy = 0
     for pair in pairs:
         for low, high in holes(store, pair, end - days * DAY, end):

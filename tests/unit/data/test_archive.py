@@ -8,7 +8,7 @@ import archive_kit as kit
 import candle_kit
 import pytest
 
-from trader.data.archive_files import contents
+from trader.data.archive_files import contents, pair_of
 from trader.data.history import HistoryStore
 from trader.domain.market import MINUTE, Timeframe
 from trader.errors import ConfigError
@@ -37,6 +37,17 @@ def test_folder_zip_and_file_are_read_and_names_become_pairs(tmp_path: Path) -> 
     assert names(folder / "deep" / "XBTEUR_15.csv") == [("BTC/EUR", "15m")]
     assert names(folder / "Kraken_OHLCVT_Q1_2025.zip") == [("DOGE/USDT", "1h"), ("1INCH/USD", "1d")]
     assert contents(folder, {"XBTEUR": "OTHER/EUR"}).files[0].pair == "OTHER/EUR", "the venue's own names win"
+
+
+@pytest.mark.parametrize(
+    ("altname", "pair"),
+    [
+        ("XBTUSD", "BTC/USD"), ("XBTUSDT", "BTC/USDT"), ("ETHXBT", "ETH/BTC"), ("USDTUSD", "USDT/USD"), ("XRPRLUSD", "XRP/RLUSD"),
+        ("EURUSD", "EUR/USD"), ("DOTEUR", "DOT/EUR"), ("ATOMETH", "ATOM/ETH"), ("TUSDUSD", "TUSD/USD"), ("DAIUSDC", "DAI/USDC"),
+    ],
+)  # fmt: skip
+def test_altnames_are_split_at_their_quote_asset(altname: str, pair: str) -> None:
+    assert pair_of(altname, {}) == pair
 
 
 @pytest.mark.parametrize(
