@@ -1,4 +1,4 @@
-"""The process that dies: `python -m tests.ingest_kill.child archive|trades DIR [ARCHIVE]`; prints `ready`, then works, then `finished`."""
+"""The process that dies: `python -m tests.ingest_kill.child archive|trades DIR ARCHIVE POINT N`; prints `ready`, then works."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import archive_kit
 from candle_kit import HandClock
 
+from tests.store_kill.child import Points
 from trader.data import parts
 from trader.data.archive import ArchiveImport
 from trader.data.archive_files import contents
@@ -42,9 +43,9 @@ class Venue:
         return TradePage(trades=tuple(found), cursor=str(found[-1].time_us * 1000) if found else cursor)
 
 
-def work(what: str, directory: Path, archive: Path | None) -> None:
-    """One run to its end."""
-    store = HistoryStore(directory)
+def work(what: str, directory: Path, archive: Path | None, *, kill: Points | None = None) -> None:
+    """One run to its end, or to where `kill` ends the process."""
+    store = HistoryStore(directory, kill_points=kill)
     if what == "archive":
         assert archive is not None
         ArchiveImport(store, now_us=NOW_US, judge=archive_kit.judge).run(contents(archive))
@@ -56,7 +57,8 @@ def work(what: str, directory: Path, archive: Path | None) -> None:
 def main() -> None:
     parts.empty()
     print("ready", flush=True)
-    work(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)
+    what, directory, source, point, occurrence = sys.argv[1:]
+    work(what, Path(directory), Path(source), kill=Points(point, int(occurrence)))
     print("finished", flush=True)
 
 

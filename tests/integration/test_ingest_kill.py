@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import archive_kit as kit
@@ -18,7 +16,8 @@ from trader.data.history import HistoryStore
 from trader.domain.market import Timeframe
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = 4
+POINTS = ("part_written", "part_catalogued", "cursors_set", "committed")
+"""Where the n-th run dies: with its file half-done, inside its transaction, at its end, and after one commit."""
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
 
 
@@ -42,21 +41,17 @@ def rows(directory: Path, tf: Timeframe) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(("what", "tf"), [("archive", Timeframe.M15), ("trades", Timeframe.M1)])
-def test_killed_at_random_moments_the_next_run_ends_with_the_same_rows(tmp_path: Path, what: str, tf: Timeframe) -> None:
+def test_killed_inside_and_after_a_commit_the_next_run_ends_with_the_same_rows(tmp_path: Path, what: str, tf: Timeframe) -> None:
     source = archive(tmp_path)
-    began = time.monotonic()
     work(what, tmp_path / "straight", source)
-    took = time.monotonic() - began
-    whole, rng = rows(tmp_path / "straight", tf), random.Random(3)
+    whole = rows(tmp_path / "straight", tf)
     killed = grown = 0
     last = -1
-    for _ in range(KILLS):
+    for point in POINTS:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in (".", "tests"))}
-        command = [sys.executable, "-m", "tests.ingest_kill.child", what, str(tmp_path / "cut"), str(source)]
+        command = [sys.executable, "-m", "tests.ingest_kill.child", what, str(tmp_path / "cut"), str(source), point, "1"]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
         assert child.stdout is not None and child.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0.2, 0.9) * took)
-        child.kill()
         child.communicate()
         killed += child.returncode == -9
         found = rows(tmp_path / "cut", tf)
@@ -65,7 +60,8 @@ def test_killed_at_random_moments_the_next_run_ends_with_the_same_rows(tmp_path:
         assert len(found) >= last, "nothing acknowledged is lost"
         grown += len(found) > last
         last = len(found)
-    assert killed >= 2, "the kills came in the middle"
+    assert killed == len(POINTS), "every kill came in the middle"
+    assert 0 < last < len(whole), "some work was done and some was left"
     work(what, tmp_path / "cut", source)
     assert rows(tmp_path / "cut", tf).equals(whole)
     assert len(whole) >= len(PAIRS) * (DAYS * 1440 - 1) or what == "archive"

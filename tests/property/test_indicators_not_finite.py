@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from series_kit import cut, four_hours, walk
 
@@ -27,6 +27,7 @@ NOT_FINITE = st.sampled_from((math.nan, math.inf, -math.inf))
 @settings(max_examples=40, deadline=None)
 @given(name=st.sampled_from(("high", "low", "close", "volume")), at=st.integers(WARM, BARS - 1), value=NOT_FINITE)
 def test_no_bar_is_ready_on_a_value_that_is_no_number(name: str, at: int, value: float) -> None:
+    assume(name != "volume" or not COLUMNS.filled[at])  # the volume of a bar without trades is 0, whatever its column says
     spoilt = cut(COLUMNS, 0, BARS)
     getattr(spoilt, name)[at] = value
     made = features(spoilt, HOURS, STRATEGY)

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import ccxt.pro
+from ccxt_clock import set_clock
 from yarl import URL
 
 from tests.wire.kraken_twin_harness import KEY, SECRET, trading
@@ -36,8 +37,8 @@ def futures_client(port: int, clock: LoopClock, *, secret: str = SECRET) -> Any:
             "urls": {"api": urls},
         }
     )
-    type(exchange).milliseconds = staticmethod(lambda *_: clock.now_us() // 1000)
-    type(exchange).seconds = staticmethod(lambda *_: clock.now_us() // 1_000_000)
+    set_clock(type(exchange), "milliseconds", lambda *_: clock.now_us() // 1000)
+    set_clock(type(exchange), "seconds", lambda *_: clock.now_us() // 1_000_000)
     return exchange
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ccxt.pro
+from ccxt_clock import set_clock
 
 from trader.simulation.clock import LoopClock
 from trader.simulation.faults import parse_plan
@@ -43,7 +44,7 @@ def client(port: int, clock: LoopClock, *, secret: str = SECRET) -> Any:
 
     websocket = importlib.import_module("ccxt.async_support.base.ws.client")
     for kind in (type(exchange), websocket.Exchange):
-        kind.milliseconds = staticmethod(milliseconds)
+        set_clock(kind, "milliseconds", milliseconds)
     return exchange
 
 

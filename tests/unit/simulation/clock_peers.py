@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import WSMsgType, web
+from ccxt_clock import set_clock
 
 EPOCH_S = 1_767_571_200
 
@@ -112,7 +113,7 @@ def ccxt_client(port: int) -> Any:
         client.urls["api"]["ws"][kind] = f"ws://127.0.0.1:{port}/v2"
     websocket_side = importlib.import_module("ccxt.async_support.base.ws.client").Exchange
     for owner in (type(client), websocket_side):
-        owner.milliseconds = staticmethod(lambda: int((EPOCH_S + loop.time()) * 1000))
+        set_clock(owner, "milliseconds", lambda: int((EPOCH_S + loop.time()) * 1000))
     return client
 
 

@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 def start(role: str, *numbers: int, seed: int = 0) -> subprocess.Popen[str]:
-    paths = os.pathsep.join([str(ROOT), str(HERE)])
+    paths = os.pathsep.join([str(ROOT), str(HERE), str(ROOT / "tests")])
     env = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": str(seed)}
     words = [sys.executable, str(HERE / "baton_peers.py"), role, *map(str, numbers)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=env)
