@@ -98,7 +98,7 @@ def main() -> int:
 
 def fill(store: HistoryStore, pairs: list[str], folder: Path, wanted: int) -> list[str]:
     """Ingest, ingest again, fold; what was lost or doubled."""
-    make, spent, bare, added, again = days_of(pairs), 0.0, 0.0, 0, 0
+    make, spent, bare, added = days_of(pairs), 0.0, 0.0, 0
     for day in range(DAYS):
         rows = make(day)
         bare += cpu(lambda rows=rows: rows.write_parquet(folder / "bare.parquet", compression="zstd"))  # type: ignore[misc]

@@ -44,7 +44,7 @@ def judge(batch: Path) -> GateResult:
         for (name,), rows in frame.group_by("tf", maintain_order=True):
             verdicts.extend(_one(rows, Timeframe(name)))
         if frame.is_empty() and "judged_us" in frame.columns:
-            _candles(frame.drop("tf", "judged_us"), Timeframe.M1, 0)
+            judge_frame(frame.drop("tf", "judged_us"), Timeframe.M1, 0)
     except _Refused as refusal:
         return GateResult(engine=engine, suite_version=version, verdicts=(), refused=str(refusal), validations=len(_RUNS) - before)
     return GateResult(engine=engine, suite_version=version, verdicts=tuple(verdicts), validations=len(_RUNS) - before)
@@ -53,7 +53,7 @@ def judge(batch: Path) -> GateResult:
 def _one(rows: pl.DataFrame, timeframe: Timeframe) -> list[Verdict]:
     """Verdicts on the rows of one timeframe, by the rules for what the file holds; one validation."""
     if "judged_us" in rows.columns:
-        return _candles(rows.drop("tf", "judged_us"), timeframe, rows["judged_us"][0])
+        return judge_frame(rows.drop("tf", "judged_us"), timeframe, rows["judged_us"][0])
     return _verdicts(rows, timeframe, rules.TAIL_RULES if _tails(rows) else rules.summary_rules(timeframe))
 
 
@@ -72,12 +72,10 @@ def _read(batch: Path) -> pl.DataFrame:
 
 
 def judge_frame(rows: pl.DataFrame, timeframe: Timeframe, judged_us: int) -> list[Verdict]:
-    """Great Expectations' verdicts on candles of one timeframe in the order served (`quality.check` is the Polars form)."""
-    return _candles(rows, timeframe, judged_us)
+    """Great Expectations' verdicts on candles of one timeframe in the order served (`quality.check` is the Polars form).
 
-
-def _candles(rows: pl.DataFrame, timeframe: Timeframe, judged_us: int) -> list[Verdict]:
-    """Table rules and row rules in one validation; where the table rules cannot hold, they alone are run."""
+    Table rules and row rules in one validation; where the table rules cannot hold, they alone are run.
+    """
     if fault := quality.schema_fault(rows.columns, len(rows)):
         failed = [r for r in _validate(rows, rules.TABLE_RULES, _table(COLUMNS)) if not r.success]
         raise _Refused(fault if failed else f"{fault}, which Great Expectations let pass")
