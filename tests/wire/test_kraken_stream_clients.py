@@ -23,6 +23,7 @@ from trader.simulation.market import EPOCH_US
 
 CHEAP = min(MARKET.pairs, key=lambda pair: MARKET.listing(pair).tick)
 SPEED = 900.0  # simulated seconds a second: a market tick every 17 ms
+CALM = 10.0  # for what signs in: a token lives 900 simulated seconds, and a loaded machine may take its time to use it
 UPDATES = 500
 HASTE_S = 0.2  # the library's own farewell takes seconds
 
@@ -94,14 +95,14 @@ def test_ccxt_raises_what_the_stream_refuses(order: tuple[Any, ...], kind: type[
 
 # --- python-kraken-sdk ------------------------------------------------------------------------------------------------
 @contextmanager
-def running_twin(plan: str = "") -> Iterator[tuple[str, KrakenTwin]]:
+def running_twin(plan: str = "", speed: float = SPEED) -> Iterator[tuple[str, KrakenTwin]]:
     """A twin on real sockets in a thread of its own, since the library's REST calls block the loop they are made on."""
     ready, stop = threading.Event(), threading.Event()
     found: list[tuple[str, KrakenTwin]] = []
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        clock = LoopClock(EPOCH_US, speed=SPEED, loop=loop)
+        clock = LoopClock(EPOCH_US, speed=speed, loop=loop)
         clock.origin_us -= round(clock.speed * loop.time() * 1e6)
         twin = KrakenTwin(
             MARKET, clock, state_dir=None, plan=parse_plan(plan, seed=1), api_key=KEY, api_secret=SECRET, seed=7, tag="abc",
@@ -217,7 +218,7 @@ def test_the_sdk_trades_and_hears_of_it() -> None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(client.close(), HASTE_S)
 
-    with running_twin() as (address, twin):
+    with running_twin(speed=CALM) as (address, twin):
         asyncio.run(main(address))
         executions = [frame for frame in frames if frame.get("channel") == "executions"]
         assert [frame["sequence"] for frame in executions] == list(range(1, len(executions) + 1))
