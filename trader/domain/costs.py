@@ -7,9 +7,10 @@ from decimal import ROUND_UP, Decimal
 from math import floor
 from typing import Any
 
-from trader.domain.money import mul, round_to
+from trader.domain.money import ZERO, mul, round_to
 
 SLIP_ONE = 100_000_000  # slippage is counted in 1e-8 of the price
+LEAST_SLIPPAGE = 0.0005  # a side, however narrow the spread (SPEC section 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,38 @@ class Costs:
     def round_trip(self) -> float:
         """c of SPEC section 1: fee in + fee out + slippage on both sides."""
         return 2 * self.taker + 2 * self.slippage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeTier:
+    """A row of a fee schedule. Rates are fractions; `volume`: 30-day volume in quote from which they hold."""
+
+    volume: Decimal
+    taker: Decimal
+    maker: Decimal
+
+
+SPOT_TIERS = tuple(
+    FeeTier(volume=Decimal(volume), taker=Decimal(taker), maker=Decimal(maker))
+    for volume, taker, maker in (
+        ("0", "0.0040", "0.0025"), ("10000", "0.0035", "0.0020"), ("50000", "0.0024", "0.0014"), ("100000", "0.0022", "0.0012"),
+        ("250000", "0.0020", "0.0010"), ("500000", "0.0018", "0.0008"), ("1000000", "0.0016", "0.0006"), ("2500000", "0.0014", "0.0004"),
+        ("5000000", "0.0012", "0.0002"), ("10000000", "0.0010", "0"),
+    )
+)  # fmt: skip
+"""Kraken's spot schedule as recorded in November 2025, lowest volume first."""
+
+
+def tier_at(volume: Decimal) -> FeeTier:
+    """The spot tier that holds at a 30-day volume; raises ValueError below 0."""
+    if volume < ZERO:
+        raise ValueError(f"volume {volume}: must be 0 or more")
+    return next(tier for tier in reversed(SPOT_TIERS) if tier.volume <= volume)
+
+
+def slippage_of(spread: float) -> float:
+    """Slippage a side for a spread (ask - bid) / mid: half of it, and never less than LEAST_SLIPPAGE."""
+    return max(LEAST_SLIPPAGE, spread / 2)
 
 
 def fee(cost: Decimal, rate: Decimal, step: Decimal) -> Decimal:

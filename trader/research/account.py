@@ -7,7 +7,7 @@ Bar order (SPEC section 5): exits and entries due at the open, stops, targets, c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from heapq import heappop, heappush
@@ -39,8 +39,8 @@ MISSED = "MISSED"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What a run over a shared account gave. `legs`: closed exit legs by exit time; `equity`: one row per bar with something held
-    or decided; `open`: pairs still held at the end, marked at the last close; `refusals`: code -> count; `halted`: cause -> times
+    """What a run over a shared account gave. `legs`: closed exit legs by exit time; `equity`: one row per bar with something held,
+    left or decided; `open`: pairs still held at the end, marked at the last close; `refusals`: code -> count; `halted`: cause -> times
     set (a backtest clears halts at the next 00:00 UTC)."""
 
     legs: tuple[TradeLeg, ...]
@@ -111,10 +111,11 @@ class Account:
     def run(self, markets: Mapping[str, PairMarket], candidates: Mapping[int, Sequence[str]], first_us: int, last_us: int) -> None:
         """Walk every 15m close in (first_us, last_us]. `candidates`: close time -> pairs that step A lets enter."""
         for close_us in range(first_us + M15, last_us + 1, M15):
+            booked = len(self.legs)
             while self.waiting and self.waiting[0].bar_us < close_us:
                 self._fill(heappop(self.waiting))
             names = candidates.get(close_us, ())
-            if not (names or self.held):
+            if not (names or self.held or len(self.legs) > booked):
                 continue
             row = self._mark(markets, close_us)
             if names:
@@ -268,11 +269,12 @@ class Account:
 
 def account_pass(
     strategy: Strategy, bars: Mapping[str, Bars], instruments: Mapping[str, Instrument], *, cash: Decimal = Decimal(10_000),
-    reference: str | None = None, first_us: int | None = None, last_us: int | None = None,
+    reference: str | None = None, watched: Collection[str] = (), first_us: int | None = None, last_us: int | None = None,
 ) -> Pass:  # fmt: skip
     """Run one of the six over 15m bars of many pairs with one account. Entries are decided at closes in (first_us, last_us].
 
-    `reference`: the pair the regime is read from (default: BTC against the first pair's quote). Costs are the strategy's. A
+    `reference`: the pair the regime is read from (default: BTC against the first pair's quote); `watched`: pairs that are
+    there to be read and ranked, not traded. Costs are the strategy's. A
     pair outside the universe's size by its rank at that close is refused UNIVERSE. Raises ConfigError where nothing can run.
     """
     if not bars:
@@ -286,6 +288,8 @@ def account_pass(
     end = max(int(one.time[-1]) for one in bars.values()) + M15 if last_us is None else last_us
     candidates: dict[int, list[str]] = {}
     for pair, one in bars.items():
+        if pair in watched:
+            continue
         for close_us in (one.time[strategy.columns(one, strategy.costs).enter] + M15).tolist():
             if begin < close_us <= end:
                 candidates.setdefault(close_us, []).append(pair)

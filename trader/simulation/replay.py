@@ -54,7 +54,7 @@ class ReplayMarket:
         by_pair = frame.partition_by("pair", as_dict=True)
         for name in names:
             part = by_pair[(name,)].sort("time")
-            decimals = _decimals(part)
+            decimals = decimals_seen(np.concatenate([part[name].to_numpy() for name in _PRICES]))
             self._columns[name] = _fill(part, self.base, decimals)
             self._listings[name] = replay_listing(name, pair_decimals=decimals, first_price=float(part["open"][0]))
         self.pairs = tuple(names)
@@ -167,7 +167,11 @@ def _check_rows(path: Path, frame: pl.DataFrame, base: Timeframe) -> None:
     bad = frame.select([rule.sum().alias(name) for name, rule in rules.items()]).row(0, named=True)
     for name, count in bad.items():
         if count:
-            raise ConfigError(f"replay file {path}: column {name.strip()!r} has {count} values that no {base} candle can have")
+            first = frame.filter(rules[name]).row(0, named=True)
+            raise ConfigError(
+                f"replay file {path}: column {name.strip()!r} has {count} values that no {base} candle can have; "
+                f"the first is {first[name.strip()]} of {first['pair']} at {first['time']}"
+            )
     if frame.select("pair", "time").is_duplicated().any():
         raise ConfigError(f"replay file {path}: column 'time' repeats within a pair")
 
@@ -185,9 +189,9 @@ def _fill(part: pl.DataFrame, base: Timeframe, decimals: int) -> Columns:
     return Columns(time=grid, volume=volume, filled=~there | (volume == 0.0), **columns)
 
 
-def _decimals(part: pl.DataFrame) -> int:
-    """Most decimal places seen in the prices of a pair, 1 to 12; what lies below 1e-12 of a price is noise of float arithmetic."""
-    values = np.unique(np.concatenate([part[name].to_numpy() for name in _PRICES]))
+def decimals_seen(prices: np.ndarray[Any, np.dtype[np.float64]]) -> int:
+    """Most decimal places among these prices, 1 to 12; what lies below 1e-12 of a price is noise of float arithmetic."""
+    values = np.unique(prices)
     for places in range(1, 12):
         if np.allclose(np.round(values, places), values, rtol=1e-12, atol=0.0):
             return places

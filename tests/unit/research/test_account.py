@@ -69,6 +69,21 @@ def test_money_is_conserved_to_the_last_digit(found: Pass) -> None:
     assert all(row.cash >= 0 for row in found.equity)
 
 
+def test_equity_has_a_row_at_the_close_of_every_bar_in_which_a_leg_was_sold(found: Pass) -> None:
+    times = {row.time_us for row in found.equity}
+    bars = {leg.exit_us + Timeframe.M15.us for leg in found.legs}
+    assert len(bars) >= 20
+    assert bars <= times
+
+
+def test_a_watched_pair_is_read_but_not_traded(found: Pass, world, bars: dict[str, Bars]) -> None:
+    (reference,) = (pair for pair in bars if pair.startswith("BTC/"))
+    rest = account_pass(AGGRESSIVE, bars, world[1], cash=CASH, watched=[reference])
+    assert reference in {leg.pair for leg in found.legs}
+    assert {leg.pair for leg in rest.legs} == {leg.pair for leg in found.legs} - {reference}
+    assert "NO_REGIME" not in rest.refusals
+
+
 def test_never_more_positions_than_slots_and_never_two_in_a_pair(found: Pass) -> None:
     spans: dict[str, tuple[str, int, int]] = {}
     for leg in found.legs:

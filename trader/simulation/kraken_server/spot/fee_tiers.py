@@ -11,38 +11,22 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from trader.domain.costs import SPOT_TIERS, FeeTier
 from trader.domain.market import DAY
-from trader.domain.money import ZERO, mul
+from trader.domain.money import ZERO
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import Event
 
 WINDOW_US = 30 * DAY
-# (volume from which it holds, taker, maker) in percent, as recorded in November 2025
-_RECORDED = (
-    "0 0.40 0.25, 10000 0.35 0.20, 50000 0.24 0.14, 100000 0.22 0.12, 250000 0.20 0.10, 500000 0.18 0.08, "
-    "1000000 0.16 0.06, 2500000 0.14 0.04, 5000000 0.12 0.02, 10000000 0.10 0.00"
-)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FeeTier:
-    """Rates are fractions; `volume`: 30-day volume from which they hold."""
-
-    volume: Decimal
-    taker: Decimal
-    maker: Decimal
 
 
 def schedule(taker: Decimal, maker: Decimal, *, tiers: bool) -> tuple[FeeTier, ...]:
     """The base tier alone, or with the recorded tiers above it; no tier costs more than the base."""
-    rows = [tuple(Decimal(word) for word in row.split()) for row in _RECORDED.split(",")][: None if tiers else 1]
     return tuple(
         FeeTier(
-            volume=volume,
-            taker=min(taker, mul(high, Decimal("0.01"))) if volume else taker,
-            maker=min(maker, mul(low, Decimal("0.01"))) if volume else maker,
+            volume=one.volume, taker=min(taker, one.taker) if one.volume else taker, maker=min(maker, one.maker) if one.volume else maker
         )
-        for volume, high, low in rows
+        for one in SPOT_TIERS[: None if tiers else 1]
     )
 
 
