@@ -62,6 +62,7 @@ class Account:
         self.due_listeners: list[Callable[[int], None]] = []
         self._books, self._seed, self._prefix = books, seed, f"t{tag}"
         self._last: Prices = np.full(len(self.rules), math.nan)
+        self._before: Prices = self._last  # of the tick before the newest one
         self._resting: dict[int, list[TwinOrder]] = {}
         self._positions: dict[str, Decimal] = {}
         self._events: list[Event] = []
@@ -87,6 +88,12 @@ class Account:
         if math.isnan(value):
             raise Refused("EService:Unavailable")
         return to_price(value, rules)
+
+    def before(self, symbol: str) -> Decimal | None:
+        """Price of a pair at the tick before the newest one; None where it had none."""
+        rules = self.rule(symbol)
+        value = float(self._before[rules.index])
+        return None if math.isnan(value) else to_price(value, rules)
 
     def priced(self, symbol: str) -> bool:
         """Whether the market has shown a price of this pair."""
@@ -137,7 +144,7 @@ class Account:
 
     def set_prices(self, prices: Prices) -> None:
         """Prices as they stand, without matching: for the first start and after a restart."""
-        self._last = prices
+        self._before = self._last = prices
 
     def _rest(self, order: TwinOrder) -> None:
         self._resting.setdefault(self.by_symbol[order.pair].index, []).append(order)

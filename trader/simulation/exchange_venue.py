@@ -105,13 +105,13 @@ class Venue(Matching):
             return self.fills.taken(order.side, last, rules)
         if order.waiting or order.price is None:
             return None
-        return self.fills.marketable(order.side, order.price, last, rules)
+        return self.fills.marketable(order.side, order.price, last, rules, self.before(order.pair))
 
     # --- time ------------------------------------------------------------------------------------------------------
     def advance(self, tick: Tick) -> None:
         """Take over the prices of a tick and match what they reach. Costs nothing for pairs without orders."""
         now_us = max(tick.time_us, self.state.mark_us)
-        before = self._last
+        self._before = before = self._last
         self._last = np.where(np.isnan(tick.prices), before, tick.prices)  # a pair without a candle keeps its price
         if self._resting or self.state.deadman_us:
             self.elapse(now_us)

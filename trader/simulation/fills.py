@@ -44,11 +44,18 @@ class FillRules:
             return up(mul(price, 1 + self.slippage), rules.tick)
         return max(down(mul(price, 1 - self.slippage), rules.tick), rules.tick)
 
-    def marketable(self, side: str, limit: Decimal, last: Decimal, rules: Ticked) -> Decimal | None:
-        """Price at which a new limit order fills at once, or None where it rests."""
+    def marketable(self, side: str, limit: Decimal, last: Decimal, rules: Ticked, before: Decimal | None = None) -> Decimal | None:
+        """Price at which a new limit order fills at once, or None where it rests.
+
+        `before`: the price of the tick before `last`. A limit that lies on the way between the two fills at its own price: a
+        candle has four ticks, and whoever answers a touch was there when the price passed it. One that the move did not need to
+        reach meets the market as it stands, slipped, never worse than its limit.
+        """
         if side == BUY:
-            return min(limit, self.taken(side, last, rules)) if limit >= last else None
-        return max(limit, self.taken(side, last, rules)) if limit <= last else None
+            passed = before is not None and last <= limit < before
+            return None if limit < last else limit if passed else min(limit, self.taken(side, last, rules))
+        passed = before is not None and before < limit <= last
+        return None if limit > last else limit if passed else max(limit, self.taken(side, last, rules))
 
     def fee(self, cost: Decimal, *, maker: bool, rules: PairRules) -> Decimal:
         """Fee in quote, rounded up to quote precision."""

@@ -101,6 +101,27 @@ def test_a_marketable_order_fills_at_the_slipped_last_price_within_its_limit(
     assert D(fills(exchange)[-1][1]) == D(expected)
 
 
+@pytest.mark.parametrize(
+    ("side", "moved_to", "price", "expected"),
+    [
+        ("sell", 104.0, "103", "103"),  # the move from 100 to 104 passed it: whoever answers the touch was there
+        ("sell", 104.0, "104", "104"),
+        ("sell", 104.0, "100", "103.9"),  # the move began there: the market as it stands, 104 x 0.9995
+        ("sell", 104.0, "95", "103.9"),
+        ("buy", 96.0, "97", "97"),
+        ("buy", 96.0, "100", "96.1"),
+        ("buy", 96.0, "105", "96.1"),
+    ],
+)
+def test_a_limit_that_the_newest_move_passed_fills_at_its_own_price(side: str, moved_to: float, price: str, expected: str) -> None:
+    exchange = make()
+    if side == "sell":
+        bought(exchange)
+    move(exchange, moved_to)
+    exchange.place(request(side, "limit", price=price, timeinforce="IOC"), T0 + 2 * SECOND)
+    assert D(fills(exchange)[-1][1]) == D(expected)
+
+
 def test_costs_are_exact_and_the_fee_is_rounded_up_to_quote_precision() -> None:
     exchange = make()
     order = bought(exchange, "0.33333333")
