@@ -7,23 +7,26 @@ lacks is the way between session and venue, so `verify` can say that the way cha
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 from trader.bootstrap import wire
 from trader.bootstrap.demo import play
 from trader.bootstrap.paths import Paths, tag_of
-from trader.bootstrap.playback import Doors, Played, Progress, play_session
+from trader.bootstrap.playback import STEPPED, Doors, Played, Progress, play_session
 from trader.bootstrap.world import World, read_plans
 from trader.config import Settings
 from trader.data.history import HistoryStore
 from trader.data.ingest import judge_staged
 from trader.data.reader import LedgerReader
+from trader.domain.market import DAY
 from trader.domain.messages import TradeLeg
 from trader.domain.verdicts import Question, Verdict
 from trader.errors import ConfigError
@@ -35,6 +38,8 @@ from trader.simulation.venue import Venue, VenueExchange
 from trader.simulation.venue_feed import VenueMarketData
 
 ALL = 1_000_000_000  # more rows than any ledger has
+MEMORY_FILES, ROOM = Path("/dev/shm"), 1 << 30  # noqa: S108 - only private directories are made there; a month needs far less
+UNWATCHED = replace(STEPPED, control_poll_s=3600.0)  # nobody is there to send a control
 
 
 class NoVerdicts:
@@ -79,7 +84,7 @@ def replay_session(settings: Settings, world: World, *, minutes: int, progress: 
             await venue.run_market(clock.now_us())
             trading = asyncio.create_task(venue.run_market(), name="market")
             stack.callback(trading.cancel)
-            store = HistoryStore(paths.history)
+            store = HistoryStore(paths.history, commit_every_us=DAY)
             stack.callback(store.close)
             ledger = wire.open_ledger(paths)
             stack.callback(ledger.close)
@@ -87,10 +92,10 @@ def replay_session(settings: Settings, world: World, *, minutes: int, progress: 
                 exchange=VenueExchange(venue), market=VenueMarketData(venue), ledger=ledger, store=store, verdicts=NoVerdicts(),
                 base=market.base, quote=market.quote, judge=judge_staged,
             )  # fmt: skip
-            return await play_session(settings, world, clock, doors, minutes=minutes, progress=progress)
+            return await play_session(settings, world, clock, doors, minutes=minutes, timing=UNWATCHED, progress=progress)
 
     begin = time.process_time()
-    with tempfile.TemporaryDirectory(prefix="trader-replay-") as folder:
+    with tempfile.TemporaryDirectory(prefix="trader-replay-", dir=_scratch()) as folder:
         paths = Paths(Path(folder)).make()
         played = run_stepped(lambda: main(paths))
         return _read(paths, played, time.process_time() - begin)
@@ -100,7 +105,7 @@ def demo_session(settings: Settings, world: World, *, minutes: int, progress: Pr
     """The same over the twin: HTTP, WebSocket, signatures and rate limits; nothing is kept."""
     _ai_off(settings)
     begin = time.process_time()
-    with tempfile.TemporaryDirectory(prefix="trader-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="trader-demo-", dir=_scratch()) as folder:
         paths = Paths(Path(folder)).make()
         plans = read_plans(None, world.seed)
         outcome = run_stepped(lambda: play(settings, world, paths, plans, minutes=minutes, progress=progress))
@@ -114,6 +119,12 @@ def verify(settings: Settings, world: World, *, minutes: int, progress: Progress
     demo = demo_session(settings, world, minutes=minutes, progress=progress)
     compared = compare(replayed.lines, demo.lines)
     return replayed, demo, compared if compared.equal else compared.because(first_diverging(replayed.heard, demo.heard))
+
+
+def _scratch() -> Path | None:
+    """Where files go that end with the run: into memory where there is room, since none of them must outlive a power cut."""
+    usable = os.access(MEMORY_FILES, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY_FILES).free >= ROOM
+    return MEMORY_FILES if usable else None
 
 
 def _ai_off(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +14,7 @@ from trader.data import lease as leases
 from trader.data import ledger_account, ledger_control, ledger_decisions, ledger_fills, ledger_orders, ledger_positions
 from trader.data.engine import file_of, open_ledger, reading, translated, writing
 from trader.data.journal import Tx, journal_sha256, transaction
+from trader.data.ledger_memory import Remembered
 from trader.domain.account import Position
 from trader.domain.messages import TradeLeg
 from trader.domain.orders import ExchangeStatus, Fill, Intent, Leg, Outcome
@@ -39,12 +40,27 @@ class SqlLedger:
         self.account = account
         self._kill: KillPoints = kill or _NoKill()
         self._connection: Connection = open_ledger(self.path)
+        self._memory = Remembered(self._connection)
         self._states = ledger_decisions.PairStates.load(self._connection)
 
     @contextmanager
     def _change(self, now_us: int) -> Iterator[Tx]:
+        try:
+            with self._jot(now_us) as tx:
+                yield tx
+        finally:
+            self._memory.forget()
+
+    @contextmanager
+    def _jot(self, now_us: int) -> Iterator[Tx]:
+        """A change that touches no order, position, cash or halt."""
         with transaction(self._connection, self.account, now_us) as tx:
             yield tx
+
+    def _recall(self, question: Hashable, query: Callable[[Connection], T]) -> T:
+        """`_read` for what only `_change` changes; the answer is shared, so it is given out as a copy."""
+        with translated(self.path):
+            return self._memory.answer(question, lambda: query(self._connection))
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         with translated(self.path):
@@ -52,15 +68,15 @@ class SqlLedger:
 
     # --- lease -------------------------------------------------------------------------------------------------------
     def acquire_lease(self, account: str, holder: str, now_us: int, ttl_us: int) -> Lease:
-        with self._change(now_us) as tx:
+        with self._jot(now_us) as tx:
             return leases.acquire(tx, account, holder, ttl_us)
 
     def renew_lease(self, lease: Lease, now_us: int, ttl_us: int) -> Lease:
-        with self._change(now_us) as tx:
+        with self._jot(now_us) as tx:
             return leases.renew(tx, lease, ttl_us)
 
     def release_lease(self, lease: Lease, now_us: int) -> None:
-        with self._change(now_us) as tx:
+        with self._jot(now_us) as tx:
             leases.release(tx, lease)
 
     # --- orders ------------------------------------------------------------------------------------------------------
@@ -108,17 +124,18 @@ class SqlLedger:
         return self._read(lambda c: ledger_orders.next_attempt(c, self.account, key, leg))
 
     def intents(self, *, live_only: bool = False, position_id: str | None = None) -> Sequence[Intent]:
-        return self._read(lambda c: ledger_orders.intents(c, self.account, live_only, position_id))
+        question = ("intents", live_only, position_id)
+        return list(self._recall(question, lambda c: ledger_orders.intents(c, self.account, live_only, position_id)))
 
     def intent_by_txid(self, txid: str) -> Intent | None:
-        return self._read(lambda c: ledger_orders.by_txid(c, self.account, txid))
+        return self._recall(("txid", txid), lambda c: ledger_orders.by_txid(c, self.account, txid))
 
     # --- positions ---------------------------------------------------------------------------------------------------
     def positions(self, *, open_only: bool = True) -> Sequence[Position]:
-        return self._read(lambda c: ledger_positions.positions(c, self.account, open_only))
+        return list(self._recall(("positions", open_only), lambda c: ledger_positions.positions(c, self.account, open_only)))
 
     def position(self, position_id: str) -> Position | None:
-        return self._read(lambda connection: ledger_positions.position(connection, self.account, position_id))
+        return self._recall(("position", position_id), lambda c: ledger_positions.position(c, self.account, position_id))
 
     def drop_opening(self, position_id: str, now_us: int) -> None:
         with self._change(now_us) as tx:
@@ -136,12 +153,15 @@ class SqlLedger:
         return self._read(lambda c: ledger_positions.exit_states(c, self.account))
 
     def trade_legs(self, since_us: int = 0) -> Sequence[TradeLeg]:
-        with reading(self._connection, self.path) as connection:
-            return ledger_positions.trade_legs(connection, self.account, since_us)
+        def read(connection: Connection) -> list[TradeLeg]:
+            with reading(connection, self.path):
+                return ledger_positions.trade_legs(connection, self.account, since_us)
+
+        return list(self._recall(("legs", since_us), read))
 
     # --- cash --------------------------------------------------------------------------------------------------------
     def cash(self) -> Mapping[str, Decimal]:
-        return self._read(lambda c: ledger_account.cash(c, self.account))
+        return dict(self._recall("cash", lambda c: ledger_account.cash(c, self.account)))
 
     def set_opening_cash(self, cash: Mapping[str, Decimal], now_us: int) -> None:
         with self._change(now_us) as tx:
@@ -155,19 +175,19 @@ class SqlLedger:
     def record_decisions(self, rows: Sequence[DecisionRow], now_us: int) -> None:
         if not rows:
             return
-        with self._change(now_us) as tx:
+        with self._jot(now_us) as tx:
             moved = ledger_decisions.record(tx, rows, self._states)
         self._states.known.update(moved)
 
     def record_equity(self, row: EquityRow) -> None:
-        with self._change(row.time_us) as tx:
+        with self._jot(row.time_us) as tx:
             ledger_account.record_equity(tx, row)
 
     def equity(self, since_us: int = 0) -> Sequence[EquityRow]:
         return self._read(lambda c: ledger_account.equity(c, since_us))
 
     def halts(self) -> Sequence[Halt]:
-        return self._read(ledger_control.halts)
+        return list(self._recall("halts", ledger_control.halts))
 
     def set_halt(self, halt: Halt) -> None:
         with self._change(halt.since_us) as tx:
@@ -185,11 +205,11 @@ class SqlLedger:
             ledger_control.answer(tx, control_id, state, answer)
 
     def note(self, kind: str, payload: Mapping[str, Any], now_us: int) -> None:
-        with self._change(now_us) as tx:
+        with self._jot(now_us) as tx:
             ledger_account.note(tx, kind, payload)
 
     def last_exits(self) -> Mapping[str, tuple[int, str]]:
-        return self._read(lambda c: ledger_positions.last_exits(c, self.account))
+        return dict(self._recall("last_exits", lambda c: ledger_positions.last_exits(c, self.account)))
 
     def meta(self, name: str) -> str | None:
         return self._read(lambda c: ledger_account.get_meta(c, name))
