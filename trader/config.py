@@ -102,6 +102,7 @@ class Settings(_Section):
     pairs: PairSettings = PairSettings()
     slack: SlackSettings = SlackSettings()
     slack_token: SecretStr | None = None
+    ledger_url: SecretStr | None = Field(None, description="postgresql://... keeps the ledger on a server; none: a file in state_dir")
 
     @property
     def state(self) -> Path:
@@ -114,9 +115,9 @@ class Settings(_Section):
         return f"{self.profile}/{self.mode}/{self.variation}"
 
 
-NOT_SETTINGS = frozenset({"TRADER_SHARED_DATA", "TRADER_GEMINI_API_KEY"})
-"""Variables that are not ours to judge: where tests look for recorded candles; what the AI worker alone reads."""
-SECRETS = frozenset({"slack_token"})
+NOT_SETTINGS = frozenset({"TRADER_SHARED_DATA", "TRADER_TEST_POSTGRES", "TRADER_GEMINI_API_KEY"})
+"""Variables that are not ours to judge: where tests find recorded candles and a server; what the AI worker alone reads."""
+SECRETS = frozenset({"slack_token", "ledger_url"})
 
 
 def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

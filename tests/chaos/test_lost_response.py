@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from postgres_kit import needs_postgres, postgres_ledger
 from session_kit import HOUR, Stage, Trader, live, opened, state_dir, trader
 
 from trader.bootstrap.paths import Paths
+from trader.data.audit import LedgerFacts, audit
 from trader.data.ledger import SqlLedger
+from trader.data.ledger_copy import as_file
 from trader.domain.orders import Intent, Leg, Outcome
 from trader.simulation.faults import Fault
 from trader.simulation.loops import run_stepped
@@ -178,3 +181,27 @@ def test_killed_after_the_ack_and_before_its_commit_there_is_one_order(stage: St
     assert seen.entries[unresolved[0].cl_ord_id].outcome is Outcome.ACKED
     assert seen.buys[unresolved[0].cl_ord_id] == 1
     assert_one_to_one(seen)
+
+
+@needs_postgres
+def test_a_ledger_on_postgres_tells_the_very_same_story(stage: Stage, history: Path, tmp_path: Path) -> None:
+    """The same seed and faults leave the same journal, and a database that audits."""
+    lost = Fault(where="AddOrder", match=BUY, action="lost_response")
+
+    def told(paths: Paths) -> tuple[str, LedgerFacts]:
+        async def main() -> str:
+            async with trader(stage, paths, lost) as world:
+                await live(world.session, world.clock, stage.world.epoch_us + RUN_US)
+                return world.session.w.ledger.journal_hash()
+
+        journal = run_stepped(main)
+        with as_file(paths.ledger_at) as file:
+            return journal, audit(file)
+
+    with postgres_ledger() as url:
+        paths = state_dir(stage, tmp_path / "server", history)
+        paths.ledger_url.write_text(url)
+        journal, facts = told(paths)
+    assert not paths.ledger.exists()
+    assert facts.problems == () and len(facts.fills) >= 2 and facts.counts["journal"] > 100
+    assert (journal, facts) == told(state_dir(stage, tmp_path / "file", history))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from ledger_kit import ACCOUNT, T0, TTL, ack, buy, entry, fill_of, lease_of, open_ledger, reducing, sell
+from postgres_kit import postgres_ledger
 
 from trader.data.ledger import SqlLedger
 from trader.domain.account import PositionState
@@ -20,15 +22,16 @@ from trader.errors import BeginRefused, FatalError, LeaseLostError
 from trader.ports import DecisionRow, EquityRow, Halt, Ledger
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "postgres"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "file":
-        made = open_ledger(tmp_path)
-    else:
-        made = SqlLedger(":memory:", account=ACCOUNT)
-        made.set_opening_cash({"EUR": Decimal(10_000)}, T0)
-    yield made
-    made.close()
+    with ExitStack() as stack:
+        if request.param == "file":
+            made = open_ledger(tmp_path)
+        else:
+            made = SqlLedger(":memory:" if request.param == "memory" else stack.enter_context(postgres_ledger()), account=ACCOUNT)
+            made.set_opening_cash({"EUR": Decimal(10_000)}, T0)
+        yield made
+        made.close()
 
 
 # --- lease --------------------------------------------------------------------------------------------------------------

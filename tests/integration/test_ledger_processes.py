@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ledger_kit import ACCOUNT, T0, TTL, buy, lease_of, open_ledger
+from ledger_kit import ACCOUNT, T0, TTL, buy, entry, lease_of, open_ledger
+from postgres_kit import postgres_ledger
 
 from trader.data.audit import audit
 from trader.data.lease import AccountLock
+from trader.data.ledger import SqlLedger
 from trader.data.reader import LedgerReader
 from trader.errors import LeaseLostError
 
@@ -55,36 +58,54 @@ def test_kill_9_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path: Pat
     assert len(acknowledged) >= 8
 
 
-def test_a_second_process_is_refused_the_lease_and_the_account_lock(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    ledger.acquire_lease(ACCOUNT, "first", T0, TTL)
-    lock = AccountLock(tmp_path / "state", ACCOUNT)
-    lock.acquire()
-    code = """
+SECOND = """
 import sys
 from pathlib import Path
-from ledger_kit import ACCOUNT, T0, TTL, open_ledger
+from ledger_kit import ACCOUNT, T0, TTL, entry
 from trader.data.lease import AccountLock
+from trader.data.ledger import SqlLedger
 from trader.errors import LeaseLostError
-for attempt in (lambda: open_ledger(Path(sys.argv[1])).acquire_lease(ACCOUNT, "second", T0 + 1, TTL),
-                AccountLock(Path(sys.argv[1]) / "state", ACCOUNT).acquire):
+from trader.ports import Lease
+place, folder = sys.argv[1], Path(sys.argv[2])
+ledger = SqlLedger(place, account=ACCOUNT)
+intent, position = entry()
+stale = Lease(account=ACCOUNT, holder="first", token=0, expires_us=T0 + TTL)
+for attempt in (lambda: ledger.acquire_lease(ACCOUNT, "second", T0 + 1, TTL),
+                lambda: ledger.begin(intent, stale, T0 + 1, position=position),
+                AccountLock(folder, ACCOUNT).acquire):
     try:
         attempt()
         print("granted")
     except LeaseLostError as error:
         print("refused", error)
+print(ledger.acquire_lease(ACCOUNT, "second", T0 + TTL + 10_000_000, TTL).token)
 """
-    process = child(code, str(tmp_path))
-    lines = process.communicate(timeout=60)[0].splitlines()
-    assert [line.split()[0] for line in lines] == ["refused", "refused"]
-    assert "'first'" in lines[0]
-    with pytest.raises(LeaseLostError):
-        AccountLock(tmp_path / "state", ACCOUNT).acquire()
-    lock.release()
-    again = AccountLock(tmp_path / "state", ACCOUNT)
-    again.acquire()
-    again.release()
-    ledger.close()
+
+
+@pytest.mark.parametrize("kind", ["file", "postgres"])
+def test_a_second_process_is_refused_lease_token_and_lock_until_it_takes_over(kind: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        place = str(tmp_path / "ledger.sqlite") if kind == "file" else stack.enter_context(postgres_ledger())
+        ledger = SqlLedger(place, account=ACCOUNT)
+        first = ledger.acquire_lease(ACCOUNT, "first", T0, TTL)
+        lock = AccountLock(tmp_path / "state", ACCOUNT)
+        lock.acquire()
+        lines = child(SECOND, place, str(tmp_path / "state")).communicate(timeout=60)[0].splitlines()
+        assert [line.split()[0] for line in lines] == ["refused", "refused", "refused", str(first.token + 1)]
+        assert "'first'" in lines[0] and "not the newest" in lines[1]
+        with pytest.raises(LeaseLostError, match="not the newest"):  # the fenced holder can neither renew nor send
+            ledger.renew_lease(first, T0 + TTL - 1, TTL)
+        intent, position = entry()
+        with pytest.raises(LeaseLostError, match="not the newest"):
+            ledger.begin(intent, first, T0 + TTL - 1, position=position)
+        assert ledger.intents() == []
+        with pytest.raises(LeaseLostError, match="another process on this machine"):
+            AccountLock(tmp_path / "state", ACCOUNT).acquire()
+        lock.release()
+        again = AccountLock(tmp_path / "state", ACCOUNT)
+        again.acquire()
+        again.release()
+        ledger.close()
 
 
 def test_readers_see_whole_transactions_while_another_process_writes(tmp_path: Path) -> None:

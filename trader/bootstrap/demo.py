@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trader.bootstrap import wire
+from trader.bootstrap.ledger_place import settle
 from trader.bootstrap.outcome import Outcome, describe
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.playback import STEPPED, Doors, Progress, play_session
@@ -46,6 +47,7 @@ def run_demo(settings: Settings, options: DemoOptions, progress: Progress | None
         if options.state is not None and (options.state / "ledger.sqlite").exists():
             raise ConfigError(f"--state {options.state}: a session has lived there already; name another directory or delete it")
         paths = Paths(root).make()
+        settle(settings, paths)
         world = world_of(settings, replay=options.replay, start=options.start)
         world.save(paths.world)
         plans = read_plans(options.plan, world.seed)

@@ -16,6 +16,7 @@ from trader.bootstrap.children import MODULES, PORTS, installed, project_root, s
 from trader.bootstrap.health_running import Running, running_checks
 from trader.bootstrap.paths import Paths
 from trader.config import Settings
+from trader.data.engine import exists
 from trader.data.reader import LedgerReader
 from trader.errors import ConfigError, TraderError
 from trader.maintenance import kin
@@ -200,11 +201,11 @@ def _clock(paths: Paths) -> Iterator[Check]:
 
 
 def _ledger(paths: Paths) -> Iterator[Check]:
-    if not paths.ledger.exists():
+    if not exists(paths.ledger_at):
         yield Check(level="ok", code="E-LED-001", what="no ledger yet; the first session makes it")
         return
     try:
-        reader = LedgerReader(paths.ledger)
+        reader = LedgerReader(paths.ledger_at)
         rows, halts = len(reader.equity()), reader.halts()
         reader.close()
     except TraderError as error:

@@ -37,7 +37,7 @@ class Outcome:
 def describe(settings: Settings, world: World, paths: Paths, outcome: Outcome, *, wall_s: float) -> dict[str, Any]:
     """Plain values, JSON-ready; money as strings."""
     summary, twin = outcome.summary, outcome.twin
-    reader = LedgerReader(paths.ledger)
+    reader = LedgerReader(paths.ledger_at)
     try:
         figures = _figures(reader, world)
     finally:

@@ -19,7 +19,22 @@ class Paths:
 
     @property
     def ledger(self) -> Path:
+        """The ledger's file, where it is one."""
         return self.root / "ledger.sqlite"
+
+    @property
+    def ledger_url(self) -> Path:
+        """Names the database of a server, where the ledger is kept in one (bootstrap/ledger_place.py)."""
+        return self.root / "ledger.url"
+
+    @property
+    def ledger_at(self) -> str:
+        """Where the ledger lies: the file, or the URL that was chosen for this installation."""
+        return self.ledger_url.read_text(encoding="utf-8").strip() if self.ledger_url.exists() else str(self.ledger)
+
+    @property
+    def backups(self) -> Path:
+        return self.root / "backups"
 
     @property
     def history(self) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 from trader.bootstrap.dependencies import missing
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.readmodel import ReadModel
+from trader.data.engine import exists
 from trader.data.ledger_control import submit_control
 from trader.data.reader import LedgerReader
 from trader.domain.messages import stamp
@@ -36,10 +37,10 @@ def control(state: Path, verb: str, argument: str = "", *, patience_s: float = P
     """
     paths = Paths(state)
     now_us = now_of(paths)
-    given = submit_control(paths.ledger, verb, argument, who or f"{getpass.getuser()} (command line)", now_us)
+    given = submit_control(paths.ledger_at, verb, argument, who or f"{getpass.getuser()} (command line)", now_us)
     if ReadModel(state, ask=lambda _url: missing("prefect", "not asked")).status().session.state not in RUNNING:
         return f"{verb}: stored as {given.control_id}; no session runs now, the next one obeys it when it starts"
-    reader = LedgerReader(paths.ledger)
+    reader = LedgerReader(paths.ledger_at)
     try:
         until = time.monotonic() + patience_s
         while time.monotonic() < until:
@@ -60,8 +61,8 @@ def now_of(paths: Paths) -> int:
         return load_clock(paths.clock).now_us()
     except FileNotFoundError:
         pass
-    if paths.ledger.exists():
-        reader = LedgerReader(paths.ledger)
+    if exists(paths.ledger_at):
+        reader = LedgerReader(paths.ledger_at)
         try:
             beat = reader.newest_event("beat") or reader.newest_event("system.started")
         finally:

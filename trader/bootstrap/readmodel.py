@@ -20,6 +20,7 @@ from trader.bootstrap import readparts as parts
 from trader.bootstrap import views as v
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.readsession import NO_MONEY, NOT_STARTED, Now, session
+from trader.data.engine import exists, identity, is_url, shown
 from trader.data.outbox import Outbox
 from trader.data.reader import LedgerReader
 from trader.data.verdicts import SqliteVerdictStore
@@ -70,7 +71,7 @@ class ReadModel:
     @property
     def in_past(self) -> bool:
         """Whether the simulated past of a fresh demo is being played."""
-        return not Paths(self.root).ledger.exists() and Paths(self.root / SCRATCH).ledger.exists()
+        return not exists(Paths(self.root).ledger_at) and Paths(self.root / SCRATCH).ledger.exists()
 
     # --- answers -------------------------------------------------------------------------------------------------------
     def status(self) -> v.StatusView:
@@ -115,16 +116,16 @@ class ReadModel:
     # --- the ledger ----------------------------------------------------------------------------------------------------
     def _from_ledger(self, query: Callable[[LedgerReader], T], otherwise: T) -> tuple[T, v.DependencyView]:
         """What `query` says, or `otherwise` with the reason as a dependency."""
-        name, file = "ledger", self.paths.ledger
-        if not file.exists():
+        name, place = "ledger", self.paths.ledger_at
+        if not exists(place):
             self._curve = _Curve()
-            return otherwise, dep.missing(name, f"{file} {NEVER}")
+            return otherwise, dep.missing(name, f"{shown(place)} {NEVER}")
         try:
-            with _open(file) as ledger:
-                return query(ledger), dep.ok(name, str(file), self._stale_s())
+            with _open(place) as ledger:
+                return query(ledger), dep.ok(name, shown(place), self._stale_s())
         except CorruptError as error:
-            if file.stat().st_size == 0:
-                return otherwise, dep.missing(name, f"{file} is being made by the first session")
+            if not is_url(place) and Path(place).stat().st_size == 0:
+                return otherwise, dep.missing(name, f"{place} is being made by the first session")
             return otherwise, dep.failed(name, str(error))
         except (TraderError, OSError) as error:
             return otherwise, dep.failed(name, str(error))
@@ -134,8 +135,7 @@ class ReadModel:
         return dep.age_of(ledger, ledger.with_name(ledger.name + "-wal"))
 
     def _follow(self, ledger: LedgerReader) -> None:
-        about = self.paths.ledger.stat()
-        file = (about.st_dev, about.st_ino)
+        file = identity(self.paths.ledger_at)
         if file != self._curve.file:
             self._curve = _Curve(file=file)
         last = self._curve.rows[-1].time_us if self._curve.rows else -1
@@ -230,8 +230,8 @@ class ReadModel:
 
 
 @contextmanager
-def _open(file: Path) -> Iterator[LedgerReader]:
-    ledger = LedgerReader(file)
+def _open(place: str) -> Iterator[LedgerReader]:
+    ledger = LedgerReader(place)
     try:
         yield ledger
     finally:

@@ -133,7 +133,7 @@ def _ai_off(settings: Settings) -> None:
 
 
 def _read(paths: Paths, played: Played, cpu_s: float) -> Replayed:
-    reader = LedgerReader(paths.ledger)
+    reader = LedgerReader(paths.ledger_at)
     try:
         legs: Sequence[TradeLeg] = reader.trades(limit=ALL)
         decisions = reader.decisions(limit=ALL)

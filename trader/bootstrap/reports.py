@@ -12,6 +12,7 @@ from trader.bootstrap.notices import clock_of, post_notice
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import World
 from trader.config import Settings
+from trader.data.engine import exists
 from trader.data.history import HistoryStore
 from trader.data.intake import gates
 from trader.data.reader import LedgerReader
@@ -83,9 +84,9 @@ def status_data(settings: Settings) -> StatusData:
         daily_limit=settings.halts.daily_loss_fraction, drawdown_limit=settings.halts.drawdown_fraction, market=market.view,
         blocked=market.blocked, pairs_ready=market.ready,
     )  # fmt: skip
-    if not paths.ledger.exists():
+    if not exists(paths.ledger_at):
         return empty
-    reader = LedgerReader(paths.ledger)
+    reader = LedgerReader(paths.ledger_at)
     try:
         return _read(reader, empty, market)
     finally:

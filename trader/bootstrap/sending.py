@@ -17,6 +17,7 @@ import aiohttp
 from trader.bootstrap.notices import clock_of
 from trader.bootstrap.paths import Paths
 from trader.config import Settings, load
+from trader.data.engine import identity
 from trader.data.outbox import Outbox
 from trader.data.projector import Projector
 from trader.errors import ConfigError, TraderError
@@ -40,11 +41,12 @@ class Follower:
     def step(self) -> int:
         """Messages that came in. Trouble is logged once, until it changes."""
         try:
-            about = self._paths.ledger.stat()
-            if self._projector is None or (about.st_dev, about.st_ino) != self._file:
+            place = self._paths.ledger_at
+            found = identity(place)
+            if self._projector is None or found != self._file:
                 self.close()
-                self._projector = Projector(self._paths.ledger, self._paths.ops, environment=self._environment)
-                self._file = (about.st_dev, about.st_ino)
+                self._projector = Projector(place, self._paths.ops, environment=self._environment)
+                self._file = found
             count = self._projector.run()
         except FileNotFoundError:
             return self._trouble("no ledger yet")

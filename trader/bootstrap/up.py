@@ -30,6 +30,7 @@ from trader.bootstrap.prefect_up import SESSION, PrefectUp
 from trader.bootstrap.resume import last_moment, start_clock
 from trader.bootstrap.world import World, world_of
 from trader.config import Settings
+from trader.data.engine import exists
 from trader.data.reader import LedgerReader
 from trader.errors import ConfigError, TraderError
 from trader.maintenance import kin
@@ -54,6 +55,8 @@ def run_up(settings: Settings, *, past_minutes: int, say: Say, hint: Say) -> int
     """
     if settings.environment != "demo":
         raise ConfigError(f"environment {settings.environment!r} is not part of this release; allowed: demo")
+    if settings.ledger_url is not None:
+        raise ConfigError("setting ledger_url: `trader up --env demo` keeps its ledger in the state directory; unset it")
     root = project_root()
     paths = Paths(settings.state.resolve()).make()
     with sole_supervisor(paths.root):
@@ -189,9 +192,9 @@ class Up:
 
     def _forbidden(self) -> str:
         """Why no session may be started: a person stopped it and has not said `resume`."""
-        if not self.paths.ledger.exists():
+        if not exists(self.paths.ledger_at):
             return ""
-        reader = LedgerReader(self.paths.ledger)
+        reader = LedgerReader(self.paths.ledger_at)
         try:
             newest = next((one.control for one in reader.controls(20) if one.control.verb in ("stop", "resume")), None)
         finally:

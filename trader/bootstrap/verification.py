@@ -20,6 +20,8 @@ from typing import Any
 from trader.bootstrap.paths import API_KEY, API_SECRET, Paths, tag_of
 from trader.bootstrap.world import HOST, World, kraken_twin
 from trader.data.audit import LedgerFacts, audit
+from trader.data.engine import exists
+from trader.data.ledger_copy import as_file
 from trader.errors import ConfigError
 from trader.maintenance.exchange_facts import ExchangeFacts, ExchangeOrder, read_exchange
 from trader.simulation.clock import PacedClock
@@ -40,12 +42,14 @@ class Check:
 def verify_state(state: Path) -> dict[str, Any]:
     """Verdict on a state directory, JSON-ready; raises ConfigError when there is no demo in it."""
     paths = Paths(state)
-    if not paths.ledger.exists() or not paths.world.exists():
+    if not exists(paths.ledger_at) or not paths.world.exists():
         raise ConfigError(f"{state}: no demo has run here (ledger.sqlite and world.json expected)")
     world = World.load(paths.world)
     with exchange_of(world, paths) as url:
         exchange = read_exchange(url, API_KEY, API_SECRET)
-    checks = compare(audit(paths.ledger), exchange, tag=tag_of(world.seed), quote=world.shape().quote)
+    with as_file(paths.ledger_at) as file:
+        facts = audit(file)
+    checks = compare(facts, exchange, tag=tag_of(world.seed), quote=world.shape().quote)
     return {
         "ok": all(not check.problems for check in checks),
         "checks": {c.name: {"ok": not c.problems, "compared": c.compared, "problems": list(c.problems[:20])} for c in checks},

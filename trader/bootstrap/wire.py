@@ -172,7 +172,7 @@ def wiring(
 
 def open_ledger(paths: Paths, kill: KillPoints | None = None) -> SqlLedger:
     """The ledger of the one account."""
-    return SqlLedger(paths.ledger, account=ACCOUNT, kill=kill)
+    return SqlLedger(paths.ledger_at, account=ACCOUNT, kill=kill)
 
 
 def direct_history(paths: Paths, clock: Clock, needs: Mapping[Timeframe, int]) -> tuple[HistoryStore, DirectHistoryLink]:

@@ -16,26 +16,22 @@ from typing import Annotated, Any
 import typer
 
 from trader import __version__
-from trader.cli import backtest, data
-from trader.cli.words import JsonFlag, SettingsFile, StateDir, hint, say, table
-from trader.config import Settings, load
-from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError
+from trader.cli import backtest, data, db
+from trader.cli.words import JsonFlag, SettingsFile, StateDir, hint, say, settings_from, table
+from trader.config import SECRETS
+from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError, UnsafeError
 
 app = typer.Typer(name="trader", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="AI-confirmed trading for Kraken. `trader up --env demo` runs everything on a simulated market.")  # fmt: skip
 
 app.add_typer(data.app)
+app.add_typer(db.app)
 
 
 class Env(StrEnum):
     DEMO = "demo"
     PAPER = "paper"
     LIVE = "live"
-
-
-def settings_from(file: Path | None, **flags: Any) -> Settings:
-    """Settings with these flags on top; dotted keys are written with `__`."""
-    return load({name.replace("__", "."): value for name, value in flags.items() if value is not None}, file=file)
 
 
 def _strategy(text: str | None) -> dict[str, Any]:
@@ -272,7 +268,7 @@ app.command()(backtest.backtest)
 def config_show(config: SettingsFile = None, as_json: JsonFlag = False) -> None:
     """Show the effective settings. Secrets only as set or unset."""
     settings = settings_from(config)
-    shown = settings.model_dump(mode="json") | {name: "set" if getattr(settings, name) else "unset" for name in ("slack_token",)}
+    shown = settings.model_dump(mode="json") | {name: "set" if getattr(settings, name) else "unset" for name in sorted(SECRETS)}
     say(json.dumps(shown, indent=2) if as_json else table(shown))
 
 
@@ -310,6 +306,8 @@ def _code(error: TraderError) -> int:
     """Exit code of an error, by the reaction it asks for."""
     if isinstance(error, ConfigError):
         return 2
+    if isinstance(error, UnsafeError):
+        return 3
     if isinstance(error, LeaseLostError):
         return 5
     return 4 if isinstance(error, RetryableError) else 1

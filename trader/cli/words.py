@@ -10,10 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
+from trader.config import Settings, load
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 StateDir = Annotated[Path | None, typer.Option("--state", help="state directory (default: state)")]
 SettingsFile = Annotated[Path | None, typer.Option("--config", help="settings file (default: trader.toml if present)")]
 WIDTH = 100
+
+
+def settings_from(file: Path | None, **flags: Any) -> Settings:
+    """Settings with these flags on top; dotted keys are written with `__`."""
+    return load({name.replace("__", "."): value for name, value in flags.items() if value is not None}, file=file)
 
 
 def say(text: str) -> None:

@@ -1,4 +1,7 @@
-"""Opening SQLite files the one right way: pragmas, one-writer transactions, schema check, errors by reaction."""
+"""Opening databases the one right way: durable settings, one-writer transactions, schema check, errors by reaction.
+
+A *place* is where a ledger lies: a SQLite file, `:memory:`, or the URL of a Postgres database (postgres.py).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.pool import NullPool, StaticPool
 
+from trader.data import postgres
 from trader.data.tables import HEAD
 from trader.errors import ConfigError, CorruptError, FatalError, RetryableError, TraderError
 
@@ -23,15 +27,50 @@ CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 
 
-def file_of(path_or_url: str | Path) -> str:
-    """The file behind a path or a `sqlite:///` URL, or `:memory:`; ConfigError for any other database."""
+TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
+    postgres.NAME: "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+}
+
+
+def place_of(path_or_url: str | Path) -> str:
+    """The place a path or URL names: files without `sqlite:///`, Postgres as its URL. ConfigError for any other database."""
     text = str(path_or_url)
     if "://" not in text:
         return text
     scheme, _, rest = text.partition("://")
-    if scheme.split("+")[0] != "sqlite":
-        raise ConfigError(f"ledger {scheme}://...: no driver for it is installed; allowed: a path or sqlite:///path")
+    kind = scheme.split("+")[0]
+    if kind in ("postgresql", "postgres"):
+        return postgres.url_of(f"postgresql://{rest}").render_as_string(hide_password=False)
+    if kind != "sqlite":
+        raise ConfigError(f"ledger {scheme}://...: not a database a ledger can live in; allowed: a path, sqlite:///path, postgresql://...")
     return rest.removeprefix("/") or MEMORY
+
+
+def is_url(place: str | Path) -> bool:
+    """Whether the place is a server's database and no file."""
+    return "://" in str(place)
+
+
+def shown(place: str | Path) -> str:
+    """The place for messages: never with a password."""
+    return postgres.shown(str(place)) if is_url(place) else str(place)
+
+
+def exists(place: str | Path) -> bool:
+    """Whether there is something to open; of a server only opening tells."""
+    return is_url(place) or Path(place).exists()
+
+
+def identity(place: str | Path) -> tuple[int, int]:
+    """What tells one ledger from the next at the same place: a file's device and number; a server's database stays itself.
+
+    Raises FileNotFoundError where there is no file.
+    """
+    if is_url(place):
+        return 0, 0
+    about = Path(place).stat()
+    return about.st_dev, about.st_ino
 
 
 def create_private(path: Path) -> None:
@@ -42,7 +81,9 @@ def create_private(path: Path) -> None:
 
 
 def writer_engine(path: str) -> Engine:
-    """Engine of a writer. Its connections are in autocommit; changes go through `writing`, which begins IMMEDIATE."""
+    """Engine of a writer. Its connections are in autocommit; changes go through `writing`, which lets in one writer at a time."""
+    if is_url(path):
+        return postgres.engine(path, busy_ms=BUSY_MS)
     if path != MEMORY:
         create_private(Path(path))
     url = f"sqlite+pysqlite:///{'' if path == MEMORY else Path(path).absolute()}"
@@ -55,6 +96,8 @@ def writer_engine(path: str) -> Engine:
 
 def reader_engine(path: str | Path) -> Engine:
     """Engine of a reader: never creates or writes; each `with reading(connection)` is one snapshot. CorruptError without a file."""
+    if is_url(path):
+        return postgres.engine(str(path), busy_ms=BUSY_MS, read_only=True)
     file = Path(path).absolute()
     if not file.exists():
         raise CorruptError(f"{file}: there is no such database; it appears when a session first runs")
@@ -82,9 +125,9 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except StatementError as error:
-        name = getattr(error.orig, "sqlite_errorname", "")
-        text = f"{what}: {error.orig}"
-        raise _by_name(name, text, error) from error
+        text = f"{shown(what)}: {error.orig}"
+        known = postgres.error_for(error.orig, text, busy_s=BUSY_MS / 1000)
+        raise known or _by_name(getattr(error.orig, "sqlite_errorname", ""), text, error) from error
     except sqlite3.Error as error:
         raise _by_name(getattr(error, "sqlite_errorname", ""), f"{what}: {error}", error) from error
 
@@ -99,10 +142,13 @@ def _by_name(name: str, text: str, error: Exception) -> TraderError:
 
 @contextmanager
 def writing(connection: Connection, what: str = "ledger") -> Iterator[Connection]:
-    """One transaction: BEGIN IMMEDIATE, commit at the end, roll back on anything that is raised."""
+    """One transaction beside no other writer's: commit at the end, roll back on anything that is raised."""
     with translated(what):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
         try:
+            if connection.dialect.name == postgres.NAME:
+                postgres.begin_writing(connection)
+            else:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
             connection.exec_driver_sql("COMMIT")
         except BaseException:
@@ -114,65 +160,74 @@ def writing(connection: Connection, what: str = "ledger") -> Iterator[Connection
 def reading(connection: Connection, what: str = "ledger") -> Iterator[Connection]:
     """One consistent snapshot for several statements."""
     with translated(what):
-        connection.exec_driver_sql("BEGIN")
         try:
+            if connection.dialect.name == postgres.NAME:
+                postgres.begin_reading(connection)
+            else:
+                connection.exec_driver_sql("BEGIN")
             yield connection
         finally:
             _roll_back(connection)
 
 
 def _roll_back(connection: Connection) -> None:
-    raw = connection.connection.dbapi_connection
-    if raw is not None and getattr(raw, "in_transaction", False):
+    if connection.invalidated or connection.closed:
+        return  # the server forgets what was not committed
+    raw: Any = connection.connection.dbapi_connection
+    if postgres.in_transaction(raw) if connection.dialect.name == postgres.NAME else raw.in_transaction:
         connection.exec_driver_sql("ROLLBACK")
 
 
-def open_ledger(path: str) -> Connection:
+def open_ledger(place: str) -> Connection:
     """A writer's connection to a sound ledger of this program's schema, made or upgraded where needed.
 
-    Raises CorruptError for a damaged file, one that is no ledger, or one made by a newer program.
+    Raises CorruptError for a damaged file, one that is no ledger, or one made by a newer program; RetryableError where a server
+    does not answer.
     """
-    connection = writer_engine(path)
-    with translated(path):
+    connection = writer_engine(place)
+    with translated(place):
         opened = connection.connect()
     try:
-        with translated(path):
-            found = opened.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-            if found != "ok":
-                raise CorruptError(
-                    f"{path}: damaged ({found}); restore the newest backup, or move the file away and let reconciliation rebuild it"
-                )
-            if schema_version(opened, path) != HEAD:
-                _upgrade(opened, path)
+        with translated(place):
+            if not is_url(place):
+                _check_file(opened, place)
+            if schema_version(opened, place) != HEAD:
+                _upgrade(opened, place)
     except BaseException:
         opened.close()
         raise
     return opened
 
 
-def schema_version(connection: Connection, path: str) -> str | None:
-    """Revision of the file, None when it is empty; CorruptError when this program can't know it."""
-    names = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
+def _check_file(connection: Connection, path: str) -> None:
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if found != "ok":
+        raise CorruptError(f"{path}: damaged ({found}); restore the newest backup, or move the file away and let reconciliation rebuild it")
+
+
+def schema_version(connection: Connection, place: str) -> str | None:
+    """Revision of the database, None when it is empty; CorruptError when this program can't know it."""
+    names = {row[0] for row in connection.exec_driver_sql(TABLES[connection.dialect.name])}
     if not names:
         return None
     if "alembic_version" not in names:
-        raise CorruptError(f"{path}: not a ledger of this program (no schema version in it)")
+        raise CorruptError(f"{shown(place)}: not a ledger of this program (no schema version in it)")
     version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     if version is None or str(version) > HEAD:
-        raise CorruptError(f"{path}: its schema is {version}, newer than {HEAD} of this program; run the program that wrote it")
+        raise CorruptError(f"{shown(place)}: its schema is {version}, newer than {HEAD} of this program; run the program that wrote it")
     return str(version)
 
 
-def _upgrade(connection: Connection, path: str) -> None:
-    with writing(connection, path):
-        if schema_version(connection, path) != HEAD:  # somebody else may have upgraded it while we waited for the lock
+def _upgrade(connection: Connection, place: str) -> None:
+    with writing(connection, place):
+        if schema_version(connection, place) != HEAD:  # somebody else may have upgraded it while we waited for the lock
             from trader.data.migrations.run import migrate  # imports alembic, 0.8 s
 
             migrate(connection)
 
 
-def upgrade(path: str | Path) -> str:
-    """Bring a ledger file to this program's schema (creating it if need be); returns the revision."""
-    connection = open_ledger(file_of(path))
+def upgrade(path_or_url: str | Path) -> str:
+    """Bring a ledger to this program's schema (creating it if need be); returns the revision."""
+    connection = open_ledger(place_of(path_or_url))
     connection.close()
     return HEAD

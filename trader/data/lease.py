@@ -7,8 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from sqlalchemy import update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import not_, update
 
 from trader.data import ledger_sql as sql
 from trader.data.journal import Tx
@@ -29,7 +28,8 @@ def acquire(tx: Tx, account: str, holder: str, ttl_us: int) -> Lease:
         raise LeaseLostError(f"account {account!r} is traded by {row.holder!r} (token {row.token}); to be had in {wait:.1f} s")
     token = 1 if row is None else row.token + 1
     values = {"holder": holder, "token": token, "acquired_us": tx.now_us, "expires_us": tx.now_us + ttl_us, "released": False}
-    tx.connection.execute(insert(table).values(account=account, **values).on_conflict_do_update(index_elements=["account"], set_=values))
+    taken = sql.upsert(tx.connection, table).values(account=account, **values)
+    tx.connection.execute(taken.on_conflict_do_update(index_elements=["account"], set_=values))
     tx.log("lease.acquired", {"token": token})
     return Lease(account=account, holder=holder, token=token, expires_us=tx.now_us + ttl_us)
 
@@ -57,7 +57,7 @@ def release(tx: Tx, lease: Lease) -> None:
     """Give the lease back, so that the next holder need not wait; does nothing once it was taken over."""
     freed = tx.connection.execute(
         update(table)
-        .where(table.c.account == tx.account, table.c.token == lease.token, table.c.holder == lease.holder, table.c.released.is_(False))
+        .where(table.c.account == tx.account, table.c.token == lease.token, table.c.holder == lease.holder, not_(table.c.released))
         .values(released=True, expires_us=tx.now_us)
         .returning(table.c.token)
     ).first()

@@ -1,4 +1,4 @@
-"""The Ledger port on SQLite: every call is one committed transaction with its journal rows."""
+"""The Ledger port on SQLite or Postgres: every call is one committed transaction with its journal rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from trader.data import lease as leases
 from trader.data import ledger_account, ledger_control, ledger_decisions, ledger_fills, ledger_orders, ledger_positions
-from trader.data.engine import file_of, open_ledger, reading, translated, writing
+from trader.data.engine import open_ledger, place_of, reading, translated, writing
 from trader.data.journal import Tx, journal_sha256, transaction
 from trader.data.ledger_memory import Remembered
 from trader.domain.account import Position
@@ -29,14 +29,15 @@ class _NoKill:
 
 
 class SqlLedger:
-    """Ledger of one account in a SQLite file (a path, a `sqlite:///` URL, or `:memory:`); made where it is missing.
+    """Ledger of one account in a SQLite file (a path, a `sqlite:///` URL, or `:memory:`) or a Postgres database (its URL);
+    made where it is missing.
 
-    One instance belongs to one thread. Raises CorruptError at opening for a damaged or newer file; later RetryableError
-    when another process holds the write lock for over 5 s, FatalError for a full disk or a contradiction.
+    One instance belongs to one thread. Raises CorruptError at opening for a damaged or newer one; later RetryableError when
+    another process holds the write lock for over 5 s, FatalError for a full disk or a contradiction.
     """
 
     def __init__(self, path_or_url: str | Path, *, account: str, kill: KillPoints | None = None) -> None:
-        self.path = file_of(path_or_url)
+        self.path = place_of(path_or_url)
         self.account = account
         self._kill: KillPoints = kill or _NoKill()
         self._connection: Connection = open_ledger(self.path)

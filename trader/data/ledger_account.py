@@ -9,10 +9,10 @@ from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, bindparam, delete, select
-from sqlalchemy.dialects.sqlite import insert
 
 from trader.data.journal import Tx
 from trader.data.ledger_fills import move_cash
+from trader.data.ledger_sql import upsert
 from trader.data.tables import beat, external_move, meta
 from trader.data.tables import cash as cash_table
 from trader.data.tables import equity as equity_table
@@ -53,7 +53,7 @@ def _move(tx: Tx, asset: str, amount: Decimal, kind: str) -> None:
     move_id = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
     row = {"move_id": move_id, "asset": asset, "amount": amount, "kind": kind}
     new = tx.connection.execute(
-        insert(external_move)
+        upsert(tx.connection, external_move)
         .values(**row, account=tx.account, seq=tx.tip()[0] + 1, time_us=tx.now_us)
         .on_conflict_do_nothing()
         .returning(external_move.c.move_id)
@@ -98,4 +98,5 @@ def get_meta(connection: Connection, name: str) -> str | None:
 
 def set_meta(connection: Connection, name: str, value: str) -> None:
     """Not journalled: watermarks and the like can be rebuilt."""
-    connection.execute(insert(meta).values(name=name, value=value).on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+    known = upsert(connection, meta).values(name=name, value=value)
+    connection.execute(known.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

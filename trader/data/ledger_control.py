@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from trader.data import ledger_sql as sql
-from trader.data.engine import file_of, open_ledger
+from trader.data.engine import exists, open_ledger, place_of, shown
 from trader.data.journal import Tx, transaction
 from trader.data.tables import control as control_table
 from trader.data.tables import halt as halt_table
@@ -106,10 +106,10 @@ def submit_control(path: str | Path, verb: str, argument: str, who: str, now_us:
 
     Raises RejectedError for an unknown verb, CorruptError where there is no sound ledger, RetryableError when it is locked.
     """
-    file = file_of(path)
-    if not Path(file).exists():
-        raise RejectedError(f"{file}: no ledger there, so no session to control")
-    connection = open_ledger(file)
+    place = place_of(path)
+    if not exists(place):
+        raise RejectedError(f"{shown(place)}: no ledger there, so no session to control")
+    connection = open_ledger(place)
     try:
         account = connection.execute(select(lease_table.c.account)).scalar() or ""
         with transaction(connection, account, now_us) as tx:

@@ -61,7 +61,7 @@ def apply_fills(tx: Tx, fills: Sequence[Fill], source: str) -> list[tuple[Fill, 
 def _insert(tx: Tx, fill: Fill, order: Row[Any] | None, source: str) -> bool:
     """Insert a fill unless its trade id is known; its journal row carries every value of it."""
     told = {**trade(fill), "source": source, "fee_asset": quote_of(fill.pair), **_owner(order)}
-    new = tx.connection.execute(sql.FILL_ADD, {**told, "account": tx.account, "seq": tx.tip()[0] + 1}).first()
+    new = tx.connection.execute(sql.FILL_ADD[tx.connection.dialect.name], {**told, "account": tx.account, "seq": tx.tip()[0] + 1}).first()
     if new is not None:
         tx.log("fill.external" if order is None else "fill", told, key=f"fill:{fill.trade_id}")
     return new is not None

@@ -5,11 +5,21 @@ SQLAlchemy never caches the compiled form of an insert with ON CONFLICT, so that
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
-from sqlalchemy.dialects import sqlite
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from trader.data.tables import cash, decision, decision_bar, fill, halt, intent, journal, lease, pair_state, position
 from trader.domain.orders import ExchangeStatus, Outcome
+
+_UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def upsert(connection: Connection, table: Table) -> Any:
+    """An insert that knows ON CONFLICT, in the words of the connection's database."""
+    return _UPSERTS[connection.dialect.name](table)
+
 
 LIVE_STATUS = tuple(status.value for status in ExchangeStatus if status.live)
 LIVE = or_(
@@ -53,7 +63,7 @@ POSITION_BY_ID = select(position).where(position.c.position_id == bindparam("at_
 POSITIONS = select(position).where(position.c.account == bindparam("at_account")).order_by(position.c.seq)
 OPEN_POSITIONS = POSITIONS.where(position.c.state.in_(("OPENING", "OPEN", "DUST")))
 
-FILL_ADD = sqlite.insert(fill).on_conflict_do_nothing().returning(fill.c.trade_id)
+FILL_ADD = {name: made(fill).on_conflict_do_nothing().returning(fill.c.trade_id) for name, made in _UPSERTS.items()}
 FILL_SET = update(fill).where(fill.c.account == bindparam("at_account"), fill.c.trade_id == bindparam("at_trade"))
 STRAY_FILLS = (
     select(fill)

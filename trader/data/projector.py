@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects import sqlite
 
-from trader.data.engine import file_of, reader_engine, reading, writing
+from trader.data.engine import place_of, reader_engine, reading, writing
 from trader.data.ledger_rows import to_plan
 from trader.data.ops import open_ops
 from trader.data.ops import projector as place
@@ -65,7 +65,7 @@ class Projector:
     """Reads the ledger, writes ops.sqlite; place and messages are one transaction there."""
 
     def __init__(self, ledger_path: str | Path, ops_path: str | Path, *, environment: str = "demo") -> None:
-        self._ledger_path = file_of(ledger_path)
+        self._ledger_path = place_of(ledger_path)
         self._ops_path = str(ops_path)
         self._environment = environment
         self._reader = reader_engine(self._ledger_path).connect()

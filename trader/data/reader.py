@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from trader.data import ledger_control, reader_activity, reader_positions
-from trader.data.engine import file_of, reader_engine, reading, schema_version
+from trader.data.engine import place_of, reader_engine, reading, schema_version, shown, translated
 from trader.data.ledger_account import cash as read_cash
 from trader.data.ledger_account import equity as read_equity
 from trader.data.ledger_positions import trade_legs
@@ -28,15 +28,18 @@ T = TypeVar("T")
 
 
 class LedgerReader:
-    """Read model of one ledger file. CorruptError where there is none, or one of another program version."""
+    """Read model of one ledger. CorruptError where there is none, or one of another program version."""
 
     def __init__(self, path_or_url: str | Path, *, account: str | None = None) -> None:
-        self.path = file_of(path_or_url)
-        self._connection = reader_engine(self.path).connect()
+        self.path = place_of(path_or_url)
+        with translated(self.path):
+            self._connection = reader_engine(self.path).connect()
         with reading(self._connection, self.path) as connection:
             version = schema_version(connection, self.path)
             if version != HEAD:
-                raise CorruptError(f"{self.path}: its schema is {version}, this program reads {HEAD}; a session upgrades it when it starts")
+                raise CorruptError(
+                    f"{shown(self.path)}: its schema is {version}, this program reads {HEAD}; a session upgrades it when it starts"
+                )
             self.account = account if account is not None else reader_activity.account_of(connection)
 
     def _read(self, query: Callable[[Connection], T]) -> T:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import REAL, CheckConstraint, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, UniqueConstraint, text
 from sqlalchemy.types import TypeEngine
 
-from trader.data.types import Flag, Micros, Money
+from trader.data.types import WORDS, Flag, Micros, Money, Real
 
 HEAD = "0001"  # newest alembic revision this program knows
 
@@ -19,17 +19,18 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 metadata = MetaData(naming_convention=NAMES)
+Kind = type[TypeEngine[Any]] | TypeEngine[Any]
 
 
 def _key(name: str) -> Column[Any]:
-    return Column(name, Text, primary_key=True, nullable=False)
+    return Column(name, WORDS, primary_key=True, nullable=False)
 
 
-def _must(name: str, kind: type[TypeEngine[Any]] = Text) -> Column[Any]:
+def _must(name: str, kind: Kind = WORDS) -> Column[Any]:
     return Column(name, kind, nullable=False)
 
 
-def _may(name: str, kind: type[TypeEngine[Any]] = Text) -> Column[Any]:
+def _may(name: str, kind: Kind = WORDS) -> Column[Any]:
     return Column(name, kind, nullable=True)
 
 
@@ -53,6 +54,8 @@ journal = _table(
     UniqueConstraint("key"), CheckConstraint("kind IN ('event', 'command')", name="kind"), Index("ix_journal_type", "type"),
 )  # fmt: skip
 
+_LIVE = "outcome = 'SENT' OR (outcome = 'ACKED' AND (status IS NULL OR status IN ('pending', 'open')))"
+
 intent = _table(
     "intent", _key("cl_ord_id"), _must("seq", Integer), _must("account"), _must("key"), _must("leg"),
     _must("attempt", Integer), _must("token", Integer), _must("position_id"), _must("pair"), _must("side"), _must("order_type"),
@@ -65,8 +68,7 @@ intent = _table(
     CheckConstraint("outcome <> 'ACKED' OR txid IS NOT NULL", name="acked_has_txid"),
     CheckConstraint("outcome IN ('SENT', 'ACKED', 'REJECTED', 'ABSENT')", name="outcome"),
     Index("ix_intent_position_id", "position_id"),
-    Index("ix_intent_live", "outcome", "status", sqlite_where=text(
-        "outcome = 'SENT' OR (outcome = 'ACKED' AND (status IS NULL OR status IN ('pending', 'open')))")),
+    Index("ix_intent_live", "outcome", "status", sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)),
 )  # fmt: skip
 
 fill = _table(
@@ -88,9 +90,9 @@ position = _table(
 decision = _table(
     "decision", _key("decision_id"), _must("seq", Integer), _must("time_us", Micros),
     _must("close_us", Micros), _must("pair"), _must("side"), _must("strategy"), _must("action"), _must("final"), _must("detail"),
-    _may("score", REAL), _may("close", REAL), _may("atr_fraction", REAL), _may("unit", REAL), _may("stop", REAL),
-    _may("tp1", REAL), _may("tp2", REAL), _may("stake", Money), _must("points_json"), _must("evidence_json"), _must("ai_mode"),
-    _may("lookup"), _may("ruling"), _may("p_loss", REAL), _may("age_ms", REAL), _may("verdict_id"), _may("is_twin", Flag),
+    _may("score", Real), _may("close", Real), _may("atr_fraction", Real), _may("unit", Real), _may("stop", Real),
+    _may("tp1", Real), _may("tp2", Real), _may("stake", Money), _must("points_json"), _must("evidence_json"), _must("ai_mode"),
+    _may("lookup"), _may("ruling"), _may("p_loss", Real), _may("age_ms", Real), _may("verdict_id"), _may("is_twin", Flag),
     Index("ix_decision_close_us", "close_us"),
 )  # fmt: skip
 
@@ -100,7 +102,7 @@ decision_bar = _table(
 )  # fmt: skip
 
 pair_state = _table(
-    "pair_state", _key("pair"), _must("close_us", Micros), _must("code"), _may("score", REAL),
+    "pair_state", _key("pair"), _must("close_us", Micros), _must("code"), _may("score", Real),
     _must("detail"),
 )  # fmt: skip
 
@@ -113,7 +115,7 @@ external_move = _table(
 
 equity = _table(
     "equity", Column("time_us", Micros, primary_key=True, autoincrement=False, nullable=False), _must("cash", Money),
-    _must("marked", Money), _must("equity", Money), _must("realised", Money), _must("fees", Money), _must("drawdown", REAL),
+    _must("marked", Money), _must("equity", Money), _must("realised", Money), _must("fees", Money), _must("drawdown", Real),
 )  # fmt: skip
 
 halt = _table(
@@ -127,7 +129,7 @@ control = _table(
     CheckConstraint("state IN ('PENDING', 'DONE', 'REFUSED', 'EXPIRED')", name="state"), Index("ix_control_state", "state"),
 )  # fmt: skip
 
-beat = _table("beat", _sequence(), _must("time_us", Micros), _must("lag_s", REAL))
+beat = _table("beat", _sequence(), _must("time_us", Micros), _must("lag_s", Real))
 
 _FIXED = " OR ".join(
     f"NEW.{name} IS NOT OLD.{name}"

@@ -1,20 +1,24 @@
 """Column types of the ledger: exact money as text, times as whole microseconds, booleans as 0 and 1.
 
-STRICT tables accept only INTEGER, REAL and TEXT, so each type says what it is in both SQLite and Postgres.
+STRICT tables accept only INTEGER, REAL and TEXT, so each type says what it is in both SQLite and Postgres. Both compare text
+byte by byte and keep floats in eight bytes, so that the same calls leave the same rows in the same order.
 """
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Dialect, Integer, Numeric, Text
+from sqlalchemy import DOUBLE_PRECISION, REAL, BigInteger, Boolean, Dialect, Integer, Numeric, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from trader.domain.money import plain
 
 WHOLE_DIGITS = 20
 FRACTION_DIGITS = 18
+WORDS = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that sorts by its bytes, whatever the locale of the server."""
 
 
 def money_text(value: Decimal) -> str:
@@ -80,3 +84,16 @@ class Flag(TypeDecorator[bool]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
         return None if value is None else bool(value)
+
+
+class Real(TypeDecorator[float]):
+    """float <-> REAL of eight bytes (DOUBLE PRECISION on Postgres, whose REAL has four); NaN is stored as NULL, as SQLite does."""
+
+    impl = REAL
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(DOUBLE_PRECISION() if dialect.name == "postgresql" else REAL())
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+        return None if value is None or math.isnan(value) else value

@@ -13,7 +13,7 @@ import pytest
 from ledger_kit import ACCOUNT, T0, buy, lease_of, open_ledger
 from sqlalchemy import create_engine
 
-from trader.data.engine import file_of, upgrade
+from trader.data.engine import place_of, shown, upgrade
 from trader.data.journal import canonical
 from trader.data.ledger import SqlLedger
 from trader.data.tables import HEAD, TRIGGERS, metadata
@@ -86,12 +86,21 @@ def test_a_newer_a_foreign_and_a_damaged_file_are_refused(tmp_path: Path) -> Non
             SqlLedger(path, account=ACCOUNT)
 
 
-def test_only_sqlite_urls_are_accepted(tmp_path: Path) -> None:
-    assert file_of("sqlite:////srv/x.sqlite") == "/srv/x.sqlite"
-    assert file_of(tmp_path / "x") == str(tmp_path / "x")
-    assert file_of("sqlite://") == ":memory:"
-    with pytest.raises(ConfigError, match="postgresql"):
-        SqlLedger("postgresql://u:secret@host/db", account=ACCOUNT)
+def test_a_place_is_a_file_or_a_database_of_postgres_and_messages_hide_its_password(tmp_path: Path) -> None:
+    assert place_of("sqlite:////srv/x.sqlite") == "/srv/x.sqlite"
+    assert place_of(tmp_path / "x") == str(tmp_path / "x")
+    assert place_of("sqlite://") == ":memory:"
+    for told in ("postgresql://u:secret@host/db", "postgres://u:secret@host/db", "postgresql+psycopg://u:secret@host/db"):
+        assert place_of(told) == "postgresql+psycopg://u:secret@host/db"
+    assert shown(place_of("postgresql://u:secret@host/db")) == "postgresql://u:***@host/db"
+    with pytest.raises(ConfigError, match=r"mysql.*allowed: a path, sqlite:///path, postgresql"):
+        SqlLedger("mysql://u:secret@host/db", account=ACCOUNT)
+    with pytest.raises(ConfigError, match="names no database") as refused:
+        SqlLedger("postgresql://u:secret@host", account=ACCOUNT)
+    assert "secret" not in str(refused.value)
+    with pytest.raises(RetryableError, match="does not answer") as away:
+        SqlLedger("postgresql://u:secret@127.0.0.1:1/db", account=ACCOUNT)
+    assert "secret" not in str(away.value)
 
 
 @pytest.mark.parametrize(
