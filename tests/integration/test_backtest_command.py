@@ -1,56 +1,148 @@
-"""`trader backtest` on a file: its answer, the pairs it leaves out and why, and one sentence for what it cannot run."""
+"""`trader backtest` on a file and on the history store: its answer, the pairs it leaves out and why, one sentence for what
+it cannot run."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from tests.candle_kit import put
 from trader import cli
-from trader.domain.market import Timeframe
+from trader.bootstrap.paths import Paths
+from trader.data import parts
+from trader.data.history import HistoryStore
+from trader.data.parts import Source
+from trader.domain.market import DAY, Candle, Timeframe
 from trader.simulation.market import EPOCH_US, SyntheticMarket
 
 DAYS, YOUNG = 60, 1
+MODE = "mitraillette/AGGRESSIVE"
+FIELDS = ("open", "high", "low", "close", "volume")
+
+
+def frame_of(market: SyntheticMarket, pair: str, days: int) -> pl.DataFrame:
+    columns = market.candles(pair, Timeframe.M15, EPOCH_US - days * DAY, EPOCH_US)
+    time = pl.Series(columns.time).cast(pl.Datetime("us", "UTC"))
+    values = {name: getattr(columns, name) for name in FIELDS}
+    return pl.DataFrame({"pair": [pair] * len(columns), "timeframe": ["15m"] * len(columns), "time": time} | values)
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    market, path, frames = SyntheticMarket(5, count=5), tmp_path_factory.mktemp("data") / "candles.parquet", []
-    for number, pair in enumerate(market.pairs):
-        days = YOUNG if number == 4 else DAYS
-        columns = market.candles(pair, Timeframe.M15, EPOCH_US - days * 86_400_000_000, EPOCH_US)
-        values = {name: getattr(columns, name) for name in ("open", "high", "low", "close", "volume")}
-        time = pl.Series(columns.time).cast(pl.Datetime("us", "UTC"))
-        frames.append(pl.DataFrame({"pair": [pair] * len(columns), "timeframe": ["15m"] * len(columns), "time": time} | values))
-    pl.concat(frames).write_parquet(path)
+def frame() -> pl.DataFrame:
+    market = SyntheticMarket(5, count=5)
+    return pl.concat([frame_of(market, pair, YOUNG if number == 4 else DAYS) for number, pair in enumerate(market.pairs)])
+
+
+@pytest.fixture(scope="module")
+def file(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "candles.parquet"
+    frame.write_parquet(path)
     return path
 
 
-def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history store with the same four old pairs, 4h candles of their own behind them, and one with a hole."""
+    root, market = tmp_path_factory.mktemp("state"), SyntheticMarket(5, count=5)
+    store = HistoryStore(Paths(root).make().history)
+    for timeframe, days in ((Timeframe.M15, DAYS), (Timeframe.H4, 200)):
+        candles = []
+        for number, pair in enumerate(market.pairs):
+            c = market.candles(pair, timeframe, EPOCH_US - days * DAY, EPOCH_US)
+            rows = [i for i in range(len(c)) if not (number == 4 and timeframe is Timeframe.M15 and 3_000 <= i < 3_007)]
+            candles += [
+                Candle(pair=pair, timeframe=timeframe, time_us=int(c.time[i]), filled=bool(c.filled[i]),
+                       **{name: float(getattr(c, name)[i]) for name in FIELDS})
+                for i in rows
+            ]  # fmt: skip
+        put(store, parts.frame_of(candles, Source.REST), timeframe, name=str(timeframe))
+    store.close()
+    return root
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     assert cli.run(["backtest", *arguments, "--json"]) == 0
-    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
 
 def test_one_of_the_six_shares_an_account_and_says_what_it_left_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = _json(capsys, "mitraillette/AGGRESSIVE", "--data", str(file), "--warmup", "short")
+    found = _json(capsys, MODE, "--data", str(file), "--warmup", "short")
     assert found["pairs"] == 4
-    (why,) = found["excluded"].values()  # type: ignore[union-attr, attr-defined]
+    (why,) = found["excluded"].values()
     assert why.startswith("too few 15m candles: 96 of ")
-    assert found["trades"] >= 10  # type: ignore[operator]
-    assert len(found["lines"]) == found["legs"]  # type: ignore[arg-type]
+    assert found["trades"] >= 10
+    assert len(found["lines"]) == found["legs"]
     assert (found["warmup"], found["ai"], found["round_trip"]) == ("short", "off", pytest.approx(0.009))
-    assert _json(capsys, "mitraillette/AGGRESSIVE", "--data", str(file), "--warmup", "short") == found
+    assert _json(capsys, MODE, "--data", str(file), "--warmup", "short") == found
+
+
+def test_the_figures_of_a_run_agree_with_each_other(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = _json(capsys, MODE, "--data", str(file), "--warmup", "short")
+    assert sum(found["reasons"].values()) == sum(one["count"] for one in found["by_reason"]) == found["legs"]
+    assert sum(one["count"] for one in found["by_pair"]) == sum(one["trades"] for one in found["daily"]) == found["trades"]
+    assert sum(one["count"] for one in found["r"]["bins"]) == found["trades"]
+    assert np.prod([1 + one["return"] for one in found["daily"]]) - 1 == pytest.approx(found["return"])
+    assert np.prod([1 + one["return"] for one in found["months"]]) - 1 == pytest.approx(found["return"])
+    assert found["daily"][-1]["hold"] - 1 == pytest.approx(found["benchmarks"]["buy_and_hold"]["return"])
+    assert float(found["before_costs"]) == pytest.approx(float(found["net"]) + float(found["fees"]) + float(found["slippage_paid"]))
+    if not found["open"]:
+        assert float(found["equity_end"]) == pytest.approx(10_000 + float(found["net"]))
+    chance = found["benchmarks"]["random_entry"]
+    assert chance["entries"] >= found["trades"] >= 10
+    assert chance["random_95"][0] < chance["random_mean"] < chance["random_95"][1]
 
 
 def test_s1_runs_pair_by_pair(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = _json(capsys, "S1", "--data", str(file))
-    assert found["pairs"] == 5
-    assert found["trades"] == sum(found["reasons"].values()) >= 5  # type: ignore[attr-defined]
-    assert np.isfinite(found["sum_net_return"])  # type: ignore[call-overload]
+    assert (found["pairs"], found["cash"]) == (5, "5000")
+    assert found["trades"] == sum(found["reasons"].values()) >= 5
+    assert float(found["net"]) == pytest.approx(1_000 * found["sum_net_return"])
+    assert float(found["equity_end"]) == pytest.approx(5_000 + float(found["net"]))
+
+
+def test_the_history_store_is_read_with_its_own_long_candles_and_its_parts_are_named(
+    state: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = _json(capsys, MODE, "--state", str(state))
+    assert (found["source"], found["warmup"], found["pairs"]) == ("history", "exact", 4)
+    (why,) = found["excluded"].values()
+    assert why.startswith("a gap: 7 15m candles missing after ")
+    assert found["trades"] >= 10
+    assert len(found["data_sha256"]) == 64
+    assert _json(capsys, MODE, "--state", str(state)) == found
+    pair = found["by_pair"][0]["name"]
+    alone = _json(capsys, MODE, "--state", str(state), "--pairs", pair)
+    assert [one["name"] for one in alone["by_pair"]] == [pair]
+    assert alone["watched"] == ([] if pair.startswith("BTC/") else ["BTC/EUR"])
+
+
+def test_costs_follow_the_tier_and_the_spread(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cheap = _json(capsys, "S1", "--data", str(file), "--volume", "250000", "--spread", "0.004")
+    assert (cheap["fee"], cheap["slippage"], cheap["round_trip"]) == (0.002, 0.002, pytest.approx(0.008))
+    assert float(cheap["slippage_paid"]) > 0
+
+
+def test_the_screen_fits_100_columns_and_tells_what_matters(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["backtest", MODE, "--data", str(file), "--warmup", "short"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 100
+    for words in (
+        "a round trip costs 0.90 %",
+        "warm-up short",
+        "drawdown",
+        "holding",
+        "chance",
+        "stop-loss",
+        "left out",
+        "trades    sha256",
+    ):
+        assert words in shown
 
 
 @pytest.mark.parametrize(
@@ -58,18 +150,70 @@ def test_s1_runs_pair_by_pair(file: Path, capsys: pytest.CaptureFixture[str]) ->
     [
         (("S2",), "strategy 'S2' is not known; there is S1, mitraillette/CONSERVATIVE"),
         (("S1", "--pairs", "NIX/EUR"), "--pairs NIX/EUR: not in"),
+        (("S1", "--pairs", "BTC/EUR,NIX/EUR"), "--pairs NIX/EUR: not in"),
         (
             ("S1", "--from", "2025-12-20", "--to", "2025-12-19"),
             "--from and --to: 2025-12-20T00:00:00Z to 2025-12-19T00:00:00Z must lie inside",
         ),
+        (("S1", "--from", "yesterday"), "'yesterday' is not a date or time"),
         (("sniper/DEFAULT", "--profile", "best"), "profile 'best' is not one of viable, seed"),
         (("sniper/DEFAULT", "--warmup", "long"), "warmup 'long' is not one of exact, short"),
         (("sniper/DEFAULT",), "no pair can be judged: BTC/EUR: too few 4h candles: 360 of "),
+        (("S1", "--ai", "on"), "--ai 'on': a backtest runs with the AI off; allowed: off"),
+        (("S1", "--volume", "-5"), "--volume '-5': a 30-day volume of 0 or more"),
+        (("S1", "--volume", "much"), "--volume 'much': a 30-day volume of 0 or more"),
+        (("S1", "--spread", "nan"), "--spread 'nan': a fraction of the price from 0 to below 0.5"),
+        (("S1", "--spread", "0.03"), "strategy S1: target 0.03 must be above the round trip of 0.0352"),
+        ((MODE, "--profile", "seed", "--spread", "0.02"), "target 0.02138 must be above the round trip of 0.028"),
+        (("S1", "--seed", "-1"), "seed"),
     ],
 )
 def test_what_cannot_run_is_one_sentence(file: Path, arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["backtest", arguments[0], "--data", str(file), *arguments[1:]]) == 2
+    _one_sentence(capsys, words)
+
+
+def _one_sentence(capsys: pytest.CaptureFixture[str], words: str) -> None:
     captured = capsys.readouterr()
     assert words in captured.err
+    assert captured.err.strip().count("\n") == 0
     assert captured.out == ""
-    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (pl.when(pl.col("close") == pl.col("close").max()).then(float("nan")).otherwise(pl.col("close")).alias("close"),
+         "column 'close' has 1 values that no 15m candle can have; the first is nan of BTC/EUR at "),
+        ((pl.col("low") * 2).alias("low"), "column 'low' has "),
+        (pl.lit("7m").alias("timeframe"), "column 'timeframe' holds 7m; it must hold one of"),
+        (pl.lit("BTC").alias("pair"), "column 'pair' holds 'BTC'; names must read BASE/QUOTE"),
+        (pl.col("volume").cast(pl.Int64).alias("volume"), "column 'volume' is Int64, it must be Float64"),
+    ],
+)  # fmt: skip
+def test_a_spoilt_file_is_one_sentence(
+    frame: pl.DataFrame, tmp_path: Path, spoil: pl.Expr, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "spoilt.parquet"
+    frame.with_columns(spoil).write_parquet(path)
+    assert cli.run(["backtest", "S1", "--data", str(path)]) == 2
+    _one_sentence(capsys, words)
+
+
+def test_a_file_that_is_none_and_a_state_without_history_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["backtest", "S1", "--data", str(tmp_path / "no.parquet")]) == 2
+    _one_sentence(capsys, "does not exist")
+    assert cli.run(["backtest", "S1", "--state", str(tmp_path)]) == 2
+    _one_sentence(capsys, "no history store in it")
+
+
+def test_a_pair_without_trades_for_a_day_is_left_out_with_the_place(
+    frame: pl.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair, path = frame["pair"].unique(maintain_order=True)[1], tmp_path / "gap.parquet"
+    hole = (pl.col("pair") == pair) & pl.col("time").is_between(pl.datetime(2025, 12, 20, time_zone="UTC"),
+                                                                pl.datetime(2025, 12, 21, 12, time_zone="UTC"))  # fmt: skip
+    frame.filter(~hole).write_parquet(path)
+    found = _json(capsys, "S1", "--data", str(path))
+    assert found["excluded"] == {pair: "a gap: 145 15m candles in a row without a trade from 2025-12-20T00:00:00Z"}
+    assert pair not in {line.split()[0] for line in found["lines"]}

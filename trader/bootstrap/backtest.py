@@ -1,126 +1,276 @@
-"""`trader backtest`: candles of a file through the kernel, with what it cost, what was left out and which bytes it read."""
+"""`trader backtest`: candles of a file or of the history store through the kernel, and what its result is held against."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import polars as pl
+
+from trader.bootstrap.candles import FileSource, Source, StoreSource, gap
 from trader.bootstrap.world import moment
-from trader.domain.costs import Costs
+from trader.domain.costs import SPOT_TIERS, Costs, slippage_of, tier_at
 from trader.domain.market import Instrument, Timeframe
-from trader.domain.messages import stamp
-from trader.domain.money import plain, quantum
+from trader.domain.messages import TradeLeg, stamp
+from trader.domain.money import ZERO, from_float
+from trader.domain.orders import Side
 from trader.errors import ConfigError
 from trader.indicators import technical
-from trader.reporting.analytics import equity_figures, trade_figures, trades_of
-from trader.research import backtester
-from trader.research.account import Pass, account_pass
+from trader.ports import EquityRow
+from trader.reporting.study import whole_curve
+from trader.research import backtester, comparisons
+from trader.research.account import account_pass
 from trader.research.backtester import S1, Strategy
-from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS
-from trader.simulation.listings import Listing
-from trader.simulation.replay import ReplayMarket
-from trader.strategy.columns import Bars
+from trader.research.markets import market_of
+from trader.strategy.columns import WARMUPS, Bars
 
 CASH = Decimal(10_000)
-FIELDS = ("time", "open", "high", "low", "close", "volume")
+M15 = Timeframe.M15
+AI_MODES = ("off",)
+END = "end"  # how the kernel calls a position that the data's end left open
+Tell = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What to run. `start`, `end`: None = what the file holds; `pairs`: empty = all of them."""
+    """What to run. `data` None: the history store of `state`; `pairs`: empty = all; `start`, `end` None = all there is.
+
+    `volume`: the account's 30-day volume, which picks the fee tier; `spread`: (ask - bid) / mid to reckon with; None for both:
+    the strategy's own costs. `seed`: of the random entries.
+    """
 
     strategy: str
-    data: Path
+    data: Path | None = None
+    state: Path = Path("state")
     pairs: Sequence[str] = ()
     start: str | None = None
     end: str | None = None
     profile: str = "viable"
     warmup: str = "exact"
+    ai: str = "off"
+    volume: str | None = None
+    spread: str | None = None
+    seed: int = 11
 
 
-def run_backtest(asked: Asked, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Plain values, JSON-ready. Raises ConfigError naming the option: an unknown strategy or pair, an empty range, a bad file."""
-    strategy = backtester.named(asked.strategy, asked.profile, Costs())
-    market = ReplayMarket(asked.data)
-    if unknown := [pair for pair in asked.pairs if pair not in market.pairs]:
-        raise ConfigError(f"--pairs {unknown[0]}: not in {asked.data}; {len(market.pairs)} pairs are, the first is {market.pairs[0]}")
-    start = market.first_us if asked.start is None else moment(asked.start)
-    end = market.end_us if asked.end is None else moment(asked.end)
-    if not market.first_us <= start < end <= market.end_us:
-        raise ConfigError(
-            f"--from and --to: {stamp(start)} to {stamp(end)} must lie inside {stamp(market.first_us)} to {stamp(market.end_us)}"
-        )
-    pairs = list(asked.pairs) or list(market.pairs)
-    head = {
-        "strategy": strategy.name, "from": stamp(start), "to": stamp(end), "warmup": asked.warmup, "ai": "off",
-        "fee": strategy.costs.taker, "slippage": strategy.costs.slippage, "round_trip": strategy.costs.round_trip,
-        "data": asked.data.name, "data_sha256": _digest(market, pairs, start, end),
-    }  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A pair that took part: its candles as the strategy read them, and its trading rules."""
+
+    bars: Bars
+    instrument: Instrument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """What the result is held against; `chance` None where nothing was entered."""
+
+    holding: comparisons.Holding
+    chance: comparisons.RandomEntry | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A finished run. `capital`: the account, or of a strategy that runs pair by pair a stake for each pair; `curve`: see
+    `study.whole_curve`; `open`: pairs with a position at the end, `held`: those positions whose legs so far make no trade yet
+    (pair by pair the data's end closes all); times UTC microseconds."""
+
+    asked: Asked
+    source: Source
+    strategy: Strategy
+    shared: bool
+    start_us: int
+    end_us: int
+    pairs: Mapping[str, Judged]
+    watched: Sequence[str]
+    excluded: Mapping[str, str]
+    capital: Decimal
+    legs: Sequence[TradeLeg]
+    open: Sequence[str]
+    held: Sequence[str]
+    curve: Sequence[EquityRow]
+    signals: int
+    refusals: Mapping[str, int]
+    halted: Mapping[str, int]
+    risk: Mapping[str, float]
+    against: Against
+
+    @property
+    def timeframe(self) -> Timeframe:
+        """Of the candles the strategy read."""
+        return M15 if self.shared else self.source.base
+
+
+def quiet(done: int, total: int, what: str) -> None:
+    """A progress nobody looks at."""
+
+
+def run_backtest(asked: Asked, tell: Tell = quiet) -> Ran:
+    """Raises ConfigError naming the option: an unknown strategy or pair, an empty range, costs no trade can pay, a bad file."""
+    strategy = _strategy(asked)
+    source: Source = StoreSource(asked.state) if asked.data is None else FileSource(asked.data)
+    pairs = _pairs(asked.pairs, source)
+    start, end = _range(asked, source)
+    if strategy.parameters is None:
+        return _alone(asked, strategy, source, pairs=pairs, span=(start, end), tell=tell)
+    return _shared(asked, strategy, source, pairs=pairs, span=(start, end), tell=tell)
+
+
+# --- what was asked ----------------------------------------------------------------------------------------------------
+def _strategy(asked: Asked) -> Strategy:
+    if asked.ai not in AI_MODES:
+        raise ConfigError(f"--ai {asked.ai!r}: a backtest runs with the AI off; allowed: {', '.join(AI_MODES)}")
+    if asked.warmup not in WARMUPS:
+        raise ConfigError(f"warmup {asked.warmup!r} is not one of {', '.join(WARMUPS)}")
+    strategy = backtester.named(asked.strategy, asked.profile, _costs(asked, Costs()))
     if strategy is S1:
-        return head | _alone(strategy, market, pairs, start, end)
-    return head | _shared(strategy, market, pairs, span=(start, end), warmup=asked.warmup, progress=progress)
+        strategy = replace(S1, costs=_costs(asked, S1.costs))
+    e, c = strategy.exits, strategy.costs
+    if strategy.parameters is not None and strategy.parameters.seed and e.target <= c.round_trip:
+        raise ConfigError(f"strategy {strategy.name}: target {e.target:g} must be above the round trip of {c.round_trip:g}")
+    return strategy
 
 
-def _digest(market: ReplayMarket, pairs: Sequence[str], start: int, end: int) -> str:
-    """SHA-256 over the columns of the candles in range, pair by pair: what the result depends on."""
-    seen = hashlib.sha256()
-    for pair in sorted(pairs):
-        columns = market.candles(pair, market.base, start, end)
-        seen.update(pair.encode())
-        for name in FIELDS:
-            seen.update(getattr(columns, name).tobytes())
-    return seen.hexdigest()
+def _costs(asked: Asked, own: Costs) -> Costs:
+    """The strategy's costs with what the options change."""
+    if asked.volume is not None:
+        try:
+            tier = tier_at(Decimal(asked.volume))
+        except (InvalidOperation, ValueError) as error:
+            known = ", ".join(str(tier.volume) for tier in SPOT_TIERS)
+            raise ConfigError(f"--volume {asked.volume!r}: a 30-day volume of 0 or more; the tiers begin at {known}") from error
+        own = replace(own, taker=float(tier.taker), maker=float(tier.maker))
+    if asked.spread is not None:
+        try:
+            spread = float(asked.spread)
+        except ValueError:
+            spread = np.nan
+        if not 0 <= spread < 0.5:
+            raise ConfigError(f"--spread {asked.spread!r}: a fraction of the price from 0 to below 0.5, e.g. 0.001")
+        own = replace(own, slippage=slippage_of(spread))
+    return own
 
 
-def _alone(strategy: Strategy, market: ReplayMarket, pairs: Sequence[str], start: int, end: int) -> dict[str, Any]:
-    """Pairs independent, on the file's own candles."""
-    data = {}
-    for pair in pairs:
-        columns = market.candles(pair, market.base, start, end)
-        if len(columns):
-            data[pair] = {name: getattr(columns, name) for name in FIELDS}
-    trades = backtester.run(strategy, data)
-    return {
-        "timeframe": str(market.base), "pairs": len(data), "excluded": {pair: "no candles in range" for pair in pairs if pair not in data},
-        "trades": len(trades), "sum_net_return": float(trades["net_return"].sum()), "fees": float(trades["fees"].sum()),
-        "reasons": dict(sorted(Counter(trades["reason"]).items())), "per_pair": dict(sorted(Counter(trades["pair"]).items())),
-    }  # fmt: skip
+def _pairs(asked: Sequence[str], source: Source) -> list[str]:
+    names = [name.strip() for text in asked for name in text.split(",")]
+    if unknown := [pair for pair in names if pair not in source.pairs]:
+        raise ConfigError(
+            f"--pairs {unknown[0]}: not in {source.name}; {len(source.pairs)} pairs are, the first is {source.pairs[0]}"
+        )  # fmt: skip
+    return list(dict.fromkeys(names)) or list(source.pairs)
 
 
-def _shared(
-    strategy: Strategy, market: ReplayMarket, pairs: Sequence[str], *, span: tuple[int, int], warmup: str, progress: Callable[[str], None]
-) -> dict[str, Any]:
-    """One account over all pairs, on 15m candles; history before the range warms up."""
-    bars, excluded = {}, {}
+def _range(asked: Asked, source: Source) -> tuple[int, int]:
+    start = source.first_us if asked.start is None else moment(asked.start)
+    end = source.end_us if asked.end is None else moment(asked.end)
+    if not source.first_us <= start < end <= source.end_us:
+        inside = f"{stamp(source.first_us)} to {stamp(source.end_us)}"
+        raise ConfigError(f"--from and --to: {stamp(start)} to {stamp(end)} must lie inside {inside}")
+    return start, end
+
+
+# --- pair by pair ------------------------------------------------------------------------------------------------------
+def _alone(
+    asked: Asked, strategy: Strategy, source: Source, *, pairs: Sequence[str], span: tuple[int, int], tell: Tell
+) -> Ran:  # fmt: skip
+    """Pairs independent, each trade with the same stake, on the source's own candles."""
+    judged, excluded = {}, {}
     for number, pair in enumerate(pairs, start=1):
-        made = _bars(market, pair, span[1], warmup)
-        if reason := _too_few(strategy, made, warmup):
-            excluded[pair] = reason
+        columns = source.fine(pair, *span)
+        if why := gap(columns, *span, source.base):
+            excluded[pair] = why
         else:
-            bars[pair] = made
-        if number % 25 == 0 or number == len(pairs):
-            progress(f"read {number} of {len(pairs)} pairs")
-    if not bars:
+            made = next(iter(source.read([pair], span[1])))
+            judged[pair] = Judged(bars=Bars(columns, warmup=asked.warmup), instrument=made.instrument)
+        tell(number, len(pairs), f"read {pair}")
+    if not judged:
+        raise ConfigError(f"no pair can be judged: {pairs[0]}: {excluded[pairs[0]]}")
+    data = {pair: {name: getattr(one.bars, name) for name in ("time", "open", "high", "low", "close")} for pair, one in judged.items()}
+    legs = legs_of(backtester.run(strategy, data, warmup=asked.warmup))
+    capital = from_float(strategy.stake) * len(judged)
+    return Ran(
+        asked=asked, source=source, strategy=strategy, shared=False, start_us=span[0], end_us=span[1], pairs=judged, watched=(),
+        excluded=excluded, capital=capital, legs=legs, open=sorted({leg.pair for leg in legs if leg.reason == END}), held=(),
+        curve=whole_curve(_steps(legs, capital), capital, *span), signals=sum(_signals(strategy, one.bars) for one in judged.values()),
+        refusals={}, halted={}, risk={leg.position_id: strategy.exits.stop + strategy.costs.round_trip for leg in legs},
+        against=_against(asked, strategy, judged, legs, span),
+    )  # fmt: skip
+
+
+def _signals(strategy: Strategy, bars: Bars) -> int:
+    return int(np.count_nonzero(strategy.columns(bars, strategy.costs).enter))
+
+
+def legs_of(trades: pl.DataFrame) -> list[TradeLeg]:
+    """Rows of `backtester.run` as legs, by exit time; times must be there. Money to 1e-8 of the quote."""
+    legs = []
+    times = trades.with_columns(pl.col("entry_time", "exit_time").dt.epoch("us"))
+    for row in times.iter_rows(named=True):
+        stake = row["quantity"] * row["entry_price"]
+        legs.append(
+            TradeLeg(
+                position_id=f"{row['pair']}@{row['entry_time']}", pair=row["pair"], side=Side.BUY if row["side"] == "long" else Side.SELL,
+                entry_us=row["entry_time"], exit_us=row["exit_time"], entry_price=from_float(row["entry_price"]),
+                exit_price=from_float(row["exit_price"]), quantity=from_float(row["quantity"]), fee=from_float(round(row["fees"], 8)),
+                net=from_float(round(row["net_return"] * stake, 8)), reason=row["reason"],
+            )
+        )  # fmt: skip
+    return sorted(legs, key=lambda leg: (leg.exit_us, leg.pair, leg.entry_us))
+
+
+def _steps(legs: Sequence[TradeLeg], capital: Decimal) -> list[EquityRow]:
+    """Capital and what closed trades made of it, a row at each exit; what is held is not marked."""
+    out, realised, fees = [], ZERO, ZERO
+    for leg in legs:
+        realised, fees = realised + leg.net, fees + leg.fee
+        equity = capital + realised
+        out.append(
+            EquityRow(time_us=leg.exit_us, cash=equity, marked=ZERO, equity=equity, realised=realised, fees=fees, drawdown=0.0)
+        )  # fmt: skip
+    return out
+
+
+# --- one account -------------------------------------------------------------------------------------------------------
+def _shared(
+    asked: Asked, strategy: Strategy, source: Source, *, pairs: Sequence[str], span: tuple[int, int], tell: Tell
+) -> Ran:  # fmt: skip
+    """One account over all pairs, on 15m candles; history before the range warms up. BTC is read even where it is not traded."""
+    if source.base.us > M15.us:
+        raise ConfigError(f"strategy {strategy.name}: needs 15m candles or finer ones; {source.name} holds {source.base}")
+    reference = f"BTC/{source.pairs[0].split('/')[1]}"
+    watched = [reference] if reference in source.pairs and reference not in pairs else []
+    judged, excluded = {}, {}
+    for number, one in enumerate(source.read([*pairs, *watched], span[1]), start=1):
+        bars = Bars(one.quarters, one.four, warmup=asked.warmup)
+        if why := _unfit(strategy, bars, one.instrument, span, short=asked.warmup == "short"):
+            excluded[one.pair] = why
+        else:
+            judged[one.pair] = Judged(bars=bars, instrument=one.instrument)
+        tell(number, len(pairs) + len(watched), f"read {one.pair}")
+    watched = [pair for pair in watched if pair in judged]
+    if len(judged) == len(watched):
         raise ConfigError(f"no pair can be judged: {pairs[0]}: {excluded[pairs[0]]}; --warmup short asks for less")
-    instruments = {pair: _instrument(pair, market.listing(pair)) for pair in bars}
-    found = account_pass(strategy, bars, instruments, cash=CASH, first_us=span[0], last_us=span[1])
-    progress(f"{found.signals} signals, {len(found.legs)} exit legs")
-    return {"timeframe": "15m", "pairs": len(bars), "excluded": excluded} | _figures(found)
+    tell(0, 1, "walking the account")
+    found = account_pass(
+        strategy, {pair: one.bars for pair, one in judged.items()}, {pair: one.instrument for pair, one in judged.items()}, cash=CASH,
+        reference=reference, watched=watched, first_us=span[0], last_us=span[1],
+    )  # fmt: skip
+    tell(1, 1, "drawing random entries")
+    traded = {pair: one for pair, one in judged.items() if pair not in watched}
+    return Ran(
+        asked=asked, source=source, strategy=strategy, shared=True, start_us=span[0], end_us=span[1], pairs=traded, watched=watched,
+        excluded=excluded, capital=CASH, legs=found.legs, open=found.open, held=found.held, curve=whole_curve(found.equity, CASH, *span),
+        signals=found.signals, refusals=found.refusals, halted=found.halted, risk=_risks(strategy, traded, found.legs),
+        against=_against(asked, strategy, traded, found.legs, span),
+    )  # fmt: skip
 
 
-def _bars(market: ReplayMarket, pair: str, end: int, warmup: str) -> Bars:
-    """All candles up to the end of the range; 4h ones made of the 15m ones."""
-    return Bars(market.candles(pair, Timeframe.M15, market.first_us, end), warmup=warmup)
-
-
-def _too_few(strategy: Strategy, bars: Bars, warmup: str) -> str:
+def _unfit(strategy: Strategy, bars: Bars, instrument: Instrument, span: tuple[int, int], *, short: bool) -> str:
     """Why a pair can never be READY in this range; "" if it can."""
-    p, short = strategy.parameters, warmup == "short"
+    p = strategy.parameters
     assert p is not None
     for name, seen, wanted in (
         ("15m", len(bars), technical.lookback_15m(p.rsi_period, p.trend_ema, short=short)),
@@ -128,37 +278,39 @@ def _too_few(strategy: Strategy, bars: Bars, warmup: str) -> str:
     ):
         if seen < wanted:
             return f"too few {name} candles: {seen} of {wanted}"
-    return "" if bars.features(p).ready.any() else "no bar is READY: gaps, or too many bars without a trade"
+    if why := gap(bars.columns, *span, M15):
+        return why
+    try:
+        market_of(bars, instrument, p)
+    except ConfigError as error:
+        return str(error).removeprefix(f"{instrument.pair}: ")
+    inside = (bars.time + M15.us > span[0]) & (bars.time + M15.us <= span[1])
+    return "" if bool((bars.features(p).ready & inside).any()) else "no bar is READY in the range: warm-up or gaps"
 
 
-def _instrument(pair: str, listing: Listing) -> Instrument:
-    return Instrument(
-        pair=pair, base=listing.base, quote=listing.quote, tick=listing.tick, lot=quantum(listing.lot_decimals),
-        order_min=listing.ordermin, cost_min=listing.costmin, quote_step=quantum(QUOTE_DECIMALS),
-    )  # fmt: skip
+def _risks(strategy: Strategy, pairs: Mapping[str, Judged], legs: Sequence[TradeLeg]) -> dict[str, float]:
+    """Position -> its planned risk as a fraction of the stake: the stop's distance and the round trip's costs."""
+    out, signals = {}, {pair: strategy.columns(one.bars, strategy.costs) for pair, one in pairs.items()}
+    for leg in legs:
+        unit = signals[leg.pair].unit
+        place = int(np.searchsorted(pairs[leg.pair].bars.time, leg.entry_us)) - 1
+        scale = 1.0 if unit is None else float(unit[place])
+        out[leg.position_id] = strategy.exits.stop * scale + strategy.costs.round_trip
+    return out
 
 
-def _figures(found: Pass) -> dict[str, Any]:
-    """Statistics of SPEC section 13; undefined ones are null."""
-    still = {leg.position_id for leg in found.legs if leg.pair in found.open}
-    closed = trades_of(found.legs, _open_ids(found, still))
-    trades, equity = trade_figures(closed), equity_figures(found.equity)
-    per_pair: dict[str, Decimal] = {}
-    for leg in found.legs:
-        per_pair[leg.pair] = per_pair.get(leg.pair, Decimal(0)) + leg.net
-    return {
-        "cash": plain(CASH), "equity_end": plain(equity.last) if equity.last is not None else plain(CASH), "return": equity.total_return,
-        "max_drawdown": equity.max_drawdown, "sharpe": equity.sharpe, "sortino": equity.sortino, "signals": found.signals,
-        "trades": trades.trades, "legs": len(found.legs), "open": list(found.open), "wins": trades.wins, "win_rate": trades.win_rate,
-        "win_rate_95": [trades.win_low, trades.win_high], "profit_factor": trades.profit_factor, "expectancy": trades.expectancy,
-        "net": plain(trades.net), "fees": plain(trades.fees), "turnover": plain(trades.turnover), "fee_share": trades.fee_share,
-        "refusals": dict(found.refusals), "halts": dict(found.halted),
-        "reasons": dict(sorted(Counter(leg.reason for leg in found.legs).items())),
-        "per_pair": {pair: plain(net) for pair, net in sorted(per_pair.items())}, "lines": found.lines(),
-    }  # fmt: skip
-
-
-def _open_ids(found: Pass, candidates: set[str]) -> set[str]:
-    """The newest position of each pair that is still held: its legs are not a closed trade yet."""
-    newest: Mapping[str, str] = {leg.pair: leg.position_id for leg in sorted(found.legs, key=lambda leg: leg.entry_us)}
-    return {newest[pair] for pair in found.open if newest.get(pair) in candidates}
+# --- what it is held against -------------------------------------------------------------------------------------------
+def _against(
+    asked: Asked, strategy: Strategy, pairs: Mapping[str, Judged], legs: Sequence[TradeLeg], span: tuple[int, int]
+) -> Against:  # fmt: skip
+    entries: dict[str, set[str]] = {}
+    for leg in legs:
+        entries.setdefault(leg.pair, set()).add(leg.position_id)
+    taken = {}
+    for pair, ids in entries.items():
+        places, units = comparisons.eligible(strategy, pairs[pair].bars, *span)
+        taken[pair] = comparisons.Taken(bars=pairs[pair].bars, count=len(ids), eligible=places, units=units)
+    return Against(
+        holding=comparisons.buy_and_hold(strategy, {pair: one.bars for pair, one in pairs.items()}, *span),
+        chance=comparisons.random_entries(strategy, taken, seed=asked.seed),
+    )

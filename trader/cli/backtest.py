@@ -1,4 +1,4 @@
-"""`trader backtest`: a strategy over the candles of a file."""
+"""`trader backtest`: a strategy over recorded candles, and a report of it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,35 @@ from typing import Annotated
 
 import typer
 
-from trader.cli.words import JsonFlag, hint, say, table
-
-HIDDEN = ("lines", "per_pair")  # long ones: with --json
+from trader.cli.words import JsonFlag, StateDir, hint, say
 
 
 def backtest(  # noqa: PLR0917 - the options of a command line
     strategy: Annotated[str, typer.Argument(help="S1, or MODE/VARIATION such as mitraillette/AGGRESSIVE")],
-    data: Annotated[Path, typer.Option(help="Parquet file of candles: pair, timeframe, time, open, high, low, close, volume")],
-    pairs: Annotated[list[str] | None, typer.Option(help="a pair of the file; may be repeated (default: all)")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Parquet file: pair, timeframe, time, open, high, low, close, volume (default: the history store)")
+    ] = None,
+    state: StateDir = None,
+    pairs: Annotated[list[str] | None, typer.Option(help="e.g. BTC/EUR,ETH/EUR; may be repeated (default: all)")] = None,
     start: Annotated[str | None, typer.Option("--from", help="first moment an entry may be decided after, e.g. 2024-08-25")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="last such moment (default: the end of the file)")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="last such moment (default: the end of the candles)")] = None,
     profile: Annotated[str, typer.Option(help="viable or seed")] = "viable",
     warmup: Annotated[str, typer.Option(help="exact, or short: three periods, for files that begin too late")] = "exact",
+    ai: Annotated[str, typer.Option(help="off: a backtest asks no AI")] = "off",
+    volume: Annotated[str | None, typer.Option(help="30-day volume in quote, picks the fee tier (default: the lowest tier)")] = None,
+    spread: Annotated[str | None, typer.Option(help="(ask - bid) / mid, half of it is slippage a side, at least 0.0005")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the random entries the result is compared with")] = 11,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a strategy over recorded candles. The six share one account of 10,000; S1 runs pair by pair. AI is off."""
     from trader.bootstrap.backtest import Asked, run_backtest
+    from trader.bootstrap.backtest_result import result_of
+    from trader.bootstrap.progress import Bar
+    from trader.reporting.backtest_screen import backtest_screen
 
-    asked = Asked(strategy=strategy, data=data, pairs=pairs or (), start=start, end=end, profile=profile, warmup=warmup)
-    result = run_backtest(asked, hint)
-    say(json.dumps(result, indent=2) if as_json else table({name: value for name, value in result.items() if name not in HIDDEN}))
+    asked = Asked(strategy=strategy, data=data, state=state or Path("state"), pairs=pairs or (), start=start, end=end, profile=profile,
+                  warmup=warmup, ai=ai, volume=volume, spread=spread, seed=seed)  # fmt: skip
+    bar = Bar(hint)
+    with bar.shown():
+        result = result_of(run_backtest(asked, bar.of("backtest")))
+    say(json.dumps(result, indent=2) if as_json else backtest_screen(result))

@@ -40,12 +40,13 @@ MISSED = "MISSED"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
     """What a run over a shared account gave. `legs`: closed exit legs by exit time; `equity`: one row per bar with something held,
-    left or decided; `open`: pairs still held at the end, marked at the last close; `refusals`: code -> count; `halted`: cause -> times
-    set (a backtest clears halts at the next 00:00 UTC)."""
+    left or decided; `open`: pairs still held at the end, marked at the last close, `held`: their positions; `refusals`: code ->
+    count; `halted`: cause -> times set (a backtest clears halts at the next 00:00 UTC)."""
 
     legs: tuple[TradeLeg, ...]
     equity: tuple[EquityRow, ...]
     open: tuple[str, ...]
+    held: tuple[str, ...]
     signals: int
     refusals: Mapping[str, int]
     halted: Mapping[str, int]
@@ -295,6 +296,7 @@ def account_pass(
                 candidates.setdefault(close_us, []).append(pair)
     account.run(markets, candidates, begin, end)
     return Pass(
-        legs=tuple(account.legs), equity=tuple(account.equity), open=tuple(sorted(account.held)), signals=account.signals,
+        legs=tuple(account.legs), equity=tuple(account.equity), open=tuple(sorted(account.held)),
+        held=tuple(sorted(f"{pair}@{one.entry_us}" for pair, one in account.held.items())), signals=account.signals,
         refusals=dict(sorted(account.refusals.items())), halted=dict(sorted(account.halted.items())),
     )  # fmt: skip

@@ -1,0 +1,182 @@
+"""Where a backtest's candles come from: a Parquet file, or the history store of a state directory, read as of one instant."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from trader.bootstrap.data_desk import opened
+from trader.bootstrap.paths import Paths
+from trader.bootstrap.world import World
+from trader.data.pinned import pin
+from trader.domain.market import DAY, Instrument, Timeframe
+from trader.domain.messages import stamp
+from trader.domain.money import quantum
+from trader.errors import ConfigError
+from trader.indicators.resample import cut, empty
+from trader.ports import Columns
+from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS
+from trader.simulation.listings import Listing, replay_listing
+from trader.simulation.replay import ReplayMarket, decimals_seen
+
+FIELDS = ("time", "open", "high", "low", "close", "volume")
+PRICES = ("open", "high", "low", "close")
+BATCH = 25  # pairs read from the store at once
+QUIET = 96
+"""A day of 15m candles in a row without a trade is a gap: nothing that was simulated there could have been filled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairCandles:
+    """A pair's candles up to the end of the range: 15m, and 4h ones where the source has them itself (else made of the 15m)."""
+
+    pair: str
+    quarters: Columns
+    four: Columns | None
+    instrument: Instrument
+
+
+class Source(Protocol):
+    """What a backtest reads. `base`: the finest candles; times are UTC microseconds, ranges half-open."""
+
+    kind: str
+    name: str
+    base: Timeframe
+    pairs: tuple[str, ...]
+    first_us: int
+    end_us: int
+
+    def fine(self, pair: str, start_us: int, end_us: int) -> Columns:
+        """Candles of the finest timeframe that open in the range."""
+
+    def read(self, pairs: Sequence[str], end_us: int) -> Iterator[PairCandles]:
+        """15m candles and what goes with them, in the order asked for; a pair without any comes with none."""
+
+    def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
+        """SHA-256 of what the result depends on."""
+
+
+# --- a file ------------------------------------------------------------------------------------------------------------
+class FileSource:
+    """A Parquet file of candles. Raises ConfigError naming the file and what is wrong with it."""
+
+    kind = "file"
+
+    def __init__(self, path: Path) -> None:
+        self._market = ReplayMarket(path)
+        self.name, self.base, self.pairs = path.name, self._market.base, self._market.pairs
+        self.first_us, self.end_us = self._market.first_us, self._market.end_us
+
+    def fine(self, pair: str, start_us: int, end_us: int) -> Columns:
+        return self._market.candles(pair, self.base, start_us, end_us)
+
+    def read(self, pairs: Sequence[str], end_us: int) -> Iterator[PairCandles]:
+        for pair in pairs:
+            quarters = self._market.candles(pair, Timeframe.M15, self.first_us, end_us)
+            yield PairCandles(pair=pair, quarters=quarters, four=None, instrument=instrument(self._market.listing(pair)))
+
+    def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
+        """Over the columns of the candles in range, pair by pair."""
+        seen = hashlib.sha256()
+        for pair in sorted(pairs):
+            columns = self.fine(pair, start_us, end_us)
+            seen.update(pair.encode())
+            for name in FIELDS:
+                seen.update(getattr(columns, name).tobytes())
+        return seen.hexdigest()
+
+
+# --- the history store -------------------------------------------------------------------------------------------------
+class StoreSource:
+    """The history store of a state directory: the part files that count now are pinned for a day of its clock, and read.
+
+    A pair's price step is its market's where the directory holds a simulated one, else the one its prices show.
+    Raises ConfigError where there is no store or no candle in it.
+    """
+
+    kind = "history"
+    base = Timeframe.M15
+
+    def __init__(self, state: Path) -> None:
+        with opened(state) as (store, now_us):
+            self._pinned = pin(store, (Timeframe.M15, Timeframe.H4), now_us + DAY)
+            self.pairs = tuple(sorted(store.pairs(), key=lambda pair: (not pair.startswith("BTC/"), pair)))
+        self.name = f"history of {state}, {self._pinned.files} parts"
+        self._known: dict[str, tuple[Columns, Columns]] = {}
+        world = Paths(state).world
+        self._market = World.load(world).market() if world.exists() else None
+        ends = [
+            (int(one.time[0]), int(one.time[-1]) + self.base.us)
+            for pair in self.pairs
+            if len(one := self._columns(pair)[0])
+        ]  # fmt: skip
+        if not ends:
+            raise ConfigError(f"--state {state}: its history holds no 15m candle; `trader ingest` fetches them")
+        self.first_us, self.end_us = min(first for first, _ in ends), max(end for _, end in ends)
+
+    def fine(self, pair: str, start_us: int, end_us: int) -> Columns:
+        return cut(self._columns(pair)[0], start_us, end_us)
+
+    def read(self, pairs: Sequence[str], end_us: int) -> Iterator[PairCandles]:
+        for pair in pairs:
+            quarters, four = self._columns(pair)
+            yield PairCandles(
+                pair=pair, quarters=cut(quarters, 0, end_us), four=cut(four, 0, end_us - Timeframe.H4.us + 1),
+                instrument=instrument(self._listing(pair, quarters)),
+            )  # fmt: skip
+
+    def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
+        """Of the pinned parts, whatever is read of them."""
+        return self._pinned.digest
+
+    def _columns(self, pair: str) -> tuple[Columns, Columns]:
+        if pair not in self._known:
+            at = self.pairs.index(pair) // BATCH * BATCH
+            batch = self.pairs[at : at + BATCH]
+            quarters, four = (self._pinned.columns(batch, timeframe) for timeframe in (Timeframe.M15, Timeframe.H4))
+            self._known |= {one: (quarters.get(one, NOTHING), four.get(one, NOTHING)) for one in batch}
+        return self._known[pair]
+
+    def _listing(self, pair: str, columns: Columns) -> Listing:
+        if self._market is not None and pair in self._market.pairs:
+            return self._market.listing(pair)
+        prices = np.concatenate([getattr(columns, name) for name in PRICES])
+        first = float(columns.open[0]) if len(columns) else 1.0
+        return replay_listing(pair, pair_decimals=decimals_seen(prices) if len(prices) else 1, first_price=first)
+
+
+NOTHING = empty()
+
+
+# --- what both need ----------------------------------------------------------------------------------------------------
+def instrument(listing: Listing) -> Instrument:
+    """The trading rules of a listed pair."""
+    return Instrument(
+        pair=listing.pair, base=listing.base, quote=listing.quote, tick=listing.tick, lot=quantum(listing.lot_decimals),
+        order_min=listing.ordermin, cost_min=listing.costmin, quote_step=quantum(QUOTE_DECIMALS),
+    )  # fmt: skip
+
+
+def gap(columns: Columns, start_us: int, end_us: int, timeframe: Timeframe) -> str:
+    """Why these candles are no market to trade in between two moments: "" or where they lack, in words."""
+    part = cut(columns, start_us, end_us)
+    if not len(part):
+        return "no candles in the range"
+    steps = np.diff(part.time)
+    if (missing := np.flatnonzero(steps != timeframe.us)).size:
+        at = int(missing[0])
+        count = int(steps[at]) // timeframe.us - 1
+        more = f", and {missing.size - 1} more gaps" if missing.size > 1 else ""
+        return f"a gap: {count} {timeframe} candles missing after {stamp(int(part.time[at]))}{more}"
+    quiet = round(QUIET * Timeframe.M15.us / timeframe.us)
+    edges = np.flatnonzero(np.diff(np.r_[False, part.filled, False].astype(np.int8)))
+    runs = edges[1::2] - edges[::2]
+    if runs.size and int(runs.max()) >= quiet:
+        at = int(edges[::2][int(runs.argmax())])
+        return f"a gap: {int(runs.max())} {timeframe} candles in a row without a trade from {stamp(int(part.time[at]))}"
+    return ""
