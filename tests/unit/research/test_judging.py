@@ -96,6 +96,14 @@ def test_spa_agrees_with_an_independent_program(seed: int, shift: float, theirs:
         assert ours == pytest.approx(theirs, abs=0.012)
 
 
+def test_the_recorded_p_is_what_that_program_says_here():
+    from arch.bootstrap import SPA
+
+    theirs = SPA(np.zeros(112), -correlated(5, 0.3), block_size=5, reps=3_000, bootstrap="stationary", seed=3)
+    theirs.compute()
+    assert theirs.pvalues["consistent"] == pytest.approx(ARCH[4][2], abs=0.03)
+
+
 def test_spa_says_nothing_where_no_alternative_differs():
     assert spa(np.zeros((60, 3)), Resampled(60, seed=1, draws=100)) == 1.0
 
