@@ -44,13 +44,13 @@ class AiSettings(_Section):
 
 
 class HaltSettings(_Section):
-    daily_loss_fraction: float = Field(0.0382, gt=0, le=1, description="write 0.05 for 5 %")
-    drawdown_fraction: float = Field(0.13, gt=0, le=1, description="write 0.05 for 5 %")
-    stops: int = Field(21, ge=1)
+    daily_loss_fraction: float = Field(0.0, ge=0, le=1, description="write 0.05 for 5 %; 0 = the profile's")
+    drawdown_fraction: float = Field(0.0, ge=0, le=1, description="write 0.05 for 5 %; 0 = the profile's")
+    stops: int = Field(0, ge=0)
 
 
 class ExitSettings(_Section):
-    plan: Literal["ratchet", "targets", "hybrid"] = "hybrid"
+    plan: Literal["profile", "ratchet", "targets", "hybrid"] = "profile"
 
 
 class HistorySettings(_Section):

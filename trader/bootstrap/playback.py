@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,10 @@ from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data.history import HistoryStore
 from trader.data.link import DirectHistoryLink
-from trader.domain.market import MINUTE, Timeframe
+from trader.domain.market import MINUTE, Instrument, Timeframe
 from trader.execution.session import Session
 from trader.execution.wiring import Timing
-from trader.ports import Exchange, KillPoints, Ledger, MarketData, SessionSummary, VerdictLink
+from trader.ports import Exchange, HistoryLink, KillPoints, Ledger, MarketData, SessionSummary, VerdictLink
 from trader.simulation.clock import LoopClock
 
 STEPPED = Timing(lease_ttl_s=3600.0, lease_renew_s=600.0, control_poll_s=15.0)
@@ -31,16 +31,19 @@ class Doors:
     """What a session is played against: a venue's two sides, the account's ledger, the candles kept, and the AI.
 
     `base`, `quote`: the finest candles of the market and its currency; `judge`: the data gate (None: the usual process).
+    `store` None: `history` has the past already, which is neither fetched nor kept.
     """
 
     exchange: Exchange
     market: MarketData
     ledger: Ledger
-    store: HistoryStore
+    store: HistoryStore | None
     verdicts: VerdictLink
     base: Timeframe
     quote: str
     judge: Judge | None = None
+    history: HistoryLink | None = None
+    short_warmup: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +68,15 @@ async def play_session(
     kill: KillPoints | None = None,
 ) -> Played:
     """History in, then one session until `minutes` after its first READY pair. Raises what ended the session by failure."""
-    needs = lookbacks(settings)
     instruments = await doors.exchange.instruments()
-    pairs = await universe_of(doors.market, instruments, quote=doors.quote, universe=settings.universe)
-    await bootstrap_history(doors.store, doors.market, clock, pairs, needs, progress=progress, judge=doors.judge)
+    history = doors.history or await _fetched(settings, clock, doors, instruments, progress)
     taker, _maker = await doors.exchange.fee_rates()
     session = Session(
         wire.wiring(
             settings, clock=clock, exchange=doors.exchange, market=doors.market, instruments=instruments, ledger=doors.ledger,
-            history=DirectHistoryLink(doors.store, clock, needs=needs), verdicts=doors.verdicts, base=doors.base, quote=doors.quote,
+            history=history, verdicts=doors.verdicts, base=doors.base, quote=doors.quote,
             taker=float(taker), seed=world.seed, timing=timing, kill=kill, holder="demo",
+            short_warmup=doors.short_warmup,
         )
     )  # fmt: skip
     async with AsyncExitStack() as stack:
@@ -86,6 +88,17 @@ async def play_session(
         session.stop("minutes over")
         summary = await running
     return Played(summary=summary, journal=doors.ledger.journal_hash(), first_ready_us=first, ended_us=clock.now_us())
+
+
+async def _fetched(
+    settings: Settings, clock: LoopClock, doors: Doors, instruments: Mapping[str, Instrument], progress: Progress | None
+) -> HistoryLink:
+    """The store with what the strategies need in it."""
+    assert doors.store is not None  # a history of its own stands in for the store
+    needs = lookbacks(settings)
+    pairs = await universe_of(doors.market, instruments, quote=doors.quote, universe=settings.universe)
+    await bootstrap_history(doors.store, doors.market, clock, pairs, needs, progress=progress, judge=doors.judge)
+    return DirectHistoryLink(doors.store, clock, needs=needs)
 
 
 async def _until_ready(session: Session, running: asyncio.Task[Any]) -> None:

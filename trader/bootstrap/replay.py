@@ -19,14 +19,13 @@ from pathlib import Path
 
 from trader.bootstrap import wire
 from trader.bootstrap.demo import play
+from trader.bootstrap.market_history import MarketHistory, left_out
 from trader.bootstrap.paths import Paths, tag_of
 from trader.bootstrap.playback import STEPPED, Doors, Played, Progress, play_session
 from trader.bootstrap.world import World, read_plans
 from trader.config import Settings
-from trader.data.history import HistoryStore
-from trader.data.ingest import judge_staged
 from trader.data.reader import LedgerReader
-from trader.domain.market import DAY
+from trader.domain.market import MINUTE
 from trader.domain.messages import TradeLeg
 from trader.domain.verdicts import Question, Verdict
 from trader.errors import ConfigError
@@ -34,6 +33,7 @@ from trader.ports import SessionSummary
 from trader.research.parity import Comparison, Heard, compare, first_diverging
 from trader.simulation.clock import LoopClock
 from trader.simulation.loops import run_stepped
+from trader.simulation.market import Market
 from trader.simulation.venue import Venue, VenueExchange
 from trader.simulation.venue_feed import VenueMarketData
 
@@ -72,25 +72,31 @@ class Replayed:
     cpu_s: float
 
 
-def replay_session(settings: Settings, world: World, *, minutes: int, progress: Progress | None = None) -> Replayed:
-    """Play `minutes` after the first READY pair in process; ledger and history live in a temporary directory."""
+def replay_session(
+    settings: Settings, world: World, *, minutes: int, short: bool = False, market: Market | None = None, progress: Progress | None = None
+) -> Replayed:
+    """Play `minutes` from the world's epoch in process, over all pairs with the candles for it; the ledger is thrown away.
+
+    `short`: the warm-up of three periods; `market`: the world's own, where it was built before.
+    """
     _ai_off(settings)
 
     async def main(paths: Paths) -> Played:
-        clock, market = LoopClock(world.epoch_us), world.market()
-        venue = Venue(market, clock, seed=world.seed, tag=tag_of(world.seed), starting_cash=Decimal(world.cash))
+        clock, shown = LoopClock(world.epoch_us), market or world.market()
+        venue = Venue(shown, clock, seed=world.seed, tag=tag_of(world.seed), starting_cash=Decimal(world.cash))
         async with AsyncExitStack() as stack:
             stack.callback(venue.close)
             await venue.run_market(clock.now_us())
             trading = asyncio.create_task(venue.run_market(), name="market")
             stack.callback(trading.cancel)
-            store = HistoryStore(paths.history, commit_every_us=DAY)
-            stack.callback(store.close)
+            end_us = world.epoch_us + minutes * MINUTE
+            rest = left_out(shown, settings, short=short, start_us=world.epoch_us, end_us=end_us)
+            history = MarketHistory(shown, clock, [pair for pair in shown.pairs if pair not in rest])
             ledger = wire.open_ledger(paths)
             stack.callback(ledger.close)
             doors = Doors(
-                exchange=VenueExchange(venue), market=VenueMarketData(venue), ledger=ledger, store=store, verdicts=NoVerdicts(),
-                base=market.base, quote=market.quote, judge=judge_staged,
+                exchange=VenueExchange(venue), market=VenueMarketData(venue), ledger=ledger, store=None, verdicts=NoVerdicts(),
+                base=shown.base, quote=shown.quote, history=history, short_warmup=short,
             )  # fmt: skip
             return await play_session(settings, world, clock, doors, minutes=minutes, timing=UNWATCHED, progress=progress)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trader.bootstrap import wire
 from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.notices import clock_of, post_notice
 from trader.bootstrap.paths import Paths
@@ -78,10 +79,10 @@ def status_data(settings: Settings) -> StatusData:
     paths = Paths(settings.state)
     now = clock_of(settings, paths).now_us()
     quote = World.load(paths.world).shape().quote if paths.world.exists() else "EUR"
-    market = _market(settings, paths.history, quote, now)
+    market, limits = _market(settings, paths.history, quote, now), wire.limits_of(settings)
     empty = StatusData(
         environment=settings.environment, strategy=settings.strategy, ai_mode=settings.ai.mode, quote=quote, as_of_us=now,
-        daily_limit=settings.halts.daily_loss_fraction, drawdown_limit=settings.halts.drawdown_fraction, market=market.view,
+        daily_limit=limits.daily_loss, drawdown_limit=limits.drawdown, market=market.view,
         blocked=market.blocked, pairs_ready=market.ready,
     )  # fmt: skip
     if not exists(paths.ledger_at):

@@ -58,6 +58,21 @@ def confirmation(settings: Settings) -> ConfirmationParameters:
     return ConfirmationParameters(ttl_s=settings.ai.ttl_s, band_sigmas=settings.ai.band_sigmas)
 
 
+def exit_plan_of(settings: Settings) -> str:
+    """How positions are left: as set, else as the profile says."""
+    chosen = parameters(settings.profile, settings.mode, settings.variation)
+    return chosen.exit_plan if settings.exits.plan == "profile" else settings.exits.plan
+
+
+def limits_of(settings: Settings) -> HaltLimits:
+    """What halts entries: as set, else as the profile and the mode say."""
+    chosen, halts = parameters(settings.profile, settings.mode, settings.variation), settings.halts
+    return HaltLimits(
+        daily_loss=halts.daily_loss_fraction or chosen.daily_loss, drawdown=halts.drawdown_fraction or chosen.drawdown,
+        stops=halts.stops or chosen.halt_stops,
+    )  # fmt: skip
+
+
 def ai_limits(settings: Settings) -> AiLimits:
     """The daily budget."""
     ai = settings.ai
@@ -130,6 +145,7 @@ def wiring(
     stage: Stage = run_directly,
     kill: KillPoints | None = None,
     holder: str = "session",
+    short_warmup: bool = False,
 ) -> Wiring:
     """A session's parts. Raises ConfigError for a strategy the table does not have."""
     try:
@@ -145,11 +161,9 @@ def wiring(
         quote=quote,
         strategy=chosen.strategy,
         parameters=chosen,
-        exit_plan=settings.exits.plan,
+        exit_plan=exit_plan_of(settings),
         costs=Costs(taker=taker, maker=settings.costs.maker_fraction, slippage=settings.costs.slippage_fraction),
-        limits=HaltLimits(
-            daily_loss=settings.halts.daily_loss_fraction, drawdown=settings.halts.drawdown_fraction, stops=settings.halts.stops
-        ),
+        limits=limits_of(settings),
         universe=settings.universe,
         base=base,
         ai_mode=settings.ai.mode,
@@ -167,6 +181,7 @@ def wiring(
         timing=timing,
         deny=settings.pairs.deny,
         near_zone=settings.ai.near_zone,
+        short_warmup=short_warmup,
     )
 
 

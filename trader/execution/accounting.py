@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from trader.domain.account import PositionState
-from trader.domain.market import DAY, Instrument, Timeframe
+from trader.domain.market import DAY, SECOND, Instrument, Timeframe
 from trader.domain.money import ZERO, add, from_float, mul, sub
 from trader.domain.orders import Leg
 from trader.execution import halts
@@ -15,21 +15,29 @@ from trader.execution.wiring import Wiring
 from trader.ports import EquityRow, Halt
 
 REBASE = "rebased_us."
+DECIDED_US = 5 * SECOND  # a close is judged within this time, so an equity row that soon after 00:00 is the day's open
 
 
 class Accounting:
-    """Reads the ledger; keeps peak and day-open in memory, begun from the stored equity curve."""
+    """Reads the ledger; peak and day-open are in memory, begun from the stored equity curve."""
 
     def __init__(self, wiring: Wiring) -> None:
         self.w = wiring
-        rows = wiring.ledger.equity()
-        self.peak = max((row.equity for row in rows if row.time_us >= self._since("DRAWDOWN")), default=ZERO)
+        self.watch = self._known_watch(wiring.ledger.equity(), wiring.clock.now_us())
         self._known: tuple[Decimal, Decimal] | None = None
         self._stops = 0
-        self._day = -1
-        self._day_open = ZERO
-        self._last = rows[-1].equity if rows else ZERO
-        self._last_us = rows[-1].time_us if rows else -1
+
+    def _known_watch(self, rows: Sequence[EquityRow], now_us: int) -> halts.Watch:
+        """As the stored curve tells: a restart changes neither peak nor day-open."""
+        if not rows:
+            return halts.Watch(self.w.limits)
+        day = (now_us - 1) // DAY
+        before = [row.equity for row in rows if row.time_us <= day * DAY + DECIDED_US]
+        today = [row.equity for row in rows if row.time_us > max(day * DAY + DECIDED_US, self._since(halts.DAILY_LOSS))]
+        rebased = self._since(halts.DAILY_LOSS) > day * DAY
+        opened = today[:1] if rebased else [*before[-1:], *today][:1]
+        peak = max((row.equity for row in rows if row.time_us >= self._since(halts.DRAWDOWN)), default=ZERO)
+        return halts.Watch(self.w.limits, peak=peak, day_open=opened[0] if opened else rows[-1].equity, last=rows[-1].equity, day=day)
 
     def equity_row(self, marks: Mapping[str, float], now_us: int) -> EquityRow | None:
         """Cash plus everything held at `marks`; None where a price or the balance is not known, so entries stop."""
@@ -46,9 +54,8 @@ class Accounting:
             marked = add(marked, position.marked(from_float(marks[position.pair])))
         realised, fees = self._results()
         equity = add(cash, marked)
-        self.peak = max(self.peak, equity)
-        drawdown = float(1 - equity / self.peak) if self.peak > ZERO else 0.0
-        self._roll(equity, now_us)
+        peak = max(self.watch.peak, equity)
+        drawdown = float(1 - equity / peak) if peak > ZERO else 0.0
         return EquityRow(time_us=now_us, cash=cash, marked=marked, equity=equity, realised=realised, fees=fees, drawdown=drawdown)
 
     def changed(self) -> None:
@@ -72,24 +79,13 @@ class Accounting:
         """A halt was cleared: peak or day-open start again from the equity now, the count of stops from zero."""
         self.w.ledger.set_meta(REBASE + cause, str(now_us))
         self._known = None
-        if cause == "DRAWDOWN":
-            self.peak = self._last
-        elif cause == "DAILY_LOSS":
-            self._day_open = self._last
+        self.watch.rebase(cause)
 
-    def _roll(self, equity: Decimal, now_us: int) -> None:
-        """Day-open is the last equity at or before 00:00 UTC, else the session's first."""
-        day = now_us // DAY
-        if day != self._day:
-            known = self._last if self._last > ZERO and (self._day >= 0 or self._last_us // DAY == day - 1) else equity
-            self._day, self._day_open = day, known
-        self._last, self._last_us = equity, now_us
-
-    def judge(self, row: EquityRow) -> None:
-        """Set the halts this equity calls for; they stay until a person clears them."""
+    def judge(self, row: EquityRow, close_us: int) -> None:
+        """Set the halts that the equity of this close calls for; they stay until a person clears them."""
         w = self.w
         held = {halt.cause for halt in w.ledger.halts()}
-        for breach in halts.evaluate(equity=row.equity, day_open=self._day_open, peak=self.peak, stops=self._stops, limits=w.limits):
+        for breach in self.watch.close(row.equity, close_us, self._stops):
             if breach.cause not in held:
                 w.ledger.set_halt(Halt(cause=breach.cause, level="REDUCING", since_us=row.time_us, reason=breach.text))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from trader.domain.market import SECOND, Candle, Ticker
+from trader.domain.market import SECOND, Candle, Ticker, Timeframe
 from trader.domain.messages import Action, BarsClosed, Decision, Refusal
 from trader.domain.verdicts import AiMode
 from trader.errors import RetryableError
@@ -17,12 +18,15 @@ from trader.execution.engine import Engine
 from trader.execution.entries import Entries
 from trader.execution.keeper import Keeper
 from trader.execution.risk import Approved, Candidate, Deferred, MarketGate, Refused, Reviewed, review
+from trader.execution.scanner import Universe, depth_within
 from trader.execution.sizing import regime
 from trader.execution.wiring import Wiring
 from trader.ports import DecisionRow, EquityRow, SessionSummary
 from trader.strategy.modes import entry_band
 
 DEFER_BEATS = 2
+BOOK_LEVELS = 100
+UNIVERSE = "universe"  # where the ledger keeps who is a member
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
 
 
@@ -39,10 +43,11 @@ class CloseStage:
 
     def __init__(self, wiring: Wiring, desk: OrderDesk, keeper: Keeper, summary: SessionSummary, spawn: Spawn) -> None:
         self.w, self.keeper, self.summary, self.spawn = wiring, keeper, summary, spawn
-        self.engine = Engine(parameters=wiring.parameters, costs=wiring.costs, quote=wiring.quote)
+        self.engine = Engine(parameters=wiring.parameters, costs=wiring.costs, quote=wiring.quote, short=wiring.short_warmup)
         self.accounting = Accounting(wiring)
         self.asking = Asking(wiring, self.engine)
         self.entries = Entries(wiring, desk, keeper, summary, spawn)
+        self.universe = self._known_universe()
         self.blocked: dict[str, str] = {}
         self.on_block: Callable[[str, str, str], None] = lambda _pair, _reason, _detail: None
         self.entries_off = False
@@ -85,7 +90,9 @@ class CloseStage:
         self.asking.take()
         row = self._equity()
         if row is not None:
-            self.accounting.judge(row)
+            self.accounting.judge(row, close_us)
+        if self.universe.lacks(self.engine.pairs):
+            self._rank()
         change = self.engine.reference_change(close_us)
         self.asking.regime = "" if change is None else regime(change)[0]
         decisions = self.engine.decide(close_us, [*self.engine.pairs, *self.blocked], self.blocked)
@@ -94,7 +101,20 @@ class CloseStage:
         self.summary.signals += len(signals)
         reviewed = await self._review(signals, row, {})
         self._record(decisions, reviewed)
+        if close_us % Timeframe.H1.us == 0:
+            self._rank()
         await self._send(reviewed)
+
+    def _known_universe(self) -> Universe:
+        """Membership as an earlier session left it, where it ranked for a universe of the same size."""
+        size = self.w.parameters.universe
+        stored, _, names = (self.w.ledger.meta(UNIVERSE) or "").partition(":")
+        return Universe(size, names.split(",") if stored == str(size) and names else ())
+
+    def _rank(self) -> None:
+        """Membership from the turnover of the candles just closed."""
+        self.universe.rank({pair: self.engine.quote_volume(pair) for pair in self.engine.pairs})
+        self.w.ledger.set_meta(UNIVERSE, f"{self.universe.size}:{','.join(self.universe.members)}")
 
     def _equity(self) -> EquityRow | None:
         return self.accounting.equity_row(self.engine.marks, self.w.clock.now_us())
@@ -105,9 +125,11 @@ class CloseStage:
             return ()
         order = sorted(self.engine.pairs, key=lambda p: (-self.engine.quote_volume(p), p))
         rank = {pair: number for number, pair in enumerate(order, start=1)}
+        outside = [Refused(decision=d, code=Refusal.UNIVERSE) for d in signals if d.pair not in self.universe]
         candidates = [
             Candidate(decision=d, rank=rank[d.pair], median_quote_volume=self.engine.pairs[d.pair].streams.median_quote_volume)
             for d in signals
+            if d.pair in self.universe
         ]
         view = self.accounting.view(
             row, self.engine.marks, self.engine.reference_change(self._close_us), approved_in_bar=self._approved_in_bar
@@ -115,20 +137,30 @@ class CloseStage:
         rule = None if self.asking.mode is AiMode.OFF else lambda d: self.asking.ruling(d, prices.get(d.pair, d.close)).used
         reviewed = review(
             candidates, view, instruments=self.w.instruments, parameters=self.w.parameters, costs=self.w.costs,
-            market=await self._gates(), rule=rule, exit_kind=self.w.exit_plan,
+            market=await self._gates([one.decision.pair for one in candidates]), rule=rule, exit_kind=self.w.exit_plan,
         )  # fmt: skip
         self._approved_in_bar += sum(isinstance(one, Approved | Deferred) for one in reviewed)
-        return reviewed
+        return (*outside, *reviewed)
 
-    async def _gates(self) -> dict[str, MarketGate]:
-        """Spreads now; none where the exchange does not answer, so entries are refused and nothing else is."""
+    async def _gates(self, pairs: Sequence[str]) -> dict[str, MarketGate]:
+        """Spreads now, for sniper the depth too; none where the exchange does not answer, so entries are refused and nothing else is."""
         try:
-            tickers = await self.w.market.tickers()
+            tickers = await self.w.market.tickers() if pairs else {}
+            depths = {pair: await self._depth(pair) for pair in pairs} if self.w.parameters.sniper else {}
         except RetryableError as error:
             self.w.ledger.note("gates.unknown", {"error": str(error)}, self.w.clock.now_us())
             return {}
         known = self.w.instruments
-        return {pair: MarketGate(spread=_spread(t), status=known[pair].status) for pair, t in tickers.items() if pair in known}
+        return {
+            pair: MarketGate(spread=_spread(tickers[pair]), ask_depth=depths.get(pair), status=known[pair].status)
+            for pair in pairs
+            if pair in tickers and pair in known
+        }
+
+    async def _depth(self, pair: str) -> Decimal | None:
+        """What is asked for within 0.5 % of mid, in quote; None where a side of the book is empty."""
+        book = await self.w.market.book(pair, BOOK_LEVELS)
+        return depth_within(book.asks, (book.bids[0][0] + book.asks[0][0]) / 2) if book.bids and book.asks else None
 
     def _record(self, decisions: Sequence[Decision], reviewed: Sequence[Reviewed]) -> None:
         outcome = {one.decision.pair: one for one in reviewed}

@@ -32,8 +32,8 @@ class PairState:
 class Engine:
     """Decisions for all joined pairs with one strategy. Give candles in time order; read decisions after a 15m close."""
 
-    def __init__(self, *, parameters: Parameters, costs: Costs, quote: str) -> None:
-        self.parameters, self.costs = parameters, costs
+    def __init__(self, *, parameters: Parameters, costs: Costs, quote: str, short: bool = False) -> None:
+        self.parameters, self.costs, self.short = parameters, costs, short
         self.reference = f"BTC/{quote}"
         self.pairs: dict[str, PairState] = {}
         self.marks: dict[str, float] = {}  # newest close of any timeframe, for equity
@@ -41,9 +41,10 @@ class Engine:
     # --- pairs ---------------------------------------------------------------------------------------------------------
     def join(self, pair: str, fifteen: Columns, four: Columns, running: Sequence[Candle]) -> None:
         """Start following a pair: warm candles, and the closed base candles of the running 15m bar."""
+        end_us = int(fifteen.time[-1]) + Timeframe.M15.us
         state = PairState(
-            streams=PairStreams(fifteen, four, self.parameters), fifteen=BarBuilder(Timeframe.M15), four=BarBuilder(Timeframe.H4),
-            last_us=int(fifteen.time[-1]) + Timeframe.M15.us, last_base_us=int(fifteen.time[-1]) + Timeframe.M15.us,
+            streams=PairStreams(fifteen, four, self.parameters, short=self.short), fifteen=BarBuilder(Timeframe.M15),
+            four=BarBuilder(Timeframe.H4), last_us=end_us, last_base_us=end_us,
         )  # fmt: skip
         for candle in _tail(pair, fifteen, int(four.time[-1]) + Timeframe.H4.us):
             state.four.add(candle)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from trader.domain.market import DAY
 from trader.domain.money import ZERO, from_float, mul
 
 DAILY_LOSS, DRAWDOWN, CONSECUTIVE_STOPS = "DAILY_LOSS", "DRAWDOWN", "CONSECUTIVE_STOPS"
@@ -52,6 +53,38 @@ def evaluate(*, equity: Decimal, day_open: Decimal, peak: Decimal, stops: int, l
     if stops >= limits.stops:
         found.append(Breach(cause=CONSECUTIVE_STOPS, value=float(stops), limit=float(limits.stops)))
     return tuple(found)
+
+
+class Watch:
+    """Peak and day-open as closes show them, and the halts that each close calls for: one rule for session and backtest.
+
+    The close at 00:00 UTC still belongs to the day that it ends: its equity is the next day's open.
+    """
+
+    def __init__(self, limits: HaltLimits, *, peak: Decimal = ZERO, day_open: Decimal = ZERO, last: Decimal = ZERO, day: int = -1) -> None:
+        self.limits, self.peak, self.day_open, self.last, self.day = limits, peak, day_open, last, day
+
+    def turns(self, close_us: int) -> bool:
+        """Whether this close is the first of another day."""
+        return (close_us - 1) // DAY != self.day
+
+    def close(self, equity: Decimal, close_us: int, stops: int) -> tuple[Breach, ...]:
+        """Take over the equity of a close; `stops`: STOP_LOSS exits in a row by then."""
+        if self.turns(close_us):
+            self.day, self.day_open = (close_us - 1) // DAY, self.last if self.last > ZERO else equity
+        self.peak, self.last = max(self.peak, equity), equity
+        return evaluate(equity=equity, day_open=self.day_open, peak=self.peak, stops=stops, limits=self.limits)
+
+    def rebase(self, cause: str) -> None:
+        """A halt was cleared: what it was judged by starts again from the equity of the last close."""
+        if cause == DRAWDOWN:
+            self.peak = self.last
+        elif cause == DAILY_LOSS:
+            self.day_open = self.last
+
+    def restart(self, equity: Decimal) -> None:
+        """Begin anew at this equity."""
+        self.peak = self.last = self.day_open = equity
 
 
 def _fall(equity: Decimal, reference: Decimal) -> float:

@@ -15,6 +15,7 @@ from trader.ports import Columns, SessionSummary
 from trader.strategy.modes import lookback_4h, lookback_15m
 
 BATCH = 16
+MORE_15M, MORE_4H = 160, 8  # candles a pair begins with beyond those it must have
 IDLE_S = 15.0  # how often to look for pairs that missed a candle
 
 
@@ -84,10 +85,10 @@ class Joiner:
         return bool(self.engine.pairs)
 
     async def _join(self, pairs: Sequence[str]) -> None:
-        parameters = self.engine.parameters
+        parameters, short = self.engine.parameters, self.engine.short
         await self.w.market.add_pairs(pairs)
-        fifteen = await self.w.history.warm(pairs, Timeframe.M15, lookback_15m(parameters) + 160)
-        four = await self.w.history.warm(pairs, Timeframe.H4, lookback_4h(parameters) + 8)
+        fifteen = await self.w.history.warm(pairs, Timeframe.M15, lookback_15m(parameters, short=short) + MORE_15M)
+        four = await self.w.history.warm(pairs, Timeframe.H4, lookback_4h(parameters, short=short) + MORE_4H)
         for pair in pairs:
             if pair not in fifteen or pair not in four or not len(fifteen[pair]) or not len(four[pair]):
                 continue

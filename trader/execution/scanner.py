@@ -134,6 +134,31 @@ def scan(facts: Sequence[PairFacts], rules: ScanRules, before: Iterable[str], no
     return Scan(members=members, ranks=ranks, excluded=tuple(excluded))
 
 
+class Universe:
+    """Who may be entered: the `size` largest markets by turnover of closed candles, with hysteresis.
+
+    Ranked at each full hour, after that close was decided: a reading serves closes strictly after it (SPEC section 6). A pair that
+    was not there yet is ranked before the next decision, for trading never waits for all of them.
+    """
+
+    def __init__(self, size: int, members: Iterable[str] = ()) -> None:
+        self.size, self.members = size, tuple(members)
+        self._ranked: frozenset[str] = frozenset()
+
+    def lacks(self, pairs: Iterable[str]) -> bool:
+        """Whether one of these was never ranked."""
+        return not self._ranked.issuperset(pairs)
+
+    def rank(self, volumes: Mapping[str, float]) -> None:
+        """Take over the turnover of each pair's last 96 closed bars, in quote."""
+        self._ranked = frozenset(volumes)
+        ranks = fine_ranks(PairFacts(pair=pair, base="", quote_volume=volume) for pair, volume in volumes.items())
+        self.members = members_of(ranks, self.size, self.members)
+
+    def __contains__(self, pair: str) -> bool:
+        return pair in self.members
+
+
 def unchanged(last: Scan, since_us: int, now_us: int) -> Scan:
     """The last list, marked stale because the ticker call gave nothing; after 24 h it blocks entries. `since_us`: when it was made."""
     return Scan(members=last.members, ranks=last.ranks, excluded=last.excluded, stale=True, entries_off=now_us - since_us > STALE_US)

@@ -63,6 +63,7 @@ class Wiring:
     timing: Timing = field(default_factory=Timing)
     deny: tuple[str, ...] = ()
     near_zone: float = 6.0
+    short_warmup: bool = False  # judge a pair after three periods; replays only
 
     @property
     def speed(self) -> float:

@@ -242,8 +242,11 @@ class Wanted(NamedTuple):
     finite: tuple[tuple[str, int], ...]
 
     @classmethod
-    def by(cls, needs: Needs) -> Wanted:
-        lookbacks = technical.lookback_15m(needs.rsi_period, needs.trend_ema), technical.lookback_4h(needs.h4_ema)
+    def by(cls, needs: Needs, *, short: bool = False) -> Wanted:
+        lookbacks = (
+            technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short),
+            technical.lookback_4h(needs.h4_ema, short=short),
+        )
         return cls(*lookbacks, tuple((name, Row._fields.index(name)) for name in required(needs)))
 
 

@@ -77,11 +77,12 @@ class PairStreams:
 
     Takes the newest unbroken part of both series; raises ValueError if that holds less than a handle needs to open
     (MACD: 35 candles, RSI and EMA: period + 1) or a value that is not finite. Below LOOKBACK it works and says NOT_READY.
+    `short`: ready after three periods, in research and replay only.
     """
 
-    def __init__(self, columns_15m: Columns, columns_4h: Columns, parameters: Needs) -> None:
+    def __init__(self, columns_15m: Columns, columns_4h: Columns, parameters: Needs, *, short: bool = False) -> None:
         self.needs = parameters
-        self._wanted = Wanted.by(parameters)
+        self._wanted = Wanted.by(parameters, short=short)
         tail = _tail(columns_15m, M15)
         least = max(parameters.rsi_period + 2, parameters.trend_ema, MACD_SLOW + MACD_SIGNAL)
         if len(tail) < least:

@@ -18,6 +18,7 @@ DECISIONS = {
     Refusal.FALLING_KNIFE: "the price is falling too fast",
     Refusal.QUIET_MARKET: "the market moves too little",
     Refusal.TARGET_BELOW_COST: "the target would not pay the costs",
+    Refusal.UNIVERSE: "not among the largest markets",
     Refusal.HALTED: "entries are halted",
     Refusal.NO_REGIME: "the state of the market is unknown",
     Refusal.BTC_CRASH: "BTC is crashing",

@@ -15,17 +15,18 @@ from heapq import heappop, heappush
 import numpy as np
 
 from trader.domain.costs import fee
-from trader.domain.market import DAY, Instrument, Timeframe
-from trader.domain.messages import Action, Decision, TradeLeg
+from trader.domain.market import Instrument, Timeframe
+from trader.domain.messages import Action, Decision, Refusal, TradeLeg
 from trader.domain.money import ZERO, add, divide, from_float, mul, round_to, sub
 from trader.domain.orders import Side
 from trader.errors import ConfigError
 from trader.execution import exit_plan, exits, halts
-from trader.execution.risk import AccountView, Approved, Candidate, Holding, LastExit, Refused, review, within_band
+from trader.execution.risk import AccountView, Approved, Candidate, Holding, LastExit, MarketGate, Refused, review, within_band
 from trader.indicators.series import median_quote_volume
-from trader.ports import EquityRow
+from trader.ports import Columns, EquityRow
 from trader.research import kernel
 from trader.research.markets import PairMarket, market_of
+from trader.research.universe import RankedUniverse
 from trader.strategy.brain import decide
 from trader.strategy.columns import Bars
 from trader.strategy.context import BrainContext
@@ -35,13 +36,30 @@ from trader.strategy.strategies import Strategy
 M15 = Timeframe.M15.us
 SHARE_STEP = Decimal("1e-8")  # of entry cost and fee, as the ledger splits them
 MISSED = "MISSED"
+BOTTOMLESS = Decimal(10**12)  # ask depth: a backtest assumes a market that bears the stake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a person may set for a session beside the strategy; the defaults are the strategy's own.
+
+    `exit_plan`: ratchet | targets | hybrid; `clears_halts`: a person clears halts at the next 00:00 UTC (False: nobody ever).
+    """
+
+    exit_plan: str = ""
+    limits: halts.HaltLimits | None = None
+    clears_halts: bool = True
+
+
+DEFAULT_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
     """What a run over a shared account gave. `legs`: closed exit legs by exit time; `equity`: one row per bar with something held,
     left or decided; `open`: pairs still held at the end, marked at the last close, `held`: their positions; `refusals`: code ->
-    count; `halted`: cause -> times set (a backtest clears halts at the next 00:00 UTC)."""
+    count; `halted`: cause -> times set; `contested`: candles in which both the stop and a target of a position were touched, so
+    that the bar rule decided."""
 
     legs: tuple[TradeLeg, ...]
     equity: tuple[EquityRow, ...]
@@ -50,6 +68,7 @@ class Pass:
     signals: int
     refusals: Mapping[str, int]
     halted: Mapping[str, int]
+    contested: int = 0
 
     def lines(self) -> list[str]:
         """The trade lines every engine prints, by exit time, then pair."""
@@ -85,17 +104,25 @@ class _Due:
 class Account:
     """One run. Give the pairs, then `run`; see `account_pass`."""
 
-    def __init__(self, strategy: Strategy, instruments: Mapping[str, Instrument], cash: Decimal, reference: str) -> None:
+    def __init__(
+        self, strategy: Strategy, markets: Mapping[str, PairMarket], *, cash: Decimal, reference: str, first_us: int, rules: Rules
+    ) -> None:
         if strategy.parameters is None:
             raise ConfigError(f"strategy {strategy.name}: the account pass takes one of the six; others run pair by pair")
         if strategy.side is Side.SELL:
             raise ConfigError(f"strategy {strategy.name}: the account pass is spot, which has no shorts")
-        self.strategy, self.instruments, self.reference = strategy, instruments, reference
+        self.strategy, self.markets, self.reference, self.rules = strategy, markets, reference, rules
+        self.instruments = {pair: market.instrument for pair, market in markets.items()}
         self.parameters: Parameters = strategy.parameters
-        self.limits = halts.HaltLimits(
-            daily_loss=self.parameters.daily_loss, drawdown=self.parameters.drawdown, stops=self.parameters.halt_stops
-        )
-        self.cash, self.peak, self.day, self.day_open, self.last = cash, cash, -1, cash, cash
+        self.watch = halts.Watch(
+            rules.limits
+            or halts.HaltLimits(
+                daily_loss=self.parameters.daily_loss, drawdown=self.parameters.drawdown, stops=self.parameters.halt_stops
+            ),
+            peak=cash, last=cash,
+        )  # fmt: skip
+        self.universe = RankedUniverse(markets, self.parameters.universe, first_us)
+        self.cash = cash
         self.realised = self.fees = ZERO
         self.held: dict[str, _Held] = {}
         self.waiting: list[_Due] = []
@@ -106,10 +133,10 @@ class Account:
         self.halted: dict[str, int] = {}
         self.halts: set[str] = set()
         self.since_stop = 0  # legs before this one no longer count for stops in a row
-        self.signals = self.number = 0
+        self.signals = self.number = self.contested = 0
 
     # --- time ----------------------------------------------------------------------------------------------------------
-    def run(self, markets: Mapping[str, PairMarket], candidates: Mapping[int, Sequence[str]], first_us: int, last_us: int) -> None:
+    def run(self, candidates: Mapping[int, Sequence[str]], first_us: int, last_us: int) -> None:
         """Walk every 15m close in (first_us, last_us]. `candidates`: close time -> pairs that step A lets enter."""
         for close_us in range(first_us + M15, last_us + 1, M15):
             booked = len(self.legs)
@@ -118,28 +145,24 @@ class Account:
             names = candidates.get(close_us, ())
             if not (names or self.held or len(self.legs) > booked):
                 continue
-            row = self._mark(markets, close_us)
+            row = self._mark(close_us)
             if names:
-                self._decide(markets, names, row, close_us)
+                self._decide(names, row, close_us)
 
-    def _mark(self, markets: Mapping[str, PairMarket], close_us: int) -> EquityRow:
+    def _mark(self, close_us: int) -> EquityRow:
         """Equity at this close, and the halts it calls for."""
         marked = ZERO
         for pair, one in self.held.items():
-            marked = add(marked, mul(one.quantity, from_float(markets[pair].mark(close_us))))
+            marked = add(marked, mul(one.quantity, from_float(self.markets[pair].mark(close_us))))
         equity = add(self.cash, marked)
-        day = close_us // DAY
-        if day != self.day:
-            if self.halts:
-                self._clear(equity)
-            self.day, self.day_open = day, self.last
-        self.peak, self.last = max(self.peak, equity), equity
+        if self.halts and self.rules.clears_halts and self.watch.turns(close_us):
+            self._clear(equity)
         stops = halts.stops_in_a_row([(leg.reason, leg.net) for leg in self.legs[self.since_stop :]])
-        for breach in halts.evaluate(equity=equity, day_open=self.day_open, peak=self.peak, stops=stops, limits=self.limits):
+        for breach in self.watch.close(equity, close_us, stops):
             if breach.cause not in self.halts:
                 self.halts.add(breach.cause)
                 self.halted[breach.cause] = self.halted.get(breach.cause, 0) + 1
-        below = float(1 - equity / self.peak) if self.peak > ZERO else 0.0
+        below = float(1 - equity / self.watch.peak) if self.watch.peak > ZERO else 0.0
         row = EquityRow(
             time_us=close_us, cash=self.cash, marked=marked, equity=equity, realised=self.realised, fees=self.fees, drawdown=below
         )
@@ -149,29 +172,32 @@ class Account:
     def _clear(self, equity: Decimal) -> None:
         """A new day: a backtest clears halts as a person would, so references start again."""
         self.halts.clear()
-        self.peak, self.last, self.since_stop = equity, equity, len(self.legs)
+        self.watch.restart(equity)
+        self.since_stop = len(self.legs)
 
     # --- decisions -----------------------------------------------------------------------------------------------------
-    def _decide(self, markets: Mapping[str, PairMarket], names: Sequence[str], row: EquityRow, close_us: int) -> None:
+    def _decide(self, names: Sequence[str], row: EquityRow, close_us: int) -> None:
         """Step B over the candidates of this close; approvals become orders for the next open."""
         self.signals += len(names)
-        ranks = {pair: rank for rank, pair in enumerate(sorted(markets, key=lambda p: (-markets[p].quote_volume(close_us), p)), 1)}
-        chosen = []
+        by_volume = sorted(self.markets, key=lambda pair: (-self.markets[pair].quote_volume(close_us), pair))
+        ranks = {pair: rank for rank, pair in enumerate(by_volume, 1)}
+        chosen, gates = [], {}
         for pair in names:
-            market = markets[pair]
+            market = self.markets[pair]
             decision = self._decision(market, close_us)
-            if ranks[pair] > self.parameters.universe:
-                self._count("UNIVERSE")
+            if not self.universe.holds(pair, close_us):
+                self._count(Refusal.UNIVERSE.value)
                 continue
+            gates[pair] = MarketGate(spread=market.spread_after(close_us, self.strategy.costs), ask_depth=BOTTOMLESS)
             place = market.at(close_us)
             median = median_quote_volume(market.bars.close, market.bars.volume, place)
             chosen.append(Candidate(decision=decision, rank=ranks[pair], median_quote_volume=median))
         for one in review(
-            chosen, self._view(markets, row, close_us), instruments=self.instruments, parameters=self.parameters,
-            costs=self.strategy.costs,
+            chosen, self._view(row, close_us), instruments=self.instruments, parameters=self.parameters, costs=self.strategy.costs,
+            market=gates, exit_kind=self.rules.exit_plan,
         ):  # fmt: skip
             if isinstance(one, Approved):
-                self._enter(markets[one.decision.pair], one, close_us)
+                self._enter(self.markets[one.decision.pair], one, close_us)
             elif isinstance(one, Refused):
                 self._count(one.code.value)
 
@@ -183,18 +209,18 @@ class Account:
             raise ValueError(f"{market.instrument.pair} at {close_us}: columns say enter, decide says {decision.refusal}")
         return decision
 
-    def _view(self, markets: Mapping[str, PairMarket], row: EquityRow, close_us: int) -> AccountView:
+    def _view(self, row: EquityRow, close_us: int) -> AccountView:
         holdings = [
-            Holding(pair=pair, base=self.instruments[pair].base, value=mul(one.quantity, from_float(markets[pair].mark(close_us))))
+            Holding(pair=pair, base=self.instruments[pair].base, value=mul(one.quantity, from_float(self.markets[pair].mark(close_us))))
             for pair, one in self.held.items()
         ]
         return AccountView(
             equity=row.equity, free_cash=self.cash, holdings=tuple(holdings), halts=tuple(sorted(self.halts)),
-            btc_change=self._btc(markets, close_us), last_exits=self.last_exits,
+            btc_change=self._btc(close_us), last_exits=self.last_exits,
         )  # fmt: skip
 
-    def _btc(self, markets: Mapping[str, PairMarket], close_us: int) -> float | None:
-        reference = markets.get(self.reference)
+    def _btc(self, close_us: int) -> float | None:
+        reference = self.markets.get(self.reference)
         return reference.change_24h(close_us) if reference is not None else None
 
     def _count(self, code: str) -> None:
@@ -228,9 +254,9 @@ class Account:
             fee_left=paid,
         )
         state = exit_plan.begin(approved.plan, entry=entry, quantity=approved.quantity, instrument=instrument, slippage=costs.slippage)
-        open_, high, low, close = market.ticks
         legs, prices = np.zeros((4, 4), np.int64), np.zeros(4, np.int64)
-        _bar, k, _state = kernel.follow(state, open_, high, low, close, kernel.NO_FLAGS, place, legs, prices, 0)
+        _bar, k, both = kernel.follow_finely(state, market.fine, market.starts, market.ticks, place, legs, prices)
+        self.contested += both
         for leg in range(k):
             bar, reason, sold = (int(legs[leg, column]) for column in (kernel.EXIT, kernel.REASON, kernel.SOLD))
             self.number += 1
@@ -271,20 +297,22 @@ class Account:
 def account_pass(
     strategy: Strategy, bars: Mapping[str, Bars], instruments: Mapping[str, Instrument], *, cash: Decimal = Decimal(10_000),
     reference: str | None = None, watched: Collection[str] = (), first_us: int | None = None, last_us: int | None = None,
+    fine: Mapping[str, Columns] | None = None, rules: Rules = DEFAULT_RULES,
 ) -> Pass:  # fmt: skip
     """Run one of the six over 15m bars of many pairs with one account. Entries are decided at closes in (first_us, last_us].
 
     `reference`: the pair the regime is read from (default: BTC against the first pair's quote); `watched`: pairs that are
-    there to be read and ranked, not traded. Costs are the strategy's. A
-    pair outside the universe's size by its rank at that close is refused UNIVERSE. Raises ConfigError where nothing can run.
+    there to be read and ranked, not traded. Costs are the strategy's. A pair that is not a member of the universe at that close
+    is refused UNIVERSE. `fine`: the candles that the bars were made of, pair by pair: positions are walked in the finest ones,
+    as the session sees them. Raises ConfigError where nothing can run.
     """
     if not bars:
         raise ConfigError("no pair to run on")
     if strategy.parameters is None:
         raise ConfigError(f"strategy {strategy.name}: the account pass takes one of the six; others run pair by pair")
-    markets = {pair: market_of(one, instruments[pair], strategy.parameters) for pair, one in bars.items()}
+    shorter = fine or {}
+    markets = {pair: market_of(one, instruments[pair], strategy.parameters, shorter.get(pair)) for pair, one in bars.items()}
     quote = next(iter(bars)).split("/")[1]
-    account = Account(strategy, instruments, cash, reference or f"BTC/{quote}")
     begin = min(int(one.time[0]) for one in bars.values()) if first_us is None else first_us
     end = max(int(one.time[-1]) for one in bars.values()) + M15 if last_us is None else last_us
     candidates: dict[int, list[str]] = {}
@@ -294,9 +322,11 @@ def account_pass(
         for close_us in (one.time[strategy.columns(one, strategy.costs).enter] + M15).tolist():
             if begin < close_us <= end:
                 candidates.setdefault(close_us, []).append(pair)
-    account.run(markets, candidates, begin, end)
+    account = Account(strategy, markets, cash=cash, reference=reference or f"BTC/{quote}", first_us=begin, rules=rules)
+    account.run(candidates, begin, end)
     return Pass(
         legs=tuple(account.legs), equity=tuple(account.equity), open=tuple(sorted(account.held)),
         held=tuple(sorted(f"{pair}@{one.entry_us}" for pair, one in account.held.items())), signals=account.signals,
         refusals=dict(sorted(account.refusals.items())), halted=dict(sorted(account.halted.items())),
+        contested=account.contested,
     )  # fmt: skip

@@ -19,6 +19,7 @@ END = 90  # the data ends while the position is open: valued at the last close
 LOTS = 1_000_000  # a position of the sweep, so that legs are shares of it
 ENTRY, EXIT, REASON, SOLD = 0, 1, 2, 3  # columns of the integer table of legs
 Prices = np.ndarray[Any, np.dtype[Any]]
+Ticks = tuple[Any, Any, Any, Any]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -115,6 +116,51 @@ def follow(  # noqa: PLR0917 - compiled functions take positions
         if signals and leave[t] and state.due == NONE:
             state = with_due(state, SIGNAL)
     return n - 1, k, state
+
+
+@compiled
+def follow_finely(  # noqa: PLR0917 - compiled functions take positions
+    state: ExitState, fine: Ticks, starts: Ints, bars: Ticks, first: int, legs: Ints, prices: Prices
+) -> tuple[int, int, int]:
+    """`follow` where the bars are made of shorter candles, in the order in which the session sees them: (bar the position ended
+    in, rows written, candles in which both its stop and an open target were touched).
+
+    `fine`, `bars`: open, high, low, close of each; bar t covers the candles `starts[t]` to `starts[t + 1]` - 1. Each candle is
+    touched in turn, the bar's own close moves ratchet and age. A bar without shorter candles is touched as it is.
+    """
+    n, k, both = len(starts) - 1, 0, 0
+    open_, high, low, close = bars
+    for t in range(first, n):
+        for j in range(starts[t], starts[t + 1] + 1):
+            whole = j == starts[t + 1]
+            if whole:
+                o, h, lo, c = open_[t], high[t], low[t], close[t]
+            else:
+                o, h, lo, c = fine[0][j], fine[1][j], fine[2][j], fine[3][j]
+            if not whole or starts[t] == j:
+                both += meets(state, h, lo)
+            while True:
+                held = state.lots
+                reason, price, state = step(state, o, h, lo, c, whole)
+                if reason == NONE:
+                    break
+                legs[k, EXIT], legs[k, REASON], legs[k, SOLD] = t, reason, held - state.lots
+                prices[k] = price
+                k += 1
+                if state.lots == 0:
+                    return t, k, both
+    return n - 1, k, both
+
+
+@compiled
+def meets(state: ExitState, high: Any, low: Any) -> int:
+    """1 where a candle touches both the stop and a target that is still open."""
+    t = state.terms
+    if t.sign < 0:
+        high, low = -low, -high
+    first = t.leg1 > 0 and state.legs & 1 == 0 and high >= t.tp1
+    second = t.leg2 > 0 and state.legs & 2 == 0 and high >= t.tp2
+    return int(low <= state.stop and (first or second))
 
 
 @compiled

@@ -161,15 +161,15 @@ def entry_band(atr_fraction: float) -> float:
     return max(ENTRY_BAND_ATR * atr_fraction, ENTRY_BAND_LEAST)
 
 
-def lookback_15m(strategy: Parameters) -> int:
-    """15m candles a pair needs before it can be judged."""
+def lookback_15m(strategy: Parameters, *, short: bool = False) -> int:
+    """15m candles a pair needs before it can be judged; `short`: three periods, in research and replay only."""
     from trader.indicators import technical  # lazy: it imports TA-Lib, and the web reads this table
 
-    return technical.lookback_15m(strategy.rsi_period, strategy.trend_ema)
+    return technical.lookback_15m(strategy.rsi_period, strategy.trend_ema, short=short)
 
 
-def lookback_4h(strategy: Parameters) -> int:
-    """4h candles a pair needs before it can be judged."""
+def lookback_4h(strategy: Parameters, *, short: bool = False) -> int:
+    """4h candles a pair needs before it can be judged; `short` as in `lookback_15m`."""
     from trader.indicators import technical
 
-    return technical.lookback_4h(strategy.h4_ema)
+    return technical.lookback_4h(strategy.h4_ema, short=short)

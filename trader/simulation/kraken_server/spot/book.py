@@ -18,6 +18,7 @@ DEPTHS = (10, 25, 100, 500, 1000)  # levels a side that may be subscribed
 CHECKED = 10  # levels a side the checksum covers
 LIFE_US = 480_000_000  # a level keeps its quantity this long; levels take turns, so that a tick changes few of them
 EXACT = 10**15  # quantities from here on are whole coins: their lot's digits would not survive a client's floats
+LEAST = 10_000  # minimum orders at a level: the book bears what a strategy asks of depth, as that of a large market does
 STEPS_PER_PRICE = 4000  # distance of neighbouring levels: at most price / this, and at least one tick
 
 
@@ -97,10 +98,10 @@ def _prices(best: int, step: int, depth: int) -> Iterator[int]:
 
 
 def _level(rules: PairRules, side: str, price: int, seed: int, tick_us: int) -> Level:
-    """10 to 100 times the minimum order; a new draw every LIFE_US, at a moment that is the level's own."""
+    """LEAST to 10 x LEAST times the minimum order; a new draw every LIFE_US, at a moment that is the level's own."""
     offset = int(unit_hash(seed, side, rules.symbol, price) * LIFE_US)
     epoch = (tick_us + offset) // LIFE_US
-    draw = 10 + 90 * unit_hash(seed, side, rules.symbol, price, epoch)
+    draw = LEAST + 9 * LEAST * unit_hash(seed, side, rules.symbol, price, epoch)
     quantity = max(1, int(_units(rules.ordermin, rules.lot_decimals) * draw))
     if quantity >= EXACT:
         quantity -= quantity % 10**rules.lot_decimals

@@ -1,0 +1,81 @@
+"""The compiled kernel over the very candles, settings and account of a replay: what `trader.bootstrap.replay` is compared with.
+
+Only the wiring is shared. The kernel reads columns and knows its whole future; the replay is the session, event by event.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from trader.bootstrap.market_history import begins, left_out
+from trader.bootstrap.wire import exit_plan_of, limits_of
+from trader.bootstrap.world import World
+from trader.config import Settings
+from trader.domain.costs import Costs
+from trader.domain.market import Instrument, Timeframe
+from trader.errors import ConfigError
+from trader.research.account import Pass, Rules, account_pass
+from trader.simulation.fills import FillRules
+from trader.simulation.kraken_server.spot.market_view import rules_of
+from trader.simulation.market import Market
+from trader.simulation.venue import instrument
+from trader.strategy.columns import Bars
+from trader.strategy.modes import parameters
+from trader.strategy.strategies import of_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelRun:
+    """What the kernel made of the range. `left_out`: pairs that no engine judges, each with its reason."""
+
+    found: Pass
+    lines: tuple[str, ...]
+    left_out: dict[str, str]
+    pairs: int
+    cpu_s: float
+
+
+def kernel_session(settings: Settings, world: World, *, end_us: int, short: bool = False, market: Market | None = None) -> KernelRun:
+    """Decide from the world's epoch up to the close at `end_us`, with halts that nobody clears, as in a session.
+
+    `short`: the warm-up of three periods. Raises ConfigError where no pair can be judged.
+    """
+    begin = time.process_time()
+    market = market or world.market()
+    rest = left_out(market, settings, short=short, start_us=world.epoch_us, end_us=end_us)
+    bars, fine, instruments = {}, {}, {}
+    for pair in (pair for pair in market.pairs if pair not in rest):
+        bars[pair] = _bars(market, pair, settings, world.epoch_us, end_us, short=short)
+        instruments[pair] = _instrument(market, pair)
+        if market.base is not Timeframe.M15:
+            fine[pair] = market.candles(pair, market.base, int(bars[pair].time[0]), end_us)
+    if not bars:
+        raise ConfigError(f"no pair can be judged at {world.epoch_us}: {market.pairs[0]}: {rest[market.pairs[0]]}")
+    costs = Costs(taker=float(FillRules().taker), maker=settings.costs.maker_fraction, slippage=settings.costs.slippage_fraction)
+    strategy = of_table(parameters(settings.profile, settings.mode, settings.variation), costs)
+    found = account_pass(
+        strategy, bars, instruments, cash=Decimal(world.cash), reference=f"BTC/{instruments[next(iter(bars))].quote}",
+        first_us=world.epoch_us, last_us=end_us, fine=fine,
+        rules=Rules(exit_plan=exit_plan_of(settings), limits=limits_of(settings), clears_halts=False),
+    )  # fmt: skip
+    return KernelRun(
+        found=found, lines=tuple(sorted(found.lines())), left_out=rest, pairs=len(bars), cpu_s=round(time.process_time() - begin, 2)
+    )
+
+
+def _bars(market: Market, pair: str, settings: Settings, start_us: int, end_us: int, *, short: bool) -> Bars:
+    """Columns that begin at the candle a session's streams begin with."""
+    wanted = begins(settings, short=short)
+    fifteen, four = (
+        market.candles(pair, timeframe, timeframe.floor(start_us) - wanted[timeframe] * timeframe.us, end_us)
+        for timeframe in (Timeframe.M15, Timeframe.H4)
+    )
+    return Bars(fifteen, four, warmup="short" if short else "exact")
+
+
+def _instrument(market: Market, pair: str) -> Instrument:
+    """As the venue lists it, money counted as its books count it."""
+    rules = rules_of(market.listing(pair), market.pairs.index(pair))
+    return replace(instrument(rules), quote_step=rules.quote_step)
