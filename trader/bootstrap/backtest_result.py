@@ -36,7 +36,12 @@ def result_of(ran: Ran) -> dict[str, Any]:
         | _costs(ran, trades, figures)
         | {"r": _r(ran, trades), "benchmarks": _benchmarks(ran, trades)}
         | _tables(ran, trades)
-        | {"parity_sha256": parity_digest(ran.legs), "warnings": warnings(ran, figures), "lines": [leg.line() for leg in ran.legs]}
+        | {
+            "parity_sha256": parity_digest(ran.legs),
+            "verify": None,
+            "warnings": warnings(ran, figures),
+            "lines": [leg.line() for leg in ran.legs],
+        }
     )
 
 
@@ -142,8 +147,27 @@ def _tables(ran: Ran, trades: Sequence[Trade]) -> dict[str, Any]:
         "reasons": dict(sorted(Counter(leg.reason for leg in ran.legs).items())),
         "by_reason": [_group(one) | {"words": exit_words(one.name)} for one in study.by_reason(ran.legs)],
         "by_pair": [_group(one) | {"hold": ran.against.holding.per_pair.get(one.name)} for one in study.by_pair(trades)],
-        "refusals": dict(ran.refusals), "halts": dict(ran.halted), "months": [_period(one) for one in months],
+        "notable": _notable(ran, trades), "refusals": dict(ran.refusals), "halts": dict(ran.halted),
+        "months": [_period(one) for one in months],
         "daily": [_period(one) | {"hold": value} for one, value in zip(days, held, strict=True)],
+    }  # fmt: skip
+
+
+def _notable(ran: Ran, trades: Sequence[Trade]) -> list[dict[str, Any]]:
+    """The trades with the best and the worst net result, leg by leg; one where there is but one."""
+    ordered = sorted(trades, key=lambda trade: (trade.net, trade.position_id))
+    chosen = (
+        [("Best trade", ordered[-1]), ("Worst trade", ordered[0])] if len(ordered) > 1 else [("The only trade", one) for one in ordered]
+    )
+    return [_trade(ran, title, trade) for title, trade in chosen]
+
+
+def _trade(ran: Ran, title: str, trade: Trade) -> dict[str, Any]:
+    legs = sorted((leg for leg in ran.legs if leg.position_id == trade.position_id), key=lambda leg: leg.exit_us)
+    return {
+        "title": title, "position": trade.position_id, "pair": trade.pair, "entry_time": stamp(trade.entry_us),
+        "entry_price": plain(legs[0].entry_price), "net": plain(trade.net), "r": study.r_multiple(trade, ran.risk[trade.position_id]),
+        "legs": [{"time": stamp(leg.exit_us), "price": plain(leg.exit_price), "reason": leg.reason} for leg in legs],
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +27,14 @@ def backtest(  # noqa: PLR0917 - the options of a command line
     volume: Annotated[str | None, typer.Option(help="30-day volume in quote, picks the fee tier (default: the lowest tier)")] = None,
     spread: Annotated[str | None, typer.Option(help="(ask - bid) / mid, half of it is slippage a side, at least 0.0005")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the random entries the result is compared with")] = 11,
+    html: Annotated[
+        Path | None, typer.Option(help="write the report with its charts to this file, too; it needs nothing beside it")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a strategy over recorded candles. The six share one account of 10,000; S1 runs pair by pair. AI is off."""
     from trader.bootstrap.backtest import Asked, run_backtest
+    from trader.bootstrap.backtest_page import write_page
     from trader.bootstrap.backtest_result import result_of
     from trader.bootstrap.progress import Bar
     from trader.reporting.backtest_screen import backtest_screen
@@ -38,5 +43,9 @@ def backtest(  # noqa: PLR0917 - the options of a command line
                   warmup=warmup, ai=ai, volume=volume, spread=spread, seed=seed)  # fmt: skip
     bar = Bar(hint)
     with bar.shown():
-        result = result_of(run_backtest(asked, bar.of("backtest")))
+        ran = run_backtest(asked, bar.of("backtest"))
+        result = result_of(ran)
+    if html is not None:
+        write_page(ran, result, html, ["trader", *sys.argv[1:]])
+        hint(f"report: {html}")
     say(json.dumps(result, indent=2) if as_json else backtest_screen(result))

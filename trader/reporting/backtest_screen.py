@@ -107,7 +107,7 @@ def _refusals(r: Result) -> list[str]:
 
 def _verified(r: Result) -> list[str]:
     """The comparison with the session's replay, where it was asked for."""
-    if (found := r.get("verify")) is None:
+    if (found := r["verify"]) is None:
         return []
     left, right = found["compared"]
     lines = ["", *_wrapped("verified", f"kernel {left} legs, session replay {right} legs: {found['same']} the same, "

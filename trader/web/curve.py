@@ -6,16 +6,14 @@ at 320 px.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trader.ports import EquityRow
 from trader.reporting import words
+from trader.reporting.axes import TICKS, nice
 
 WIDTH, HEIGHT, LOW_HEIGHT = 1000.0, 240.0, 70.0
-TICKS = 4
-STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +51,6 @@ def curve_of(rows: Sequence[EquityRow], quote: str) -> Curve | None:
         grid=tuple(HEIGHT * i / count for i in range(count + 1)), times=_times(rows[0].time_us, rows[-1].time_us),
         worst=words.percent(-deepest), words=_words(rows, quote, deepest),
     )  # fmt: skip
-
-
-def nice(low: float, high: float) -> tuple[float, float, float]:
-    """Bounds and step of an axis with about four round steps that hold both values."""
-    width = max(high - low, abs(high) * 1e-4, 1e-9)
-    raw = width / TICKS
-    unit = 10.0 ** math.floor(math.log10(raw))
-    step = next(unit * factor for factor in STEPS if unit * factor >= raw * 0.999)
-    bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
-    return (bottom, top if top > bottom else bottom + step, step)
 
 
 def _path(xs: Sequence[float], ys: Sequence[float]) -> str:
