@@ -97,7 +97,7 @@ def main() -> int:
 
 def prepared(pairs: int, rounds: int) -> tuple[Engine, dict[str, Columns], dict[str, Columns]]:
     """An engine whose pairs are warm, and the candles to come."""
-    engine = Engine(parameters=STRATEGY, costs=Costs(), quote="EUR")
+    engine = Engine(parameters=STRATEGY, costs=Costs(), reference="BTC/EUR")
     rng, n4 = np.random.default_rng(1), lookback_4h(STRATEGY)
     candles, hours = {}, {}
     for number in range(pairs):

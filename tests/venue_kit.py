@@ -22,6 +22,8 @@ from trader.kraken.futures_rest import FuturesLimiter
 from trader.ports import Exchange, MarketData
 from trader.simulation.clock import LoopClock
 from trader.simulation.faults import Fault, FaultPlan
+from trader.simulation.futures_venue import FuturesVenue, FuturesVenueExchange
+from trader.simulation.futures_venue_feed import FuturesVenueMarketData
 from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.loops import run_stepped
@@ -59,7 +61,8 @@ FUTURES = Kind(
     name="futures", pair="BTC/USD:USD", other="ETH/USD:USD", quote="USD", unlisted="NIX/USD:USD", conditional_close=False, shorts=True,
     over_the_wire=True,
 )  # fmt: skip
-KINDS = (IN_PROCESS, SPOT, FUTURES)
+FUTURES_IN_PROCESS = replace(FUTURES, name="futures_in_process", over_the_wire=False)
+KINDS = (IN_PROCESS, SPOT, FUTURES, FUTURES_IN_PROCESS)
 TURNED = Switches(
     frames_per_minute=4, heartbeat_s=2.0, batched_executions=True, trade_says_filled=True, closed_page_size=1, fee_tiers=True,
     post_only_style="cancel", orders_status_method="GET",
@@ -135,7 +138,8 @@ class Bench:
 @asynccontextmanager
 async def bench(kind: Kind, *faults: Fault, pairs: int = 4) -> AsyncIterator[Bench]:
     """The implementation of this kind, running."""
-    made = _futures if kind.shorts else _spot if kind.over_the_wire else _in_process
+    wired, direct = (_futures, _futures_in_process) if kind.shorts else (_spot, _in_process)
+    made = wired if kind.over_the_wire else direct
     async with made(kind, faults, pairs) as ready:
         try:
             yield ready
@@ -156,6 +160,19 @@ async def _in_process(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> Asyn
     exchange = VenueExchange(venue)
     await venue.run_market(clock.now_us())
     made = Bench(kind, clock, exchange, VenueMarketData(venue), list(venue.market.pairs))
+    made.tasks.append(asyncio.create_task(venue.run_market(), name="market"))
+    yield made
+    await exchange.close()
+
+
+@asynccontextmanager
+async def _futures_in_process(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> AsyncIterator[Bench]:
+    assert not faults, "nothing lies between the caller and the engine that could fail"
+    clock = LoopClock(EPOCH_US)
+    venue = FuturesVenue(SyntheticMarket(11, count=pairs), clock, seed=11, tag="abc", starting_cash=CASH)
+    exchange = FuturesVenueExchange(venue)
+    await venue.run_market(clock.now_us())
+    made = Bench(kind, clock, exchange, FuturesVenueMarketData(venue), list(venue.market.pairs))
     made.tasks.append(asyncio.create_task(venue.run_market(), name="market"))
     yield made
     await exchange.close()

@@ -73,6 +73,12 @@ class CostSettings(_Section):
     slippage_fraction: float = Field(0.0005, ge=0, lt=0.1)
 
 
+class FuturesSettings(_Section):
+    allow_short: bool = Field(False, description="enter shorts too where the session trades futures; on spot there are none")
+    leverage: int = Field(1, ge=1, le=3, description="isolated margin: a position takes its value / leverage of the cash")
+    taker_fraction: float = Field(0.0005, ge=0, lt=0.1, description="fee of replays on futures; a venue's own fees come with its fills")
+
+
 class PairSettings(_Section):
     deny: tuple[str, ...] = ()
 
@@ -99,6 +105,7 @@ class Settings(_Section):
     beat: BeatSettings = BeatSettings()
     ports: PortSettings = PortSettings()
     costs: CostSettings = CostSettings()
+    futures: FuturesSettings = FuturesSettings()
     pairs: PairSettings = PairSettings()
     slack: SlackSettings = SlackSettings()
     slack_token: SecretStr | None = None

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trader.domain.account import Position
+from trader.domain.futures import FundingPayment
 from trader.domain.market import Book, Candle, Instrument, Ticker, Timeframe, TradePage
 from trader.domain.messages import Decision, FeedEvent, TradeLeg
 from trader.domain.orders import Answer, Balance, ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
@@ -65,6 +66,9 @@ class Exchange(Protocol):
         """All pages, oldest first."""
 
     async def balances(self) -> Mapping[str, Balance]: ...
+    async def funding(self, since_us: int) -> Sequence[FundingPayment]:
+        """What futures positions paid or received after `since_us`, oldest first; nothing on spot."""
+
     async def close(self) -> None: ...
 
 

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from venue_kit import CASH, FUTURES, Bench, on_venue
+from venue_kit import CASH, FUTURES, FUTURES_IN_PROCESS, Bench, Kind, on_venue
 
+from trader.domain.futures import HOUR_US
 from trader.domain.orders import Acked, Ambiguous, Answer, ExchangeStatus, Leg, OrderType, Rejected, Side
 from trader.errors import RejectedError
 from trader.kraken.futures import KrakenFuturesExchange
@@ -96,6 +97,30 @@ def test_funding_is_read_hour_by_hour() -> None:
         assert all(abs(rate.relative) <= Decimal("0.0025") for rate in rates)
 
     on_venue(FUTURES, test)
+
+
+@pytest.mark.parametrize("kind", [FUTURES, FUTURES_IN_PROCESS], ids=lambda kind: kind.name)
+def test_funding_is_paid_on_the_hour_and_with_the_trade_that_ends_a_position(kind: Kind) -> None:
+    async def test(b: Bench) -> None:
+        before = (await b.exchange.balances())["USD"].total
+        entry = await b.entry(side=Side.SELL, limit_price=await b.far("0.99"))
+        await b.exchange.submit(entry)
+        await b.clock.sleep_until(b.clock.now_us() // HOUR_US * HOUR_US + 2 * HOUR_US + 1_200_000_000)
+        now_us = b.clock.now_us()
+        cover = await b.entry(
+            cl_ord_id="tabcexit0000000001", leg=Leg.EXIT, order_type=OrderType.MARKET, quantity=entry.quantity, limit_price=None,
+            immediate=False, created_us=now_us, deadline_us=now_us + 5_000_000,
+        )  # fmt: skip
+        assert isinstance(await b.exchange.submit(cover), Acked)
+        paid = await b.exchange.funding(0)
+        assert [one.pair for one in paid] == [b.kind.pair] * 3
+        assert [one.time_us % HOUR_US for one in paid[:2]] == [0, 0] and paid[2].time_us % HOUR_US
+        assert list(await b.exchange.funding(paid[1].time_us)) == [paid[2]]
+        sold, bought = await b.exchange.fills(0)
+        gain = sold.cost - bought.cost - sold.fee - bought.fee
+        assert (await b.exchange.balances())["USD"].total == before + gain + sum(one.amount for one in paid)
+
+    on_venue(kind, test)
 
 
 def test_an_inverse_contract_counts_usd_and_pays_in_coins() -> None:

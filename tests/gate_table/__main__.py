@@ -90,7 +90,7 @@ def decided(made: World, rows: pl.DataFrame, verdicts: list[Verdict], folder: Pa
     store.put_tails(tails.check_tails(ingest.tails_of(store, made.pairs, NEEDS, NOW)), NOW)
     words = gates(store, list(NEEDS), NOW)
     blocked = {pair: words[pair].reason for pair in made.pairs if words[pair].reason}
-    engine = Engine(parameters=MODE, costs=COSTS, quote="EUR")
+    engine = Engine(parameters=MODE, costs=COSTS, reference="BTC/EUR")
     ready = [pair for pair in made.pairs if pair not in blocked]
     warm = {tf: store.series(ready, tf, need + 8) for tf, need in NEEDS.items()}
     for pair in ready:

@@ -25,12 +25,14 @@ EVERY = (*FIRST, Timeframe.H1, Timeframe.M1, Timeframe.D1)
 """What is kept of every pair; 5m are built from 1m."""
 
 
-async def universe_of(market: MarketData, instruments: Mapping[str, Instrument], *, quote: str, universe: int) -> list[str]:
-    """Pairs by 24 h quote volume, the market's reference BTC first, online ones only."""
+async def universe_of(
+    market: MarketData, instruments: Mapping[str, Instrument], *, quote: str, universe: int, reference: str | None = None
+) -> list[str]:
+    """Pairs by 24 h quote volume, the market's `reference` (BTC against the quote) first, online ones only."""
     tickers = await market.tickers()
     names = [p for p in tickers if p in instruments and instruments[p].quote == quote and instruments[p].status == "online"]
     ranked = sorted(names, key=lambda p: (-tickers[p].quote_volume, p))[:universe]
-    reference = f"BTC/{quote}"
+    reference = reference or f"BTC/{quote}"
     return ([reference] if reference in instruments else []) + [p for p in ranked if p != reference]
 
 

@@ -14,6 +14,7 @@ from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data.history import HistoryStore
 from trader.data.link import DirectHistoryLink
+from trader.domain.futures import MarketKind
 from trader.domain.market import MINUTE, Instrument, Timeframe
 from trader.execution.session import Session
 from trader.execution.wiring import Timing
@@ -30,8 +31,8 @@ Progress = Callable[[str], None]
 class Doors:
     """What a session is played against: a venue's two sides, the account's ledger, the candles kept, and the AI.
 
-    `base`, `quote`: the finest candles of the market and its currency; `judge`: the data gate (None: the usual process).
-    `store` None: `history` has the past already, which is neither fetched nor kept.
+    `base`, `quote`: the finest candles of the market and its currency; `judge`: the data gate (None: the usual process);
+    `kind`: what the venue trades. `store` None: `history` has the past already, which is neither fetched nor kept.
     """
 
     exchange: Exchange
@@ -44,6 +45,7 @@ class Doors:
     judge: Judge | None = None
     history: HistoryLink | None = None
     short_warmup: bool = False
+    kind: MarketKind = MarketKind.SPOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ async def play_session(
             settings, clock=clock, exchange=doors.exchange, market=doors.market, instruments=instruments, ledger=doors.ledger,
             history=history, verdicts=doors.verdicts, base=doors.base, quote=doors.quote,
             taker=float(taker), seed=world.seed, timing=timing, kill=kill, holder="demo",
-            short_warmup=doors.short_warmup,
+            short_warmup=doors.short_warmup, kind=doors.kind,
         )
     )  # fmt: skip
     async with AsyncExitStack() as stack:
@@ -96,7 +98,8 @@ async def _fetched(
     """The store with what the strategies need in it."""
     assert doors.store is not None  # a history of its own stands in for the store
     needs = lookbacks(settings)
-    pairs = await universe_of(doors.market, instruments, quote=doors.quote, universe=settings.universe)
+    reference = doors.kind.pair("BTC", doors.quote)
+    pairs = await universe_of(doors.market, instruments, quote=doors.quote, universe=settings.universe, reference=reference)
     await bootstrap_history(doors.store, doors.market, clock, pairs, needs, progress=progress, judge=doors.judge)
     return DirectHistoryLink(doors.store, clock, needs=needs)
 

@@ -25,13 +25,18 @@ from trader.bootstrap.playback import STEPPED, Doors, Played, Progress, play_ses
 from trader.bootstrap.world import World, read_plans
 from trader.config import Settings
 from trader.data.reader import LedgerReader
+from trader.domain.futures import FundingPayment, MarketKind
 from trader.domain.market import MINUTE
 from trader.domain.messages import TradeLeg
+from trader.domain.money import from_float
 from trader.domain.verdicts import Question, Verdict
 from trader.errors import ConfigError
-from trader.ports import SessionSummary
+from trader.ports import Exchange, MarketData, SessionSummary
 from trader.research.parity import Comparison, Heard, compare, first_diverging
 from trader.simulation.clock import LoopClock
+from trader.simulation.futures.account import FuturesCosts
+from trader.simulation.futures_venue import FuturesVenue, FuturesVenueExchange
+from trader.simulation.futures_venue_feed import FuturesVenueMarketData
 from trader.simulation.loops import run_stepped
 from trader.simulation.market import Market
 from trader.simulation.venue import Venue, VenueExchange
@@ -60,10 +65,11 @@ class NoVerdicts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """A session that was played: its trades as lines (SIMULATION.md section 5) in one order, what it saw at each decision that
+    """A session that was played: its trades as lines (SIMULATION.md section 5) in one order, funding, what it saw at each decision that
     got as far as a score, its counts, the digest of its journal, and the seconds the machine took (CPU of this process)."""
 
     lines: tuple[str, ...]
+    funding: tuple[FundingPayment, ...]
     heard: tuple[Heard, ...]
     summary: SessionSummary
     journal: str
@@ -73,17 +79,20 @@ class Replayed:
 
 
 def replay_session(
-    settings: Settings, world: World, *, minutes: int, short: bool = False, market: Market | None = None, progress: Progress | None = None
-) -> Replayed:
+    settings: Settings, world: World, *, minutes: int, short: bool = False, market: Market | None = None, progress: Progress | None = None,
+    kind: MarketKind = MarketKind.SPOT,
+) -> Replayed:  # fmt: skip
     """Play `minutes` from the world's epoch in process, over all pairs with the candles for it; the ledger is thrown away.
 
-    `short`: the warm-up of three periods; `market`: the world's own, where it was built before.
+    `short`: the warm-up of three periods; `market`: the world's own, where it was built before. On futures (`kind`) its pairs are
+    linear perpetuals (`BTC/USD:USD`), walked against shorts where one is held.
     """
     _ai_off(settings)
 
     async def main(paths: Paths) -> Played:
-        clock, shown = LoopClock(world.epoch_us), market or world.market()
-        venue = Venue(shown, clock, seed=world.seed, tag=tag_of(world.seed), starting_cash=Decimal(world.cash))
+        clock, source = LoopClock(world.epoch_us), market or world.market()
+        venue, exchange, data = _venue(settings, world, source, clock, kind)
+        shown = venue.market
         async with AsyncExitStack() as stack:
             stack.callback(venue.close)
             await venue.run_market(clock.now_us())
@@ -95,8 +104,8 @@ def replay_session(
             ledger = wire.open_ledger(paths)
             stack.callback(ledger.close)
             doors = Doors(
-                exchange=VenueExchange(venue), market=VenueMarketData(venue), ledger=ledger, store=None, verdicts=NoVerdicts(),
-                base=shown.base, quote=shown.quote, history=history, short_warmup=short,
+                exchange=exchange, market=data, ledger=ledger, store=None, verdicts=NoVerdicts(), base=shown.base, quote=shown.quote,
+                history=history, short_warmup=short, kind=kind,
             )  # fmt: skip
             return await play_session(settings, world, clock, doors, minutes=minutes, timing=UNWATCHED, progress=progress)
 
@@ -105,6 +114,19 @@ def replay_session(
         paths = Paths(Path(folder)).make()
         played = run_stepped(lambda: main(paths))
         return _read(paths, played, time.process_time() - begin)
+
+
+def _venue(settings: Settings, world: World, market: Market, clock: LoopClock, kind: MarketKind) -> tuple[Venue, Exchange, MarketData]:
+    """The venue of this kind in process, with its two sides."""
+    cash, tag = Decimal(world.cash), tag_of(world.seed)
+    if kind is MarketKind.SPOT:
+        spot = Venue(market, clock, seed=world.seed, tag=tag, starting_cash=cash)
+        return spot, VenueExchange(spot), VenueMarketData(spot)
+    futures = FuturesVenue(
+        market, clock, seed=world.seed, tag=tag, starting_cash=cash, leverage=Decimal(settings.futures.leverage),
+        costs=FuturesCosts(taker=from_float(settings.futures.taker_fraction)),
+    )  # fmt: skip
+    return futures, FuturesVenueExchange(futures), FuturesVenueMarketData(futures)
 
 
 def demo_session(settings: Settings, world: World, *, minutes: int, progress: Progress | None = None) -> Replayed:
@@ -142,12 +164,12 @@ def _read(paths: Paths, played: Played, cpu_s: float) -> Replayed:
     reader = LedgerReader(paths.ledger_at)
     try:
         legs: Sequence[TradeLeg] = reader.trades(limit=ALL)
-        decisions = reader.decisions(limit=ALL)
+        funding, decisions = tuple(reader.funding()), reader.decisions(limit=ALL)
     finally:
         reader.close()
     heard = [Heard(time_us=d.close_us, pair=d.pair, values={"final": d.final, "score": d.score, **d.evidence}) for d in decisions]
     heard.sort(key=lambda one: (one.time_us, one.pair))
     return Replayed(
-        lines=tuple(sorted(leg.line() for leg in legs)), heard=tuple(heard), summary=played.summary, journal=played.journal,
-        first_ready_us=played.first_ready_us, ended_us=played.ended_us, cpu_s=round(cpu_s, 2),
+        lines=tuple(sorted(leg.line() for leg in legs)), funding=funding, heard=tuple(heard), summary=played.summary,
+        journal=played.journal, first_ready_us=played.first_ready_us, ended_us=played.ended_us, cpu_s=round(cpu_s, 2),
     )  # fmt: skip

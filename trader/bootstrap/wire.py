@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from trader.data.ledger import SqlLedger
 from trader.data.link import DirectHistoryLink, ProcessHistoryLink
 from trader.data.verdicts import SqliteVerdictStore
 from trader.domain.costs import Costs
+from trader.domain.futures import MarginRules, MarketKind
 from trader.domain.market import Instrument, Timeframe
+from trader.domain.orders import Side
 from trader.errors import ConfigError
 from trader.execution.confirmation import ConfirmationParameters, Desk, VerdictBook
 from trader.execution.halts import HaltLimits
@@ -146,6 +149,7 @@ def wiring(
     kill: KillPoints | None = None,
     holder: str = "session",
     short_warmup: bool = False,
+    kind: MarketKind = MarketKind.SPOT,
 ) -> Wiring:
     """A session's parts. Raises ConfigError for a strategy the table does not have."""
     try:
@@ -182,7 +186,20 @@ def wiring(
         deny=settings.pairs.deny,
         near_zone=settings.ai.near_zone,
         short_warmup=short_warmup,
+        kind=kind,
+        sides=sides_of(settings, kind),
+        margin=margin_of(settings),
     )
+
+
+def sides_of(settings: Settings, kind: MarketKind) -> tuple[Side, ...]:
+    """What may be entered: longs, and on futures shorts where they are allowed."""
+    return (Side.BUY, Side.SELL) if kind is MarketKind.FUTURES and settings.futures.allow_short else (Side.BUY,)
+
+
+def margin_of(settings: Settings) -> MarginRules:
+    """The leverage of every futures position."""
+    return MarginRules(leverage=Decimal(settings.futures.leverage))
 
 
 def open_ledger(paths: Paths, kill: KillPoints | None = None) -> SqlLedger:

@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from pathlib import Path
 
 from trader.data.audit_replay import JournalRow, Replay, Rows, decision_digest, replay
@@ -239,8 +239,12 @@ def _check_sums(found: _Audit) -> None:
         last[row["position_id"]] = row["time_us"]
         _add(filled, row["cl_ord_id"], quantity)
         sign = Decimal(-1) if row["side"] == "buy" else Decimal(1)
-        _add(cash, row["pair"].partition("/")[2], EXACT.subtract(EXACT.multiply(sign, cost), fee))
+        _add(cash, _money_of(row["pair"]), EXACT.subtract(EXACT.multiply(sign, cost), fee))
     for key, sums in positions.items():
+        row = found.tables["position"][key]
+        if ":" in row["pair"]:  # a futures position: its entry cost never left the cash
+            sign = Decimal(1) if row["side"] == "buy" else Decimal(-1)
+            _add(cash, _money_of(row["pair"]), EXACT.multiply(sign, _basis(sums)))
         _check_position(found, key, sums)
         _check_times(found, key, first.get(key), last.get(key))
     _check_filled(found, filled)
@@ -248,6 +252,20 @@ def _check_sums(found: _Audit) -> None:
         stored = found.money("cash", asset, "quantity") if asset in found.tables["cash"] else None
         if stored != cash.get(asset):
             found.report("cash vs fills", f"cash {asset}", f"is {stored}, opening, moves and fills give {cash.get(asset)}")
+
+
+def _money_of(pair: str) -> str:
+    """`BTC/EUR` -> EUR, `BTC/USD:USD` -> USD."""
+    return pair.partition("/")[2].partition(":")[0]
+
+
+def _basis(sums: Mapping[str, Decimal]) -> Decimal:
+    """Entry cost of what a position still holds, to ten places."""
+    entered, left = sums.get("entry_quantity", NONE), EXACT.subtract(sums.get("entry_quantity", NONE), sums.get("exit_quantity", NONE))
+    if not entered:
+        return NONE
+    with localcontext(Context(prec=60)):
+        return (sums["entry_cost"] * left / entered).quantize(Decimal("1e-10"))
 
 
 def _add(sums: dict[str, Decimal], name: str, value: Decimal) -> None:

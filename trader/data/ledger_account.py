@@ -16,11 +16,13 @@ from trader.data.ledger_sql import upsert
 from trader.data.tables import beat, external_move, meta
 from trader.data.tables import cash as cash_table
 from trader.data.tables import equity as equity_table
+from trader.domain.futures import FundingPayment
 from trader.domain.money import plain
 from trader.errors import FatalError
 from trader.ports import EquityRow
 
 OPENING = "opening"
+FUNDING = "funding "  # begins the kind of a move that a futures position paid or received; its pair follows
 BEAT = "beat"
 EQUITY_DROP = delete(equity_table).where(equity_table.c.time_us == bindparam("at_time"))
 EQUITY_ADD = sqlalchemy.insert(equity_table)
@@ -39,6 +41,20 @@ def set_opening_cash(tx: Tx, amounts: Mapping[str, Decimal]) -> None:
         raise FatalError(f"the opening cash of {tx.account!r} is set already; money from outside is an external move")
     for asset in sorted(amounts):
         _move(tx, asset, amounts[asset], OPENING)
+
+
+def funding(connection: Connection, account: str) -> list[FundingPayment]:
+    """What futures positions paid and received, oldest first."""
+    move = external_move.c
+    query = (
+        select(move.kind, move.asset, move.amount, move.time_us)
+        .where(move.account == account, move.kind.startswith(FUNDING))
+        .order_by(move.time_us, move.seq)
+    )
+    return [
+        FundingPayment(pair=row.kind.removeprefix(FUNDING), asset=row.asset, amount=row.amount, time_us=row.time_us)
+        for row in connection.execute(query)
+    ]
 
 
 def external_move_of(tx: Tx, asset: str, amount: Decimal, kind: str) -> None:

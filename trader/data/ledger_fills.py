@@ -13,8 +13,8 @@ from trader.data import ledger_sql as sql
 from trader.data.journal import Tx
 from trader.data.ledger_rows import sums, to_fill, to_intent, to_position, trade
 from trader.domain.account import Position, PositionState
-from trader.domain.money import ZERO, add, divide, sub
-from trader.domain.orders import Fill, Intent, Leg, Side
+from trader.domain.money import add, divide
+from trader.domain.orders import Fill, Intent, Leg
 from trader.errors import FatalError
 
 PRICE_STEP = Decimal("1e-10")  # of an average over several prices; a single price is kept as it is
@@ -31,10 +31,11 @@ class _Batch:
 
 
 def quote_of(pair: str) -> str:
-    """Asset a spot pair is paid in; FatalError for anything that is not BASE/QUOTE."""
-    base, _, quote = pair.partition("/")
-    if not base or not quote or ":" in quote:
-        raise FatalError(f"pair {pair!r} is not a spot pair BASE/QUOTE: the ledger can't book its cash")
+    """Asset a pair's money is in: BASE/QUOTE, or a linear contract BASE/QUOTE:QUOTE. FatalError for anything else."""
+    base, _, rest = pair.partition("/")
+    quote, _, settle = rest.partition(":")
+    if not base or not quote or settle not in ("", quote):
+        raise FatalError(f"pair {pair!r} is neither BASE/QUOTE nor BASE/QUOTE:QUOTE: the ledger can't book its cash")
     return quote
 
 
@@ -78,8 +79,9 @@ def _effect(tx: Tx, fill: Fill, order: Row[Any], batches: dict[str, _Batch]) -> 
     row = tx.connection.execute(sql.POSITION_BY_ID, {"at_id": order.position_id, "at_account": tx.account}).first()
     if row is None:
         raise FatalError(f"fill {fill.trade_id}: order {order.cl_ord_id} names position {order.position_id!r}, which is not in the ledger")
+    before = to_position(row)
     try:
-        after = to_position(row).apply(fill)
+        after = before.apply(fill)
     except ValueError as error:
         raise FatalError(f"fill {fill.trade_id} of order {order.cl_ord_id} does not fit its position: {error}") from error
     if after.state is PositionState.OPEN and after.closed_us is not None:
@@ -87,8 +89,7 @@ def _effect(tx: Tx, fill: Fill, order: Row[Any], batches: dict[str, _Batch]) -> 
     tx.connection.execute(sql.POSITION_SET, {"at_id": after.position_id, **sums(after)})
     filled = add(order.filled, fill.quantity)
     tx.connection.execute(sql.INTENT_SET, {"at_id": order.cl_ord_id, "filled": filled})
-    paid = add(fill.cost, fill.fee)
-    move_cash(tx, quote_of(fill.pair), sub(ZERO, paid) if fill.side is Side.BUY else sub(fill.cost, fill.fee))
+    move_cash(tx, quote_of(fill.pair), before.cash_of(fill))
     intent = replace(to_intent(order), filled=filled)
     batch = batches.setdefault(order.cl_ord_id, _Batch(intent=intent, position=after, fills=[]))
     batch.intent, batch.position = intent, after

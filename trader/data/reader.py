@@ -16,10 +16,12 @@ from trader.data import ledger_control, reader_activity, reader_positions
 from trader.data.engine import place_of, reader_engine, reading, schema_version, shown, translated
 from trader.data.ledger_account import cash as read_cash
 from trader.data.ledger_account import equity as read_equity
+from trader.data.ledger_account import funding as read_funding
 from trader.data.ledger_positions import trade_legs
 from trader.data.reader_activity import Beat, Blocked, ControlView, DecisionView, Event, LeaseView, PairState
 from trader.data.reader_positions import FillView, OpenPosition, OrderView, Totals
 from trader.data.tables import HEAD
+from trader.domain.futures import FundingPayment
 from trader.domain.messages import TradeLeg
 from trader.errors import CorruptError
 from trader.ports import EquityRow, Halt
@@ -54,6 +56,10 @@ class LedgerReader:
     def cash(self) -> Mapping[str, Decimal]:
         """What is held outside positions, by asset."""
         return self._read(lambda c: read_cash(c, self.account))
+
+    def funding(self) -> Sequence[FundingPayment]:
+        """What futures positions paid (below 0) and received, oldest first."""
+        return self._read(lambda c: read_funding(c, self.account))
 
     def totals(self) -> Totals:
         """Realised PnL, fees, number of trades and wins over the whole ledger."""

@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from trader.domain.money import ZERO, add, mul, sub
+from trader.domain.market import settle_of
+from trader.domain.money import ZERO, add, divide, mul, quantum, sub
 from trader.domain.orders import Fill, Side
+
+BASIS_STEP = quantum(10)  # of the entry cost of a part of a position
 
 
 class PositionState(StrEnum):
@@ -91,6 +94,29 @@ class Position:
             closed_us=fill.time_us if left == ZERO else None,
         )
 
-    def marked(self, price: Decimal) -> Decimal:
-        """Value of what is held at `price`, in quote."""
+    @property
+    def margined(self) -> bool:
+        """Whether it is a futures position, which takes margin of the cash instead of its price."""
+        return bool(settle_of(self.pair))
+
+    @property
+    def basis(self) -> Decimal:
+        """Entry cost of what is still held."""
+        return divide(mul(self.entry_cost, self.quantity), self.entry_quantity, BASIS_STEP) if self.entry_quantity else ZERO
+
+    def value(self, price: Decimal) -> Decimal:
+        """Size of what is held at `price`, in quote: what counts as exposure, whatever the side."""
         return mul(self.quantity, price)
+
+    def marked(self, price: Decimal) -> Decimal:
+        """What the position adds to the cash at `price`: coins their value, a futures position its profit."""
+        worth = self.value(price)
+        return mul(Decimal(self.side.sign), sub(worth, self.basis)) if self.margined else worth
+
+    def cash_of(self, fill: Fill) -> Decimal:
+        """What a fill on this position (as it is before the fill) does to the cash. Coins are paid for; a futures position keeps
+        its entry cost out of the cash, so that only fees and the profit of what is closed move it."""
+        flow = sub(mul(Decimal(-fill.side.sign), fill.cost), fill.fee)
+        if not self.margined:
+            return flow
+        return add(flow, mul(Decimal(self.side.sign), sub(self.apply(fill).basis, self.basis)))

@@ -100,6 +100,11 @@ class Book:
     time_us: int
 
 
+def settle_of(pair: str) -> str:
+    """What a futures contract settles in (`BTC/USD:USD` -> `USD`); "" for a spot pair."""
+    return pair.partition(":")[2]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
     """Trading rules of a pair: the one place where prices and quantities are rounded.
@@ -116,6 +121,11 @@ class Instrument:
     cost_min: Decimal
     quote_step: Decimal = Decimal("0.0001")  # precision of cost and fee
     status: str = "online"
+
+    @property
+    def futures(self) -> bool:
+        """Whether it is a futures contract: it can be shorted, and takes margin instead of its price."""
+        return bool(settle_of(self.pair))
 
     def to_ticks(self, price: Decimal | float) -> int:
         """Price as a whole number of ticks, half to even."""

@@ -96,24 +96,27 @@ class Accounting:
         locked = self._locks()
         if row is None:
             return AccountView(equity=ZERO, free_cash=ZERO, halts=(*causes, "EQUITY_UNKNOWN"), btc_change=btc_change, locked=locked)
-        holdings, live, reserved = [], [], ZERO
+        holdings, live, reserved, bound = [], [], ZERO, ZERO
         for position in w.ledger.positions():
             base = position.pair.split("/")[0]
             if position.state is PositionState.OPENING:
                 live.append(base)
                 continue
-            value = position.marked(from_float(marks[position.pair]))
+            value = position.value(from_float(marks[position.pair]))
+            bound = add(bound, w.margin.needed(position.basis) if position.margined else ZERO)
             holdings.append(Holding(pair=position.pair, base=base, value=value, slot=position.state is PositionState.OPEN))
         for intent in w.ledger.intents(live_only=True):
             if intent.leg is Leg.ENTRY and intent.limit_price is not None:
                 worth = mul(intent.remaining, intent.limit_price)
-                reserved = add(reserved, worth, mul(worth, from_float(w.costs.taker)))
+                fee = mul(worth, from_float(w.costs.taker))
+                reserved = add(reserved, worth, fee)
+                bound = add(bound, w.margin.needed(worth) if w.instruments[intent.pair].futures else worth, fee)
         exits = {
             pair: LastExit(bar_us=Timeframe.M15.floor(time_us), stopped=reason == "STOP_LOSS")
             for pair, (time_us, reason) in w.ledger.last_exits().items()
         }
         return AccountView(
-            equity=row.equity, free_cash=sub(row.cash, reserved), holdings=tuple(holdings), reserved=reserved, live_bases=tuple(live),
+            equity=row.equity, free_cash=sub(row.cash, bound), holdings=tuple(holdings), reserved=reserved, live_bases=tuple(live),
             halts=causes, btc_change=btc_change, last_exits=exits, locked=locked, approved_in_bar=approved_in_bar,
         )  # fmt: skip
 

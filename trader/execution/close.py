@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -43,13 +43,17 @@ class CloseStage:
 
     def __init__(self, wiring: Wiring, desk: OrderDesk, keeper: Keeper, summary: SessionSummary, spawn: Spawn) -> None:
         self.w, self.keeper, self.summary, self.spawn = wiring, keeper, summary, spawn
-        self.engine = Engine(parameters=wiring.parameters, costs=wiring.costs, quote=wiring.quote, short=wiring.short_warmup)
+        self.engine = Engine(
+            parameters=wiring.parameters, costs=wiring.costs, reference=wiring.kind.pair("BTC", wiring.quote), sides=wiring.sides,
+            short=wiring.short_warmup,
+        )  # fmt: skip
         self.accounting = Accounting(wiring)
         self.asking = Asking(wiring, self.engine)
         self.entries = Entries(wiring, desk, keeper, summary, spawn)
         self.universe = self._known_universe()
         self.blocked: dict[str, str] = {}
         self.on_block: Callable[[str, str, str], None] = lambda _pair, _reason, _detail: None
+        self.before_equity: Callable[[], Awaitable[None]] = _nothing
         self.entries_off = False
         self._waiting: dict[str, Waiting] = {}
         self._unsaved: list[Candle] = []
@@ -88,6 +92,7 @@ class CloseStage:
         self._close_us, self._approved_in_bar = close_us, 0
         self._waiting.clear()
         self.asking.take()
+        await self.before_equity()
         row = self._equity()
         if row is not None:
             self.accounting.judge(row, close_us)
@@ -138,6 +143,7 @@ class CloseStage:
         reviewed = review(
             candidates, view, instruments=self.w.instruments, parameters=self.w.parameters, costs=self.w.costs,
             market=await self._gates([one.decision.pair for one in candidates]), rule=rule, exit_kind=self.w.exit_plan,
+            margin=self.w.margin,
         )  # fmt: skip
         self._approved_in_bar += sum(isinstance(one, Approved | Deferred) for one in reviewed)
         return (*outside, *reviewed)
@@ -205,9 +211,11 @@ class CloseStage:
         again, missed = [], []
         for pair, deferred in waiting.items():
             old = deferred.decision
-            cap = old.close * (1 + entry_band(old.atr_fraction))
+            sign = old.side.sign
+            cap = sign * old.close * (1 + sign * entry_band(old.atr_fraction))
             fresh = next(iter(self.engine.decide(self._close_us, [pair], self.blocked)))
-            if prices.get(pair, cap + 1) <= cap and fresh.action is Action.ENTER:
+            within = pair in prices and sign * prices[pair] <= cap
+            if within and fresh.action is Action.ENTER and fresh.side is old.side:
                 again.append(fresh)
             else:
                 missed.append(old)
@@ -250,6 +258,10 @@ class CloseStage:
         """Buy verdicts for pairs near their trigger that could be entered at all."""
         held = frozenset(h.position.pair for h in self.keeper.held.values())
         self.asking.prescan(held, frozenset(self.blocked))
+
+
+async def _nothing() -> None:
+    """What has to be done before equity is read: nothing on spot."""
 
 
 def _spread(ticker: Ticker) -> float | None:

@@ -13,8 +13,7 @@ from trader.execution.bars import BarBuilder
 from trader.indicators.series import Row
 from trader.indicators.streams import PairStreams
 from trader.ports import Columns
-from trader.strategy.brain import decide
-from trader.strategy.context import BrainContext
+from trader.strategy.brain import decide_sides
 from trader.strategy.modes import Parameters
 
 
@@ -30,11 +29,17 @@ class PairState:
 
 
 class Engine:
-    """Decisions for all joined pairs with one strategy. Give candles in time order; read decisions after a 15m close."""
+    """Decisions for all joined pairs with one strategy. Give candles in time order; read decisions after a 15m close.
 
-    def __init__(self, *, parameters: Parameters, costs: Costs, quote: str, short: bool = False) -> None:
-        self.parameters, self.costs, self.short = parameters, costs, short
-        self.reference = f"BTC/{quote}"
+    `reference`: the pair the regime is read from; `sides`: what may be entered, longs alone on spot; `short`: ready after three
+    periods.
+    """
+
+    def __init__(
+        self, *, parameters: Parameters, costs: Costs, reference: str, sides: Sequence[Side] = (Side.BUY,), short: bool = False
+    ) -> None:
+        self.parameters, self.costs, self.sides, self.short = parameters, costs, tuple(sides), short
+        self.reference = reference
         self.pairs: dict[str, PairState] = {}
         self.marks: dict[str, float] = {}  # newest close of any timeframe, for equity
 
@@ -93,13 +98,13 @@ class Engine:
             return self._refuse(pair, close_us, Refusal.NOT_READY, f"data gate: {blocked}")
         if state is None or state.last_us != close_us:
             return self._refuse(pair, close_us, Refusal.NOT_READY, "no closed candle for this bar")
-        return decide(BrainContext.of_row(pair, state.streams.row, self.parameters), self.costs)
+        return decide_sides(pair, state.streams.row, self.parameters, self.costs, self.sides)
 
     def _refuse(self, pair: str, close_us: int, code: Refusal, detail: str) -> Decision:
         return Decision(
             pair=pair,
             close_us=close_us,
-            side=Side.BUY,
+            side=self.sides[0],
             action=Action.HOLD,
             score=0.0,
             refusal=code,

@@ -1,4 +1,4 @@
-"""Entries: an approved candidate becomes an intent, an IOC limit buy with its stop riding on it, and a position."""
+"""Entries: an approved candidate becomes an intent, an IOC limit order (on spot with its stop riding on it), and a position."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ class Entries:
         """Commit and send; an ambiguous answer is resolved beside the loop while the pair stays reserved."""
         decision = approved.decision
         key = entry_key(decision.pair, decision.strategy, decision.close_us, decision.side)
+        riding = None if self.w.instruments[decision.pair].futures else approved.stop_trigger  # futures: placed once the entry fills
         position_id = client_order_id(self.desk.tag, self.desk.account, key, Leg.ENTRY, 0)
         intent = self.desk.intent(
             Order(
                 key=key, leg=Leg.ENTRY, position_id=position_id, pair=decision.pair, side=decision.side, order_type=OrderType.LIMIT,
-                quantity=approved.quantity, limit_price=approved.cap_price, close_trigger=approved.stop_trigger, immediate=True,
+                quantity=approved.quantity, limit_price=approved.cap_price, close_trigger=riding, immediate=True,
                 reason=f"score {decision.score:g}",
             )
         )  # fmt: skip

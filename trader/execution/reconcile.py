@@ -204,6 +204,8 @@ def reconcile_balances(local: LocalView, remote: RemoteView, *, quote: str) -> l
     """Assets whose total differs between ledger (cash plus held positions) and exchange."""
     held: dict[str, Decimal] = {}
     for position in local.positions:
+        if position.margined:
+            continue  # a futures position is no coin of a balance
         base = position.pair.split("/")[0]
         held[base] = add(held.get(base, ZERO), position.quantity)
     fixes: list[Fix] = []

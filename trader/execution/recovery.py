@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from trader.domain.account import PositionState
+from trader.domain.futures import MarketKind
 from trader.domain.market import MINUTE, SECOND
 from trader.domain.money import ZERO, sub
 from trader.domain.orders import Fill, Intent, Leg, Outcome, RemoteOrder
@@ -37,6 +38,7 @@ from trader.ports import Halt
 MAX_SKEW_US = 1 * SECOND
 FULL_EVERY_US = 10 * MINUTE
 WATERMARK = "reconcile_watermark_us"
+FUNDING_WATERMARK = "funding_watermark_us"
 EXPLAIN_S = (0.0, 0.5, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 10.0, 10.0)  # a REST answer may be a minute behind the stream
 
 
@@ -64,6 +66,7 @@ class Recovery:
         remote = await self._read(since)
         if not w.ledger.cash():
             w.ledger.set_opening_cash({a: b.total for a, b in remote.balances.items() if b.total != ZERO}, started)
+            w.ledger.set_meta(FUNDING_WATERMARK, str(started))
         differences = await self._orders(remote)
         differences += await self._balances()
         w.ledger.set_meta(WATERMARK, str(started))
@@ -197,6 +200,7 @@ class Recovery:
         w = self.w
         steady: dict[str, Mismatch] = {}
         for attempt in range(3):
+            await self.book_funding()
             remote = RemoteView(open=(), closed=(), fills=(), balances=await w.exchange.balances())
             found = {f.asset: f for f in reconcile_balances(self._local(), remote, quote=w.quote) if isinstance(f, Mismatch)}
             steady = found if attempt == 0 else {a: f for a, f in found.items() if a in steady and _same(f, steady[a])}
@@ -211,6 +215,26 @@ class Recovery:
         for fix in steady.values():
             total += await self._apply(fix)
         return total
+
+    async def book_funding(self) -> None:
+        """Book what futures positions paid since the last payment we know. A payment is told by content, so twice is once.
+
+        Raises RetryableError where the venue does not answer.
+        """
+        w = self.w
+        if w.kind is not MarketKind.FUTURES:
+            return
+        known = int(w.ledger.meta(FUNDING_WATERMARK) or w.clock.now_us())
+        payments = await w.exchange.funding(known - 1)
+        for payment in payments:
+            if payment.amount != ZERO:
+                w.ledger.external_move(payment.asset, payment.amount, f"funding {payment.pair}", payment.time_us)
+        if payments:
+            w.ledger.set_meta(FUNDING_WATERMARK, str(payments[-1].time_us))
+
+    async def funding_due(self) -> None:
+        """`book_funding`, ahead of equity; a venue that does not answer is written down and asked again at the next close."""
+        await self._guarded(self.book_funding)
 
     async def explain(self, fill: Fill) -> None:
         """A streamed fill whose order we do not know: our own (ack under way), a conditional close, or foreign."""

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from trader.domain.account import ExitPlan
 from trader.domain.costs import Costs
+from trader.domain.futures import MarginRules
 from trader.domain.market import Instrument, Timeframe
 from trader.domain.messages import Action, Decision, Refusal
 from trader.domain.money import ZERO, add, from_float, mul, sub
@@ -21,6 +22,7 @@ from trader.execution.exit_plan import conditional_stop, plan_for
 from trader.execution.sizing import Room, TradeStats, regime
 from trader.strategy.modes import Parameters, entry_band
 
+NO_LEVERAGE = MarginRules()
 DEPTH_STAKES = 13  # ask depth within 0.5 % of mid, in stakes
 
 
@@ -84,10 +86,11 @@ class MarketGate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
-    """An entry that may be sent: IOC limit buy of `quantity` at `cap_price`, with a stop at `stop_trigger` riding on it.
+    """An entry that may be sent: IOC limit order of `quantity` at `cap_price`, the worst price it may fill at, with a stop at
+    `stop_trigger` riding on it where the venue has that.
 
-    `stake`: planned cost at close x (1 + s); `reserved`: cash it may take at the cap, fee included; `size_factor`: product
-    of the multipliers.
+    `stake`: planned cost at close x (1 + s); `reserved`: cash it may take, fee included; `size_factor`: product of the
+    multipliers.
     """
 
     decision: Decision
@@ -146,10 +149,10 @@ class Review:
 
     def __init__(
         self, *, account: AccountView, instruments: Mapping[str, Instrument], parameters: Parameters, costs: Costs,
-        market: Mapping[str, MarketGate] | None, rule: Rule | None, exit_kind: str,
+        market: Mapping[str, MarketGate] | None, rule: Rule | None, exit_kind: str, margin: MarginRules,
     ) -> None:  # fmt: skip
         self.account, self.instruments, self.parameters, self.costs = account, instruments, parameters, costs
-        self.market, self.rule, self.exit_kind = market, rule, exit_kind
+        self.market, self.rule, self.exit_kind, self.margin = market, rule, exit_kind, margin
         self.taken = _Taken(
             bases=[h.base for h in account.holdings] + list(account.live_bases),
             slots=sum(h.slot for h in account.holdings) + len(account.live_bases), approvals=account.approved_in_bar,
@@ -177,9 +180,13 @@ class Review:
                 equity=self.account.equity, free_cash=sub(self.account.free_cash, self.taken.cash),
                 headroom=sub(limit, self.taken.exposure),
             ),
+            leverage=float(self.margin.leverage) if instrument.futures else 1.0,
         )  # fmt: skip
         if sized.refusal is not None:
             return Refused(decision=decision, code=sized.refusal, detail=sized.detail, ruling=ruling)
+        if instrument.futures and self.margin.too_near(decision.stop, decision.side):
+            detail = f"{self.margin.distance(decision.side):.1%} away at leverage {self.margin.leverage}, the stop {decision.stop:.1%}"
+            return Refused(decision=decision, code=Refusal.LIQUIDATION_NEAR, detail=detail, ruling=ruling)
         if gate := self._live_gates(decision.pair, sized.stake):
             return Refused(decision=decision, code=gate[0], detail=gate[1], ruling=ruling)
         if ruling is not None and ruling.ruling is Ruling.VETO:
@@ -203,8 +210,10 @@ class Review:
         if a.btc_change <= sizing.CRASH_AT:
             return refuse(Refusal.BTC_CRASH, f"BTC {a.btc_change:.2%} in 24 h")
         instrument = self.instruments.get(pair)
-        if instrument is None or decision.side is Side.SELL:
-            return refuse(Refusal.VENUE, "the venue does not list this pair" if instrument is None else "shorts need a futures market")
+        if instrument is None:
+            return refuse(Refusal.VENUE, "the venue does not list this pair")
+        if decision.side is Side.SELL and not instrument.futures:
+            return refuse(Refusal.VENUE, "shorts need a futures market")
         if instrument.base in self.taken.bases:
             return refuse(Refusal.PAIR_HELD, instrument.base)
         if wait := self._cooldown(decision):
@@ -244,10 +253,12 @@ class Review:
         self, decision: Decision, instrument: Instrument, sized: sizing.Size, band: float, name: str, factors: Sequence[float],
         ruling: RulingResult | None,
     ) -> Reviewed:  # fmt: skip
-        cap = instrument.price_down(mul(from_float(decision.close), 1 + from_float(band)))
+        close, long = from_float(decision.close), decision.side is Side.BUY
+        highest = instrument.price_down(mul(close, 1 + from_float(band)))
+        cap = highest if long else instrument.price_up(mul(close, 1 - from_float(band)))
         plan = plan_for(self.parameters, decision, self.costs, self.exit_kind)
-        worth = mul(sized.quantity, cap)
-        reserved = add(worth, mul(worth, from_float(self.costs.taker)))
+        worth = mul(sized.quantity, highest)  # a short may fill at any price above its cap: counted as far as the band reaches
+        reserved = add(self.margin.needed(worth) if instrument.futures else worth, mul(worth, from_float(self.costs.taker)))
         self.taken.bases.append(instrument.base)
         self.taken.slots += 1
         self.taken.approvals += 1
@@ -266,14 +277,16 @@ class Review:
 def review(
     candidates: Iterable[Candidate], account: AccountView, *, instruments: Mapping[str, Instrument], parameters: Parameters,
     costs: Costs, market: Mapping[str, MarketGate] | None = None, rule: Rule | None = None, exit_kind: str = "",
+    margin: MarginRules = NO_LEVERAGE,
 ) -> tuple[Reviewed, ...]:  # fmt: skip
     """Step B over the ENTER decisions of one bar, best first; one answer each, in that order.
 
     `market` None: no live gates; `rule` None: AI off; else it is asked once per candidate that reaches its size, and
-    returns what the entry must obey. Raises ValueError for a decision that is not ENTER.
+    returns what the entry must obey; `margin` binds futures contracts. Raises ValueError for a decision that is not ENTER.
     """
     run = Review(
-        account=account, instruments=instruments, parameters=parameters, costs=costs, market=market, rule=rule, exit_kind=exit_kind
+        account=account, instruments=instruments, parameters=parameters, costs=costs, market=market, rule=rule, exit_kind=exit_kind,
+        margin=margin,
     )  # fmt: skip
     answers: list[Reviewed] = []
     for candidate in ranked(candidates):
@@ -284,5 +297,5 @@ def review(
 
 
 def within_band(approved: Approved, fill_price: Decimal) -> bool:
-    """Whether an entry may fill at this price (slippage included): at or below the cap; checked again at send."""
-    return fill_price <= approved.cap_price
+    """Whether an entry may fill at this price (slippage included): no worse than the cap; checked again at send."""
+    return fill_price <= approved.cap_price if approved.decision.side is Side.BUY else fill_price >= approved.cap_price

@@ -56,6 +56,7 @@ class Session:
         self.closing = CloseStage(wiring, self.desk, self.keeper, self.summary, self.spawn)
         self.joiner = Joiner(wiring, self.closing.engine, self.summary, self.closing.blocked)
         self.closing.on_block = self.joiner.block
+        self.closing.before_equity = self.recovery.funding_due
         self.controls = Controls(wiring, self.keeper, self.closing.accounting, spawn=self.spawn, stop=self.stop)
         self._loops: list[asyncio.Task[None]] = []
         self._work: set[asyncio.Task[None]] = set()

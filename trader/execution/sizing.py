@@ -95,12 +95,13 @@ def base_stake(parameters: Parameters, stop: float, costs: Costs, room: Room, st
 
 def size(
     *, parameters: Parameters, instrument: Instrument, close: Decimal, stop: float, band: float, median_quote_volume: float,
-    factors: Sequence[float], costs: Costs, room: Room, stats: TradeStats | None = None,
+    factors: Sequence[float], costs: Costs, room: Room, stats: TradeStats | None = None, leverage: float = 1.0,
 ) -> Size:  # fmt: skip
     """Stake and quantity of an entry, or EXPOSURE, CASH, LIQUIDITY or MIN_NOTIONAL, tested in that order.
 
     `factors` multiply in their order (regime m, hedge, ..., AI shrink). A cap refuses when it is below the floor of
     1.10 x the exchange's minimum; exposure and cash are reserved at the entry cap, so they count x (1 + s) / (1 + band).
+    With `leverage` a stake takes only its margin of the cash, and its fee.
     A value that is not finite refuses MIN_NOTIONAL and is named.
     """
     inputs = {"stop": stop, "band": band, "median_quote_volume": median_quote_volume, **{f"factor {n}": f for n, f in enumerate(factors)}}
@@ -116,7 +117,7 @@ def size(
     reserve = (1 + costs.slippage) / (1 + band)
     caps = (
         (Refusal.EXPOSURE, _times(room.headroom, reserve), "exposure headroom"),
-        (Refusal.CASH, _times(room.free_cash, reserve / (1 + costs.taker)), "free cash"),
+        (Refusal.CASH, _times(room.free_cash, reserve / (1 / leverage + costs.taker)), "free cash"),
         (Refusal.LIQUIDITY, from_float(LIQUIDITY_SHARE * median_quote_volume), "5 % of the median bar's turnover"),
     )
     for code, cap, name in caps:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trader.domain.costs import Costs
+from trader.domain.futures import MarginRules, MarketKind
 from trader.domain.market import SECOND, Instrument, Timeframe
+from trader.domain.orders import Side
 from trader.execution.confirmation import Desk, VerdictBook
 from trader.execution.halts import HaltLimits
 from trader.ports import Clock, Exchange, HistoryLink, KillPoints, Ledger, MarketData, Stage, VerdictLink
@@ -64,6 +66,9 @@ class Wiring:
     deny: tuple[str, ...] = ()
     near_zone: float = 6.0
     short_warmup: bool = False  # judge a pair after three periods; replays only
+    kind: MarketKind = MarketKind.SPOT
+    sides: tuple[Side, ...] = (Side.BUY,)
+    margin: MarginRules = field(default_factory=MarginRules)
 
     @property
     def speed(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from trader.domain.futures import FundingPayment
 from trader.domain.market import SECOND, Instrument
 from trader.domain.money import plain
 from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder
@@ -128,6 +129,10 @@ class KrakenExchange:
             return {names.asset(key): translate.balance(names.asset(key), row) for key, row in rows.items()}
 
         return await self._rest.private("BalanceEx", read=read)
+
+    async def funding(self, since_us: int) -> Sequence[FundingPayment]:
+        """Nothing: funding is of futures positions."""
+        return ()
 
     async def close(self) -> None:
         await self._rest.transport.close()

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from trader.domain.futures import FundingPayment
 from trader.domain.market import Instrument
 from trader.domain.money import plain
 from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, OrderType, Rejected, RemoteOrder
@@ -185,6 +186,10 @@ class KrakenFuturesExchange:
             return [futures_translate.funding_rate(row, pair) for row in body["rates"]]
 
         return sorted(await self._rest.read(rest.FUNDING, {"symbol": symbol}, read=read), key=lambda rate: rate.time_us)
+
+    async def funding(self, since_us: int) -> Sequence[FundingPayment]:
+        """What positions paid or received, oldest first; times are the venue's milliseconds."""
+        return await self._history.funding(since_us)
 
     async def close(self) -> None:
         await self._rest.transport.close()

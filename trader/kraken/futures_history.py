@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from trader.domain.futures import FundingPayment
 from trader.domain.orders import ExchangeStatus, RemoteOrder
 from trader.errors import RejectedError, RetryableError
 from trader.kraken import futures_translate
-from trader.kraken.futures_rest import ORDER_EVENTS, STATUS_GET, STATUS_POST, TRIGGER_EVENTS, FuturesRest
+from trader.kraken.futures_rest import ACCOUNT_LOG, ORDER_EVENTS, STATUS_GET, STATUS_POST, TRIGGER_EVENTS, FuturesRest
 from trader.kraken.futures_transport import Endpoint, WrongMethod
 from trader.kraken.translate import mapping
 
 IDS_PER_CALL = 20
+LOG_PAGE = 500
 MOST_PAGES = 90  # of both lists together: a search must fit into the 100 history tokens of ten minutes
 OPENED, ENDED = ("OrderPlaced", "OrderUpdated", "OrderEdited"), ("OrderCancelled", "OrderTriggerCancelled")
 
@@ -45,6 +47,21 @@ class FuturesHistory:
         past = await self._newest(0, wanted=missing) if missing else {}
         found |= {txid: order for txid in missing if (order := past.get(txid)) is not None and not order.status.live}
         return [found[txid] for txid in wanted if txid in found]
+
+    async def funding(self, since_us: int) -> Sequence[FundingPayment]:
+        """What positions paid or received after `since_us`, oldest first, from the account log: on the hour, or with a trade."""
+        pair = (await self._rest.named()).pair
+        found: list[FundingPayment] = []
+        first = 0
+        for _ in range(MOST_PAGES):
+            params = {"sort": "asc", "count": str(LOG_PAGE), "since": str(since_us // 1000), "from": str(first)}
+            rows: Sequence[Any] = await self._rest.read(ACCOUNT_LOG, params, read=lambda body: list(body["logs"]))
+            made = [futures_translate.funding_payment(row, pair) for row in rows]
+            found.extend(payment for payment in made if payment is not None and payment.time_us > since_us)
+            if len(rows) < LOG_PAGE:
+                return found
+            first = int(mapping(rows[-1], "logs")["id"]) + 1
+        raise RetryableError(f"account log: still more rows after {MOST_PAGES} pages")
 
     async def _statuses(self, txids: Sequence[str]) -> dict[str, RemoteOrder]:
         """orders/status by the method the documentation names, or by the one ccxt knows where that is not served."""

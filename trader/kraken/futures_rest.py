@@ -44,7 +44,9 @@ ACCOUNTS, POSITIONS, OPEN_ORDERS, FILLS = (_private(path) for path in ("accounts
 FILLS_SINCE = _private("fills", cost=FUTURES_FILLS_SINCE)
 STATUS_POST, STATUS_GET = _private("orders/status", "POST"), _private("orders/status")
 LEVERAGE, SET_LEVERAGE = _private("leveragepreferences"), _private("leveragepreferences", "PUT")
-ORDER_EVENTS, TRIGGER_EVENTS = (Endpoint(path, api="history", tokens=FUTURES_HISTORY_COST[path]) for path in ("orders", "triggers"))
+ORDER_EVENTS, TRIGGER_EVENTS, ACCOUNT_LOG = (
+    Endpoint(path, api="history", tokens=FUTURES_HISTORY_COST[path]) for path in ("orders", "triggers", "account-log")
+)
 
 
 class Window:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from trader.domain.futures import FundingPayment
 from trader.domain.market import Candle, Ticker, Timeframe
 from trader.domain.money import ZERO, add, divide, mul
 from trader.domain.orders import Balance, ExchangeStatus, Fill, RemoteOrder, Side
@@ -233,6 +234,17 @@ def funding_rate(raw: Any, pair: str) -> FundingRate:
     return FundingRate(
         pair=pair, time_us=stamp_us(row.get("timestamp"), "timestamp"), absolute=decimal(row.get("fundingRate"), "fundingRate"),
         relative=decimal(row.get("relativeFundingRate"), "relativeFundingRate"),
+    )  # fmt: skip
+
+
+def funding_payment(raw: Any, name: PairName) -> FundingPayment | None:
+    """A row of the account log; None for one that moved no funding."""
+    row = mapping(raw, "logs")
+    if not row.get("contract") or not row.get("realized_funding"):
+        return None
+    return FundingPayment(
+        pair=name(text(row["contract"], "contract")), asset=common(text(row.get("asset"), "asset").upper()),
+        amount=decimal(row["realized_funding"], "realized_funding"), time_us=stamp_us(row.get("date"), "date"),
     )  # fmt: skip
 
 

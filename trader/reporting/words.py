@@ -34,6 +34,7 @@ DECISIONS = {
     Refusal.CASH: "not enough cash",
     Refusal.LIQUIDITY: "too little is traded",
     Refusal.MIN_NOTIONAL: "below the exchange's minimum",
+    Refusal.LIQUIDATION_NEAR: "liquidation is less than two stops away",
     Refusal.SPREAD: "the spread is too wide",
     Refusal.DEPTH: "the order book is too thin",
     Refusal.VENUE: "the exchange does not take orders in it",

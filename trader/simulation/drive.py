@@ -10,12 +10,18 @@ from trader.simulation.exchange import TwinExchange
 from trader.simulation.fills import Prices, Tick, bar_path
 from trader.simulation.market import Market, Row
 
+Turn = Callable[[Tick, Row], Tick]
 Seen = Callable[[int, Tick, Row], Awaitable[None]]
 """Told of (open of the base candle, tick, whole candle) after the engine has taken the tick over."""
 
 
-async def run_ticks(market: Market, engine: TwinExchange, clock: Clock, seen: Seen, until_us: int | None = None) -> None:
-    """Work off the price ticks in order, each at its time or, when late, at once; returns after `until_us` (None: never)."""
+async def run_ticks(
+    market: Market, engine: TwinExchange, clock: Clock, seen: Seen, until_us: int | None = None, *, turn: Turn | None = None
+) -> None:
+    """Work off the price ticks in order, each at its time or, when late, at once; returns after `until_us` (None: never).
+
+    `turn`: what becomes of a tick at its time, before anybody sees it.
+    """
     open_us = market.base.floor(engine.state.tick_us)
     while until_us is None or open_us <= until_us:
         row = market.minute(open_us)
@@ -25,8 +31,9 @@ async def run_ticks(market: Market, engine: TwinExchange, clock: Clock, seen: Se
             if until_us is not None and tick.time_us > until_us:
                 return
             await clock.sleep_until(tick.time_us)
-            engine.advance(tick)
-            await seen(open_us, tick, row)
+            shown = tick if turn is None else turn(tick, row)
+            engine.advance(shown)
+            await seen(open_us, shown, row)
         open_us += market.base.us
         await asyncio.sleep(0)  # catching up must not starve the clients
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from trader.domain.futures import FundingPayment
 from trader.domain.market import SECOND, Instrument
 from trader.domain.money import quantum
 from trader.domain.orders import Acked, Answer, Balance, ExchangeStatus, Fill, Intent, OrderType, Rejected, RemoteOrder, Side
@@ -50,7 +51,11 @@ class Venue:
 
     async def run_market(self, until_us: int | None = None) -> None:
         """Work off the ticks of the market, each at its time; returns after `until_us` (None: never)."""
-        await run_ticks(self.market, self.engine, self.clock, self._seen, until_us)
+        await run_ticks(self.market, self.engine, self.clock, self._seen, until_us, turn=self._turned)
+
+    def _turned(self, tick: Tick, row: Row) -> Tick:
+        """The tick as this venue shows it."""
+        return tick
 
     async def _seen(self, open_us: int, tick: Tick, row: Row) -> None:
         for watcher in tuple(self.watchers):
@@ -141,6 +146,9 @@ class VenueExchange:
     async def balances(self) -> Mapping[str, Balance]:
         amounts = self._engine.state.balances
         return {asset: Balance(asset=asset, total=amounts[asset], held=self._engine.held(asset)) for asset in sorted(amounts)}
+
+    async def funding(self, since_us: int) -> Sequence[FundingPayment]:
+        return ()
 
     async def close(self) -> None:
         self._venue.close()

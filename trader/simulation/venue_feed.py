@@ -72,14 +72,14 @@ class VenueMarketData:
         await self.add_pairs(pairs)
         for event in self._snapshot():
             queue.put_nowait(event)
-        self._engine.listeners.append(self._own)
+        self._listen(on=True)
         self._venue.watchers.append(self._moved)
         closer = asyncio.create_task(self._close_candles(timeframe, queue), name="candle closer")
         try:
             while True:
                 yield await queue.get()
         finally:
-            self._engine.listeners.remove(self._own)
+            self._listen(on=False)
             self._venue.watchers.remove(self._moved)
             self._queue, self._bars, self._running, self._since = None, None, None, {}
             closer.cancel()
@@ -121,6 +121,10 @@ class VenueMarketData:
         for trade in self._engine.state.trades.values():
             if trade.time_us >= since_us:
                 yield Filled(fill=fill_of(trade))
+
+    def _listen(self, *, on: bool) -> None:
+        """Hear of own orders and fills, or no longer."""
+        (self._engine.listeners.append if on else self._engine.listeners.remove)(self._own)
 
     def _own(self, event: Event) -> None:
         if self._queue is None:

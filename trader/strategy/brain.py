@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,17 @@ def decide(context: BrainContext, costs: Costs) -> Decision:
     if not parameters.seed and levels.tp1 < 3 * costs.round_trip * _GUARD:
         return _hold(context, Refusal.TARGET_BELOW_COST, score, points)
     return _enter(context, score, points, levels)
+
+
+def decide_sides(pair: str, row: Row, parameters: Parameters, costs: Costs, sides: Sequence[Side]) -> Decision:
+    """Step A on a row for each side that may be traded: the entry, else the side that got beyond its trigger, else the first.
+
+    An RSI is low or high, so hardly ever do two sides have a signal; the earlier one of `sides` wins then.
+    """
+    made = [decide(BrainContext.of_row(pair, row, parameters, side=side), costs) for side in sides]
+    entries = [decision for decision in made if decision.action is Action.ENTER]
+    triggered = [decision for decision in made if decision.refusal not in (Refusal.NOT_READY, Refusal.NO_SIGNAL)]
+    return (entries or triggered or made)[0]
 
 
 def _enter(context: BrainContext, score: float, points: tuple[Point, ...], levels: Levels) -> Decision:

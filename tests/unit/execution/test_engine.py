@@ -31,7 +31,7 @@ def series() -> Columns:
 
 
 def engine() -> Engine:
-    return Engine(parameters=MODE, costs=COSTS, quote="EUR")
+    return Engine(parameters=MODE, costs=COSTS, reference="BTC/EUR")
 
 
 def joined(series: Columns) -> Engine:

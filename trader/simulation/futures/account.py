@@ -9,7 +9,8 @@ from decimal import ROUND_UP, Decimal
 
 import numpy as np
 
-from trader.domain.money import ZERO, divide, from_float, mul, quantum, round_to
+from trader.domain.futures import accrued
+from trader.domain.money import ZERO, from_float, mul, quantum, round_to
 from trader.simulation.exchange_books import Books
 from trader.simulation.exchange_orders import Refused
 from trader.simulation.fills import FillRules, Prices
@@ -32,7 +33,11 @@ class FuturesCosts:
 
 
 class FuturesAccount(FuturesLedger):
-    """Positions and margin of one account. `price_at(pair, time)`: the spot market's price of then, for funding."""
+    """Positions and margin of one account. `price_at(pair, time)`: the spot market's price of then, for funding.
+
+    `accrual_us`: funding accrues in whole steps of this time, 1 as good as continuously, as Kraken does; a replay on candles
+    takes the length of a bar, since they do not tell when inside it an order fills.
+    """
 
     def __init__(
         self,
@@ -45,13 +50,15 @@ class FuturesAccount(FuturesLedger):
         start_us: int,
         price_at: Callable[[str, int], float],
         costs: FuturesCosts | None = None,
+        accrual_us: int = 1,
     ) -> None:
         super().__init__(cash=cash, books=books, seed=seed, start_us=start_us)
-        self.contracts = contracts
+        self.contracts, self._accrual_us = contracts, accrual_us
         self.fills, self.costs = fills, costs or FuturesCosts()
         self.trading: Callable[[Contract], bool] = lambda _: True  # whether a contract's market is open
         self._price_at = price_at
         self._last: Prices = np.full(1 + max(contract.index for contract in contracts.values()), math.nan)
+        self._before: Prices = self._last  # of the tick before the newest one
         self._rates: dict[tuple[str, int], FundingRate] = {}
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -76,6 +83,11 @@ class FuturesAccount(FuturesLedger):
     def last_price(self, contract: Contract) -> Decimal:
         """Last trade: the index on the contract's tick, never below one tick."""
         return max(round_to(self.index_price(contract), contract.tick), contract.tick)
+
+    def before(self, contract: Contract) -> Decimal | None:
+        """Last trade as of the tick before the newest one; None where there was none."""
+        value = float(self._before[contract.index])
+        return None if math.isnan(value) else max(round_to(from_float(value), contract.tick), contract.tick)
 
     def premium(self, contract: Contract) -> Decimal:
         """Premium of the mark in the hour of the newest tick."""
@@ -159,20 +171,20 @@ class FuturesAccount(FuturesLedger):
 
     def set_prices(self, prices: Prices) -> None:
         """Prices as they stand, without matching: for the first start and after a restart."""
-        self._last = prices
+        self._before = self._last = prices
 
     # --- money -----------------------------------------------------------------------------------------------------
     def _position(self, contract: Contract, now_us: int) -> Position:
-        return self.state.positions.get(contract.symbol) or Position(symbol=contract.symbol, since_us=now_us, funding_us=now_us)
+        begin_us = now_us - now_us % self._accrual_us
+        return self.state.positions.get(contract.symbol) or Position(symbol=contract.symbol, since_us=now_us, funding_us=begin_us)
 
     def _accrue(self, position: Position, now_us: int) -> None:
         """Add the funding of the time since the last accrual, every hour of it at its own rate; longs pay a positive rate."""
-        contract = self.contracts[position.symbol]
-        while position.funding_us < now_us:
+        contract, until_us = self.contracts[position.symbol], now_us - now_us % self._accrual_us
+        while position.funding_us < until_us:
             begin = position.funding_us
-            end = min(begin - begin % HOUR + HOUR, now_us)
-            part = mul(mul(-position.size, self.funding_rate(contract, begin).absolute), Decimal(end - begin))
-            position.unrealized_funding += divide(part, Decimal(HOUR), FEE_STEP)
+            end = min(begin - begin % HOUR + HOUR, until_us)
+            position.unrealized_funding += accrued(position.size, self.funding_rate(contract, begin).absolute, end - begin)
             position.funding_us = end
 
     def _pay_funding(self, hour_us: int) -> None:

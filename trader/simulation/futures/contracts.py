@@ -85,10 +85,11 @@ class Contract:
         return divide(-size, basis, quantum(12)) if self.inverse else divide(basis, size, quantum(12))
 
 
-def contracts_of(listings: Iterable[Listing]) -> dict[str, Contract]:
-    """Contracts of a market by symbol, linear ones first, from its listings in the order of its price arrays."""
+def contracts_of(listings: Iterable[Listing], count: int = LINEAR_COUNT) -> dict[str, Contract]:
+    """Contracts of a market by symbol, linear ones (of the first `count` bases) first, from its listings in the order of its price
+    arrays."""
     known = list(enumerate(listings))
-    linear = [_linear(listing, index) for index, listing in known[:LINEAR_COUNT]]
+    linear = [_linear(listing, index) for index, listing in known[:count]]
     inverse = [_inverse(listing, index) for index, listing in known if listing.base in INVERSE_BASES]
     return {contract.symbol: contract for contract in (*linear, *inverse)}
 

@@ -49,7 +49,8 @@ class FuturesMatching(FuturesAccount):
         """Take over the prices of a tick: funding that fell due, orders they reach, positions they ruin. Idle without either."""
         if tick.time_us <= self.state.tick_us:
             return
-        before, hour = self._last, tick.time_us - tick.time_us % HOUR
+        self._before = before = self._last
+        hour = tick.time_us - tick.time_us % HOUR
         self._last = np.where(np.isnan(tick.prices), before, tick.prices)
         if 0 < self.state.switch_us <= tick.time_us:
             self._fire(self.state.switch_us)
@@ -169,7 +170,7 @@ class FuturesMatching(FuturesAccount):
     def _price_now(self, order: FuturesOrder, contract: Contract, last: Decimal) -> Decimal | None:
         """Price at which the order trades at once, None where it does not."""
         if order.limit_price is not None:
-            return self.fills.marketable(order.side, order.limit_price, last, contract)
+            return self.fills.marketable(order.side, order.limit_price, last, contract, self.before(contract))
         taken = self.fills.taken(order.side, last, contract)
         edge = mul(last, 1 + order.sign * PROTECTION)
         return taken if (taken <= edge if order.side == BUY else taken >= edge) else None

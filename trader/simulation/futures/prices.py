@@ -6,6 +6,7 @@ is a number between -5 and 5 basis points that depends on seed, contract and hou
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -51,3 +52,13 @@ def funding_rate(over: Decimal, contract: Contract, index: float, hour_us: int) 
     price = from_float(index)
     absolute = relative / price if contract.inverse else relative * price
     return FundingRate(hour_us=hour_us, relative=relative, absolute=round_to(absolute, RATE_STEP))
+
+
+def hourly_rates(seed: int, contracts: Mapping[str, Contract], price_at: Callable[[str, int], float]) -> Callable[[str, int], Decimal]:
+    """The absolute rates of contracts by pair, for whoever has no engine to ask: (pair, an hour's begin in us) -> rate."""
+
+    def rate(pair: str, hour_us: int) -> Decimal:
+        contract = contracts[pair]
+        return funding_rate(premium(seed, contract, hour_us), contract, price_at(pair, hour_us), hour_us).absolute
+
+    return rate

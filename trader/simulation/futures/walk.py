@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from trader.domain.money import ZERO
+from trader.domain.money import ZERO, quantum, round_to
 from trader.simulation.futures.contracts import Contract
 from trader.simulation.futures.margin import Pool
 from trader.simulation.futures.orders import BUY, TAKE_PROFIT, FuturesOrder
 from trader.simulation.futures.prices import mark_of
 
 START, END = ZERO, Decimal(1)
+INDEX_STEP = quantum(18)  # a place is a quotient: what it lacks of a level must not count as a tick
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class Way:
     def index(self, contract: Contract, place: Decimal | None = None) -> Decimal:
         """Index price at a place, by default where the walk is."""
         start, end = self.starts[contract.symbol], self.ends[contract.symbol]
-        return start + (end - start) * (self.at if place is None else place)
+        return round_to(start + (end - start) * (self.at if place is None else place), INDEX_STEP)
 
     def mark(self, contract: Contract, place: Decimal | None = None) -> Decimal:
         """Mark price at a place, by default where the walk is."""
