@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
-ALONE := tests/flows tests/integration/test_supervisor_up.py
+ALONE := tests/flows/test_outage.py tests/integration/test_supervisor_up.py
 
 .PHONY: help setup run test check bench bench-check lock clean clients clients-js
 
@@ -28,7 +28,7 @@ run: setup ## the main job on the built-in demo: no keys, no network
 
 test: setup ## all tests, on two cores; what measures time runs alone (ARGS="-k name" for one plain run)
 ifeq ($(strip $(ARGS)),)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE))
 	@$(BIN)/python -m pytest $(ALONE)
 else
 	@$(BIN)/python -m pytest $(ARGS)
