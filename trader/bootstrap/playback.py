@@ -16,6 +16,7 @@ from trader.data.history import HistoryStore
 from trader.data.link import DirectHistoryLink
 from trader.domain.futures import MarketKind
 from trader.domain.market import MINUTE, Instrument, Timeframe
+from trader.execution.confirmation import VerdictBook
 from trader.execution.session import Session
 from trader.execution.wiring import Timing
 from trader.ports import Exchange, HistoryLink, KillPoints, Ledger, MarketData, SessionSummary, VerdictLink
@@ -32,7 +33,8 @@ class Doors:
     """What a session is played against: a venue's two sides, the account's ledger, the candles kept, and the AI.
 
     `base`, `quote`: the finest candles of the market and its currency; `judge`: the data gate (None: the usual process);
-    `kind`: what the venue trades. `store` None: `history` has the past already, which is neither fetched nor kept.
+    `kind`: what the venue trades. `store` None: `history` has the past already, which is neither fetched nor kept; `book`:
+    verdicts known beforehand (None: those that come over the link).
     """
 
     exchange: Exchange
@@ -46,6 +48,7 @@ class Doors:
     history: HistoryLink | None = None
     short_warmup: bool = False
     kind: MarketKind = MarketKind.SPOT
+    book: VerdictBook | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ async def play_session(
             settings, clock=clock, exchange=doors.exchange, market=doors.market, instruments=instruments, ledger=doors.ledger,
             history=history, verdicts=doors.verdicts, base=doors.base, quote=doors.quote,
             taker=float(taker), seed=world.seed, timing=timing, kill=kill, holder="demo",
-            short_warmup=doors.short_warmup, kind=doors.kind,
+            short_warmup=doors.short_warmup, kind=doors.kind, book=doors.book,
         )
     )  # fmt: skip
     async with AsyncExitStack() as stack:
@@ -89,6 +92,8 @@ async def play_session(
         await _watch(session, running, clock, span=(first, first + minutes * MINUTE), progress=progress)
         session.stop("minutes over")
         summary = await running
+        if doors.store is not None:
+            doors.store.flush(clock.now_us())
     return Played(summary=summary, journal=doors.ledger.journal_hash(), first_ready_us=first, ended_us=clock.now_us())
 
 

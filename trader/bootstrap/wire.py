@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -74,6 +76,13 @@ def limits_of(settings: Settings) -> HaltLimits:
         daily_loss=halts.daily_loss_fraction or chosen.daily_loss, drawdown=halts.drawdown_fraction or chosen.drawdown,
         stops=halts.stops or chosen.halt_stops,
     )  # fmt: skip
+
+
+def rules_digest(settings: Settings) -> str:
+    """Equal for settings under which a session decides alike: what it trades, how it enters, leaves and halts."""
+    deciding = {"profile", "mode", "variation", "universe", "ai", "halts", "exits", "costs", "pairs"}
+    text = json.dumps(settings.model_dump(mode="json", include=deciding), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def ai_limits(settings: Settings) -> AiLimits:
@@ -150,13 +159,14 @@ def wiring(
     holder: str = "session",
     short_warmup: bool = False,
     kind: MarketKind = MarketKind.SPOT,
+    book: VerdictBook | None = None,
 ) -> Wiring:
     """A session's parts. Raises ConfigError for a strategy the table does not have."""
     try:
         chosen = parameters(settings.profile, settings.mode, settings.variation)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    book = VerdictBook(confirmation(settings))
+    book = book or VerdictBook(confirmation(settings))
     return Wiring(
         environment=settings.environment,
         account=ACCOUNT,
@@ -189,6 +199,7 @@ def wiring(
         kind=kind,
         sides=sides_of(settings, kind),
         margin=margin_of(settings),
+        rules=rules_digest(settings),
     )
 
 

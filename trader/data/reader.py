@@ -142,6 +142,10 @@ class LedgerReader:
         """The last journal row of a type, for example system.started."""
         return self._read(lambda c: reader_activity.newest_event(c, type_))
 
+    def events_of(self, types: Sequence[str], *, since_us: int = 0, until_us: int) -> Sequence[Event]:
+        """Journal rows of these types with a time in [since, until), oldest first."""
+        return self._read(lambda c: reader_activity.events_of(c, types, since_us, until_us))
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -229,3 +229,9 @@ def newest_event(connection: Connection, type_: str) -> Event | None:
     """The last row of a type."""
     query = select(journal).where(journal.c.type == type_).order_by(journal.c.seq.desc()).limit(1)
     return next(iter(_events(connection.execute(query))), None)
+
+
+def events_of(connection: Connection, types: Sequence[str], since_us: int, until_us: int) -> list[Event]:
+    """Oldest first."""
+    when = (journal.c.time_us >= since_us) & (journal.c.time_us < until_us)
+    return _events(connection.execute(_ROWS.where(journal.c.type.in_(list(types)), when)))

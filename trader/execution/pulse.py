@@ -51,6 +51,11 @@ class Pulse:
         self.missed = 0
         self._last_us = due_us(start_us, base_s, done)
 
+    @classmethod
+    def joining(cls, *, base_s: float, start_us: int, now_us: int) -> Pulse:
+        """A schedule that began at `start_us`, joined at `now_us`: what fell due before is not made up."""
+        return cls(base_s=base_s, start_us=start_us, done=max(0, int((now_us - start_us) / (base_s * PHI * SECOND))))
+
     @property
     def period_us(self) -> float:
         return self.base_s * PHI * SECOND

@@ -69,7 +69,8 @@ class Session:
         w = self.w
         self.desk.lease = w.ledger.acquire_lease(w.account, w.holder, w.clock.now_us(), w.timing.lease_ttl_us)
         w.kill.reach("lease_acquired")
-        w.ledger.note("system.started", {"strategy": w.strategy, "ai": w.ai_mode, "environment": w.environment}, w.clock.now_us())
+        rules = {"strategy": w.strategy, "ai": w.ai_mode, "settings": w.rules, "environment": w.environment}
+        w.ledger.note("system.started", rules, w.clock.now_us())
         try:
             self.summary.differences = await w.stage("reconcile", self.recovery.run)
             w.kill.reach("before_ready")
@@ -202,7 +203,8 @@ class Session:
     # --- loops beside the feed -----------------------------------------------------------------------------------------
     async def _beats(self) -> None:
         w = self.w
-        pulse = Pulse(base_s=w.timing.beat_base_s, start_us=w.clock.now_us())
+        now = w.clock.now_us()
+        pulse = Pulse.joining(base_s=w.timing.beat_base_s, start_us=w.timing.beats_from_us or now, now_us=now)
         while True:
             await w.clock.sleep_until(pulse.next_due_us)
             beat = pulse.begin(w.clock.now_us())

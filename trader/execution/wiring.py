@@ -18,7 +18,10 @@ from trader.strategy.modes import Parameters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Intervals. Beats and the prescan are in exchange time; lease and controls in the machine's own."""
+    """Intervals. Beats and the prescan are in exchange time; lease and controls in the machine's own.
+
+    `beats_from_us`: the moment the schedule of beats counts from; None: the session's start.
+    """
 
     beat_base_s: float = 60.0
     prescan_s: float = 30.0
@@ -27,6 +30,7 @@ class Timing:
     lease_renew_s: float = 10.0
     control_poll_s: float = 1.0
     speed: float = 1.0
+    beats_from_us: int | None = None
 
     @property
     def lease_ttl_us(self) -> int:
@@ -69,6 +73,7 @@ class Wiring:
     kind: MarketKind = MarketKind.SPOT
     sides: tuple[Side, ...] = (Side.BUY,)
     margin: MarginRules = field(default_factory=MarginRules)
+    rules: str = ""  # digest of the settings that decide, kept with each start
 
     @property
     def speed(self) -> float:

@@ -7,6 +7,7 @@ are matched by pair, side, entry bar and number of the leg, so that one missing 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -103,8 +104,11 @@ def _shown(words: tuple[str, ...] | None) -> str:
     return ABSENT if words is None else " ".join(words)
 
 
-def first_diverging(left: Sequence[Heard], right: Sequence[Heard]) -> str:
-    """The earliest judged value that is not the same in both runs, in words; says so where everything heard is equal."""
+def first_diverging(left: Sequence[Heard], right: Sequence[Heard], *, tolerance: float = 0.0) -> str:
+    """The earliest judged value that is not the same in both runs, in words; says so where everything heard is equal.
+
+    `tolerance`: how far numbers may lie apart (relative, or absolute below 1) where the runs were warmed up differently.
+    """
     ours, theirs = ({(one.time_us, one.pair): one.values for one in side} for side in (left, right))
     for time_us, pair in sorted({**ours, **theirs}):
         mine, other = ours.get((time_us, pair)), theirs.get((time_us, pair))
@@ -113,6 +117,13 @@ def first_diverging(left: Sequence[Heard], right: Sequence[Heard]) -> str:
         for name, other_name in zip_longest(sorted(mine), sorted(other)):
             if name != other_name:
                 return f"{pair} at the close {time_us}: values {sorted(set(mine) ^ set(other))} are known to one side only"
-            if mine[name] != other[name]:
+            if not _alike(mine[name], other[name], tolerance):
                 return f"{pair} at the close {time_us}: {name}: {mine[name]} | {other[name]}"
     return f"none: all {len(ours)} judged candidates are equal, so the two part between the decision and its fill"
+
+
+def _alike(mine: Any, other: Any, tolerance: float) -> bool:
+    if mine == other:
+        return True
+    numbers = isinstance(mine, float) and isinstance(other, float)
+    return numbers and tolerance > 0 and math.isclose(mine, other, rel_tol=tolerance, abs_tol=tolerance)

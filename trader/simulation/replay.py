@@ -14,11 +14,9 @@ import polars as pl
 
 from trader.domain.market import Timeframe
 from trader.errors import ConfigError
-from trader.indicators.resample import aggregate, cut
 from trader.ports import Columns
 from trader.simulation.listings import Listing, replay_listing
-from trader.simulation.market import Row
-from trader.simulation.price_path import field_at
+from trader.simulation.table import TableMarket, on_grid
 
 _SCHEMA: dict[str, Any] = {
     "pair": pl.String,
@@ -33,7 +31,7 @@ _SCHEMA: dict[str, Any] = {
 _PRICES = ("open", "high", "low", "close")
 
 
-class ReplayMarket:
+class ReplayMarket(TableMarket):
     """Market of a file. `seed` only names the run; `start_us` (default: the first row) is where the replay begins, and candles
     before it are history. BTC comes first where the file has it.
 
@@ -43,80 +41,22 @@ class ReplayMarket:
 
     def __init__(self, file: Path | str, start_us: int | None = None, *, seed: int = 0) -> None:
         path = Path(file)
-        self.seed = seed
         frame = _read(path)
-        self.base = _timeframe(path, frame)
-        self.quote = _quote(path, frame)
-        _check_rows(path, frame, self.base)
-        self._columns: dict[str, Columns] = {}
-        self._listings: dict[str, Listing] = {}
+        base, quote = _timeframe(path, frame), _quote(path, frame)
+        _check_rows(path, frame, base)
+        columns: dict[str, Columns] = {}
+        listings: dict[str, Listing] = {}
         names = sorted(frame["pair"].unique().to_list(), key=lambda name: (not name.startswith("BTC/"), name))
         by_pair = frame.partition_by("pair", as_dict=True)
         for name in names:
             part = by_pair[(name,)].sort("time")
             decimals = decimals_seen(np.concatenate([part[name].to_numpy() for name in _PRICES]))
-            self._columns[name] = _fill(part, self.base, decimals)
-            self._listings[name] = replay_listing(name, pair_decimals=decimals, first_price=float(part["open"][0]))
-        self.pairs = tuple(names)
-        self.first_us = min(int(columns.time[0]) for columns in self._columns.values())
-        self.end_us = max(int(columns.time[-1]) for columns in self._columns.values()) + self.base.us
+            columns[name] = _fill(part, base, decimals)
+            listings[name] = replay_listing(name, pair_decimals=decimals, first_price=float(part["open"][0]))
+        super().__init__(columns, listings, base=base, quote=quote, seed=seed)
         self.start_us = self.first_us if start_us is None else start_us
         if not self.first_us <= self.start_us < self.end_us or self.start_us % self.base.us:
             raise ConfigError(f"replay start {self.start_us} must be a candle open between {self.first_us} and {self.end_us} of {path}")
-        self._grid: Any = None
-
-    def listing(self, pair: str) -> Listing:
-        return self._listings[self._known(pair)]
-
-    def candles(self, pair: str, timeframe: Timeframe, start_us: int, end_us: int) -> Columns:
-        """See `market.Market`; a longer candle exists where the file covers all of it."""
-        if timeframe.us < self.base.us:
-            raise ValueError(f"timeframe {timeframe} is shorter than the file's {self.base}")
-        # 1h, 4h and 1d are always made of 15m ones, so that sums of volume have one order and agree to the last digit
-        low, high = timeframe.floor(start_us), end_us
-        columns = cut(self._columns[self._known(pair)], low, high)
-        source = self.base
-        if timeframe.us > Timeframe.M15.us > source.us:
-            columns, source = aggregate(columns, source, Timeframe.M15), Timeframe.M15
-        return cut(aggregate(columns, source, timeframe), start_us, end_us - timeframe.us + 1)
-
-    def minute(self, index_us: int) -> Row:
-        """See `market.Market`: the base candle (5m in a 5m file) that opens at `index_us`."""
-        if index_us % self.base.us:
-            raise ValueError(f"time {index_us} must be a multiple of {self.base} in microseconds")
-        if self._grid is None:
-            self._grid = self._make_grid()
-        place = (index_us - self.first_us) // self.base.us
-        if not 0 <= place < self._grid.shape[1]:
-            nothing = np.full(len(self.pairs), np.nan)
-            return Row(open=nothing, high=nothing, low=nothing, close=nothing, volume=nothing)
-        columns = self._grid[:, place]
-        return Row(open=columns[0], high=columns[1], low=columns[2], close=columns[3], volume=columns[4])
-
-    def last_price(self, pair: str, time_us: int) -> float:
-        """See `market.Market`; NaN before the pair's first row, its last close after the last one."""
-        columns = self._columns[self._known(pair)]
-        row = int(np.searchsorted(columns.time, time_us, side="right")) - 1
-        if row < 0:
-            return float("nan")
-        field = "close" if time_us >= columns.time[row] + self.base.us else field_at(self.base, time_us)
-        return float(getattr(columns, field)[row])
-
-    def _make_grid(self) -> Any:
-        """Open, high, low, close, volume: float64, shape (5, n_times, n_pairs), NaN where a pair has no candle."""
-        length = (self.end_us - self.first_us) // self.base.us
-        grid = np.full((5, length, len(self.pairs)), np.nan)
-        for place, columns in enumerate(self._columns.values()):
-            first = (int(columns.time[0]) - self.first_us) // self.base.us
-            for index, name in enumerate((*_PRICES, "volume")):
-                grid[index, first : first + len(columns), place] = getattr(columns, name)
-        grid.flags.writeable = False
-        return grid
-
-    def _known(self, pair: str) -> str:
-        if pair not in self._listings:
-            raise ValueError(f"pair {pair!r} is not in the file; {len(self.pairs)} pairs are, the first is {self.pairs[0]}")
-        return pair
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -178,15 +118,12 @@ def _check_rows(path: Path, frame: pl.DataFrame, base: Timeframe) -> None:
 
 def _fill(part: pl.DataFrame, base: Timeframe, decimals: int) -> Columns:
     """Columns of one pair on the full grid from its first to its last row, prices exactly on the tick."""
-    time = part["time"].cast(pl.Int64).to_numpy()
-    grid = np.arange(time[0], time[-1] + base.us, base.us, dtype=np.int64)
-    row = np.searchsorted(time, grid, side="right") - 1
-    there = time[row] == grid
-    prices = {name: np.round(part[name].to_numpy(), decimals) for name in _PRICES}
-    close = prices["close"][row]
-    volume = np.where(there, part["volume"].to_numpy()[row], 0.0)
-    columns = {name: np.where(there, values[row], close) for name, values in prices.items()}
-    return Columns(time=grid, volume=volume, filled=~there | (volume == 0.0), **columns)
+    volume = part["volume"].to_numpy()
+    rows = Columns(
+        time=part["time"].cast(pl.Int64).to_numpy(), volume=volume, filled=volume == 0.0,
+        **{name: np.round(part[name].to_numpy(), decimals) for name in _PRICES},
+    )  # fmt: skip
+    return on_grid(rows, base)
 
 
 def decimals_seen(prices: np.ndarray[Any, np.dtype[np.float64]]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from trader.domain.orders import Acked, Answer, Balance, ExchangeStatus, Fill, I
 from trader.ports import Clock
 from trader.simulation.drive import Seen, prices_at, run_ticks
 from trader.simulation.exchange import TwinExchange
-from trader.simulation.exchange_books import Books
+from trader.simulation.exchange_books import Books, Kept, State
 from trader.simulation.exchange_orders import Amendment, OrderRequest, PairRules, Refused, Target, TwinOrder, TwinTrade
 from trader.simulation.exchange_terms import STOP_LOSS, Close
 from trader.simulation.fills import FillRules, Tick
@@ -29,19 +30,53 @@ from trader.simulation.refusals import rejected
 HURRY_US = SECOND  # the adapter gives up a deadline nearer than this; so do we
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """An account taken over in the middle of its life: what it holds of each asset, and its resting orders that reduce."""
+
+    balances: Mapping[str, Decimal]
+    resting: Sequence[Intent]
+
+
+class _CarriedBooks(Books):
+    """Books in memory that begin with an account taken over."""
+
+    def __init__(self, carried: Carried, at_us: int) -> None:
+        super().__init__(None)
+        self._begun = State(line=1, mark_us=at_us, tick_us=at_us, opened_us=at_us)
+        self._begun.balances, self._begun.opening = dict(carried.balances), dict(carried.balances)
+        for number, intent in enumerate(carried.resting, start=1):
+            assert intent.txid is not None and intent.leg.reducing
+            self._begun.orders[intent.txid] = _resting(intent, intent.txid, number)
+        self._begun.counters["order"] = len(carried.resting)
+
+    def load(self, state: Kept) -> bool:
+        state.apply(self._begun.dump())
+        return True
+
+
+def _resting(intent: Intent, txid: str, number: int) -> TwinOrder:
+    return TwinOrder(
+        txid=txid, number=number, pair=intent.pair, side=intent.side.value, ordertype=intent.order_type.value, volume=intent.quantity,
+        opened_us=intent.created_us, changed_us=intent.created_us, price=intent.limit_price, trigger=intent.trigger_price,
+        cl_ord_id=intent.cl_ord_id, executed=intent.filled, held=intent.remaining, oflags=("fciq",), ours=True,
+    )  # fmt: skip
+
+
 class Venue:
     """The engine with its market: `run_market` moves the prices, `watchers` are told of every tick.
 
-    `state_dir` holds the books (None: memory only); `tag`: the installation whose orders count as ours; one currency.
+    `state_dir` holds the books (None: memory only); `carried`: begin with this account instead of `starting_cash`, in memory;
+    `tag`: the installation whose orders count as ours; one currency.
     """
 
     def __init__(
         self, market: Market, clock: Clock, *, seed: int, tag: str, starting_cash: Decimal, state_dir: Path | None = None,
-        fills: FillRules | None = None,
+        fills: FillRules | None = None, carried: Carried | None = None,
     ) -> None:  # fmt: skip
         rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
         self.market, self.clock, self.watchers = market, clock, list[Seen]()
-        self._books = Books(state_dir)
+        self._books = Books(state_dir) if carried is None else _CarriedBooks(carried, clock.now_us())
         self.engine = TwinExchange(
             rules, cash={rules[0].quote: starting_cash}, fills=fills or FillRules(), books=self._books, seed=seed, tag=tag,
             start_us=clock.now_us(),

@@ -147,9 +147,9 @@ def test_a_start_outside_the_file_is_refused(file: Path) -> None:
 
 def test_unknown_pair_and_too_short_timeframe_are_refused(file: Path) -> None:
     market = ReplayMarket(file)
-    with pytest.raises(ValueError, match="'XRP/USDT' is not in the file"):
+    with pytest.raises(ValueError, match="'XRP/USDT' is not in this market"):
         market.listing("XRP/USDT")
-    with pytest.raises(ValueError, match="shorter than the file's 5m"):
+    with pytest.raises(ValueError, match="shorter than the market's 5m"):
         market.candles("ETH/USDT", Timeframe.M1, START, START + DAY)
 
 
