@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 from trader.data.ledger import SqlLedger
+from trader.data.ledger_control import submit_control
 from trader.domain.account import ExitPlan, Position
 from trader.domain.market import MINUTE
-from trader.domain.orders import Fill, Intent, Leg, OrderType, Outcome, Side, client_order_id, entry_key
-from trader.ports import Lease, Ledger
+from trader.domain.messages import Action, Decision, Point, Refusal
+from trader.domain.orders import ExchangeStatus, Fill, Intent, Leg, OrderType, Outcome, Side, client_order_id, entry_key
+from trader.domain.verdicts import Lookup, Ruling, RulingResult
+from trader.ports import DecisionRow, EquityRow, Halt, Lease, Ledger
 
 ACCOUNT = "demo"
 T0 = 1_767_571_200_000_000  # 2026-01-05T00:00Z
@@ -90,3 +94,57 @@ def sell(
     ack(ledger, intent, intent.created_us)
     ledger.apply_fills([fill_of(intent, f"F-{intent.cl_ord_id}", quantity, price)], intent.created_us + 2_000_000, source="stream")
     return intent
+
+
+def populated(folder: Path) -> Path:
+    """A ledger with at least one row in every table, in every state the checker distinguishes."""
+    ledger = open_ledger(folder)
+    lease = lease_of(ledger)
+    closed = buy(ledger, lease, "BTC/EUR", quantity="0.7")
+    sell(ledger, lease, closed, "0.3", reason="TP1")
+    sell(ledger, lease, closed, "0.4", attempt=1)
+    held = buy(ledger, lease, "ETH/EUR", quantity="3")
+    stop = reducing(held, "3", leg=Leg.STOP, reason="STOP_LOSS")
+    ledger.adopt(replace(stop, outcome=Outcome.ACKED, txid="T-close", status=ExchangeStatus.PENDING), T0)
+    ledger.set_terms("T-close", T0, trigger_price=Decimal("98.5"), reason="RATCHET_L1")
+    ledger.set_status("T-close", ExchangeStatus.OPEN, T0 + 3)
+    ledger.save_exit_state(held.position_id, {"stop": 98.5, "bars": 2}, T0)
+    dust = buy(ledger, lease, "ADA/EUR", quantity="0.001")
+    ledger.mark_dust(dust.position_id, T0)
+    gone, position = entry("SOL/EUR")
+    ledger.begin(gone, lease, T0, position=position)
+    ledger.resolve(gone.cl_ord_id, Outcome.ABSENT, T0, proof={"passes_us": [1, 2]})
+    ledger.drop_opening(gone.position_id, T0 + 9)
+    opening, position = entry("DOT/EUR")
+    ledger.begin(opening, lease, T0, position=position)
+    ledger.apply_fills([fill_of(opening, "stray", "1", txid="T-foreign")], T0, source="rest")
+    early, position = entry("XRP/EUR")
+    ledger.begin(early, lease, T0, position=position)
+    ledger.apply_fills([fill_of(early, "early", "0.5")], T0, source="stream")
+    ack(ledger, early)
+    ledger.external_move("EUR", Decimal("12.5"), "deposit", T0 + 4)
+    ruling = RulingResult(ruling=Ruling.ALLOW, lookup=Lookup.HIT, p_loss=0.25, age_ms=8.5, verdict_id="v", is_twin=True)
+    decision = Decision(
+        pair="ETH/EUR", close_us=T0, side=Side.BUY, action=Action.ENTER, score=81.5, points=(Point(name="rsi", value=4.0),),
+        close=float("nan"), strategy="s", evidence={"rsi": 31.0},
+    )  # fmt: skip
+    quiet = Decision(pair="ADA/EUR", close_us=T0, side=Side.BUY, action=Action.HOLD, score=3.0, refusal=Refusal.NO_SIGNAL)
+    ledger.record_decisions(
+        [
+            DecisionRow(decision=decision, final="ENTER", stake=Decimal(300), ruling=ruling, ai_mode="veto"),
+            DecisionRow(decision=quiet, final="HOLD"),
+        ],
+        T0,
+    )
+    ledger.record_equity(
+        EquityRow(time_us=T0, cash=Decimal(1), marked=Decimal(2), equity=Decimal(3), realised=Decimal(0), fees=Decimal(1), drawdown=0.5)
+    )
+    ledger.set_halt(Halt(cause="drawdown", level="REDUCING", since_us=T0, reason="x"))
+    ledger.set_halt(Halt(cause="drawdown", level="HALTED", since_us=T0 + 1, reason="worse"))
+    ledger.note("beat", {"number": 1, "lag_s": 0.25}, T0)
+    ledger.close()
+    control = submit_control(ledger.path, "pause", "", "ada", T0 + 5)
+    again = open_ledger(folder)
+    again.answer_control(control.control_id, "DONE", "paused", T0 + 6)
+    again.close()
+    return Path(ledger.path)

@@ -41,7 +41,7 @@ def deployed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_deployments_carry_their_schedules_limits_and_words(deployed: dict[str, dict[str, Any]]) -> None:
-    assert sorted(deployed) == ["ingest_history", "report_status", "trade_intraday"]
+    assert sorted(deployed) == ["ingest_history", "nightly_analysis", "report_status", "trade_intraday"]
     for name, row in deployed.items():
         assert row["entrypoint"] == f"flows.{name}:{name}"
         assert row["tags"]
@@ -50,7 +50,9 @@ def test_deployments_carry_their_schedules_limits_and_words(deployed: dict[str, 
         assert row["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
         assert row["global_concurrency_limit"]["limit"] == 1
         assert not (row["job_variables"] or {}).get("env"), "a deployment row stores its environment in clear"
-    intervals = {name: row["schedules"][0]["schedule"]["interval"] for name, row in deployed.items()}
+    schedules = {name: row["schedules"][0]["schedule"] for name, row in deployed.items()}
+    assert schedules.pop("nightly_analysis")["cron"] == "0 3 * * *"
+    intervals = {name: schedule["interval"] for name, schedule in schedules.items()}
     assert intervals == {"ingest_history": 3600.0, "trade_intraday": 300.0, "report_status": 89 * 60.0}
     assert deployed["trade_intraday"]["parameters"] == {"minutes": 55}
 

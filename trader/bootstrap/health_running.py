@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trader.bootstrap.children import GEMINI, KRAKEN, WEB, http_probe, installed
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.prefect_up import AT_START, SESSION
+from trader.bootstrap.prefect_up import AT_START, LATER, SESSION
 from trader.config import Settings
 from trader.errors import RejectedError, RetryableError
 from trader.maintenance.locks import is_locked
@@ -69,7 +69,7 @@ async def _prefect(api: PrefectApi) -> list[Running]:
 async def _schedules(api: PrefectApi) -> list[Running]:
     """Pool, deployments, and whether a run of the session really is scheduled: a wrong SQLAlchemy stops that silently."""
     deployed = await api.deployments()
-    missing = [name for name in (SESSION, *AT_START) if name not in deployed]
+    missing = [name for name in (SESSION, *AT_START, LATER) if name not in deployed]
     shown = f"deployments: {', '.join(sorted(deployed)) or 'none'}"
     found = [Running(ok=not missing, code="E-PRE-002", what=shown, why=f"missing: {', '.join(missing)}", fix="start `trader up` again")]
     online = await api.worker_online()

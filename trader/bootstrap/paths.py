@@ -61,6 +61,11 @@ class Paths:
         return self.root / "logs"
 
     @property
+    def nights(self) -> Path:
+        """One file a night: what its steps found, so that a night which was cut off goes on where it was."""
+        return self.root / "nights"
+
+    @property
     def lock(self) -> Path:
         return self.root / "trader.lock"
 

@@ -18,6 +18,8 @@ from trader.maintenance.processes import Child, ChildSpec
 
 SESSION = "trade_intraday"
 AT_START = ("ingest_history", "report_status")
+LATER = "nightly_analysis"
+LATER_S = 45.0  # the night's replay takes half a minute of CPU: not while everything else starts
 SESSION_FIRST_S = 15.0
 ENDS_WITHIN_S = 5.0
 TERM_WITHIN_S = 2.5
@@ -48,7 +50,7 @@ class PrefectUp:
             await self._command("deploy", "--no-prompt", "deploy", "--all")
             self.deployments = await self.api.deployments()
             mark.write_text(wanted)
-        if missing := [name for name in (SESSION, *AT_START) if name not in self.deployments]:
+        if missing := [name for name in (SESSION, *AT_START, LATER) if name not in self.deployments]:
             raise FatalError(f"prefect.yaml deploys no {missing[0]}; it has {', '.join(sorted(self.deployments)) or 'nothing'}")
 
     def _fingerprint(self) -> str:
@@ -93,6 +95,7 @@ class PrefectUp:
             await asyncio.sleep(0.2)
         for name in AT_START:
             await self.api.start_run(self.deployments[name])
+        await self.api.start_run(self.deployments[LATER], after_s=LATER_S)
 
     # --- down ------------------------------------------------------------------------------------------------------------
     async def end_runs(self) -> None:

@@ -64,9 +64,9 @@ def now_of(paths: Paths) -> int:
     if exists(paths.ledger_at):
         reader = LedgerReader(paths.ledger_at)
         try:
-            beat = reader.newest_event("beat") or reader.newest_event("system.started")
+            told = [reader.newest_event(name) for name in ("beat", "system.started", "system.stopped")]
         finally:
             reader.close()
-        if beat is not None:
-            return beat.time_us
+        if times := [event.time_us for event in told if event is not None]:
+            return max(times)
     return wall_clock().now_us()

@@ -261,6 +261,15 @@ def report() -> None:
     _flow("flows.report_status")()
 
 
+@app.command()
+def night(
+    day: Annotated[str | None, typer.Option(help="a UTC day that is over, e.g. 2026-01-06 (default: yesterday)")] = None,
+    again: Annotated[bool, typer.Option("--again", help="run every step anew; else those that are done are left out")] = False,
+) -> None:
+    """Look back on a day: books, data, replay, figures. The flow `nightly_analysis`, in the foreground."""
+    _flow("flows.nightly_analysis", *(("--day", day) if day else ()), *(("--again",) if again else ()))()
+
+
 app.command()(backtest.backtest)
 
 

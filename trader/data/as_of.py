@@ -6,7 +6,7 @@ What a replay of a past day starts from. Decisions, beats, notes and controls ar
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def ledger_as_of(source: Path, target: Path, moment_us: int) -> int:
 class _Telling:
     """One pass over the rows; every change goes through the function that made it the first time."""
 
-    def __init__(self, connection: Connection, account: str, rows: list[Row[Any]]) -> None:
+    def __init__(self, connection: Connection, account: str, rows: Sequence[Row[Any]]) -> None:
         self._connection, self._account, self._rows = connection, account, rows
         self._bodies: list[Body] = [json.loads(row.payload) for row in rows]
         self._lease: Lease | None = None
@@ -111,8 +111,10 @@ def _intent(body: Body) -> Intent:
     status = body.get("status")
     return Intent(
         cl_ord_id=body["cl_ord_id"], key=body["key"], leg=Leg(body["leg"]), attempt=body["attempt"], position_id=body["position_id"],
-        pair=body["pair"], side=Side(body["side"]), order_type=OrderType(body["order_type"]), quantity=Decimal(body["quantity"]),
-        limit_price=_number(body["limit_price"]), trigger_price=_number(body["trigger_price"]), close_trigger=_number(body["close_trigger"]),
+        pair=body["pair"], side=Side(body["side"]), order_type=OrderType(body["order_type"]),
+        quantity=Decimal(body["quantity"]),
+        limit_price=_number(body["limit_price"]), trigger_price=_number(body["trigger_price"]),
+        close_trigger=_number(body["close_trigger"]),
         immediate=body["immediate"], deadline_us=body["deadline_us"], created_us=body["created_us"], reason=body["reason"],
         outcome=Outcome.ACKED if body.get("txid") else Outcome.SENT, txid=body.get("txid"),
         status=None if status is None else ExchangeStatus(status),

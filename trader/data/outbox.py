@@ -27,7 +27,7 @@ WAITING = ("PENDING", "SENDING")
 ALARMS = frozenset({
     "halt.set", "order.unresolved", "order.found_late", "stop.missing", "stop.refused", "exit.refused", "reconcile.difference",
     "reconcile.failed", "exchange.foreign", "exchange.degraded", "ai.breaker", "ai.budget", "ai.invalid", "ai.demoted",
-    "data.blocked", "flow.failed", "task.failed", "beat.missed", "worker.down", "feed.down",
+    "data.blocked", "replay.diff", "flow.failed", "task.failed", "beat.missed", "worker.down", "feed.down",
 })  # fmt: skip
 THREADED = frozenset({"entry.added", "exit.partial", "stop.moved", "ai.ruling", "amend.refused", "cancel.refused"})
 OFF = frozenset({"entry.refused", "entry.missed"})

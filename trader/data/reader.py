@@ -70,6 +70,10 @@ class LedgerReader:
         """What is held or being opened, with plan levels and the resting stop; oldest first."""
         return self._read(lambda c: reader_positions.open_positions(c, self.account))
 
+    def entry_keys(self) -> Mapping[str, str]:
+        """Position id -> id of the decision that opened it."""
+        return self._read(lambda c: reader_positions.entry_keys(c, self.account))
+
     def trades(self, limit: int = 50, since_us: int = 0) -> Sequence[TradeLeg]:
         """Exit legs, newest first."""
         return self._read(lambda c: trade_legs(c, self.account, since_us))[::-1][:limit]

@@ -17,6 +17,7 @@ from trader.data.ledger_positions import trade_legs
 from trader.data.ledger_rows import to_fill, to_intent, to_position
 from trader.data.tables import fill as fill_table
 from trader.data.tables import intent as intent_table
+from trader.data.tables import position as position_table
 from trader.domain.account import ExitPlan, Position, PositionState
 from trader.domain.money import ZERO, add, divide, from_float, mul
 from trader.domain.orders import Fill, Intent, Leg
@@ -151,3 +152,10 @@ def totals(connection: Connection, account: str) -> Totals:
         realised=add(*(leg.net for leg in legs)), fees=fees, legs=len(legs), trades=len(closed),
         wins=sum(1 for name in closed if net.get(name, ZERO) > ZERO), open=sum(p.state is PositionState.OPEN for p in held),
     )  # fmt: skip
+
+
+def entry_keys(connection: Connection, account: str) -> dict[str, str]:
+    """Position id -> id of the decision that opened it."""
+    query = select(position_table.c.position_id, position_table.c.entry_key).where(position_table.c.account == account)
+    rows = connection.execute(query)
+    return {row.position_id: row.entry_key for row in rows}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -133,9 +134,11 @@ class PrefectApi:
         return {row["name"]: row["id"] for row in await self.call("POST", "/deployments/filter", {})}
 
     # --- runs ----------------------------------------------------------------------------------------------------------
-    async def start_run(self, deployment: str) -> Run:
-        """Create a run that is due now."""
-        return Run.of(await self.call("POST", f"/deployments/{deployment}/create_flow_run", {"state": {"type": "SCHEDULED"}}))
+    async def start_run(self, deployment: str, *, after_s: float = 0.0) -> Run:
+        """Create a run that is due now, or in so many seconds."""
+        due = datetime.fromtimestamp(time.time() + after_s, UTC).isoformat()
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
+        return Run.of(await self.call("POST", f"/deployments/{deployment}/create_flow_run", {"state": state}))
 
     async def runs(
         self, states: Sequence[str], *, deployment: str | None = None, before: float | None = None, limit: int = 200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import altair
@@ -14,6 +14,7 @@ from trader.reporting.analytics import drawdowns
 T = TypeVar("T")
 POINTS = 2_000
 BLUE, ORANGE = "#1f5f99", "#c2570c"  # told apart without red and green, 4.5:1 on white
+PALETTE = [BLUE, ORANGE, "#6b4fa0", "#2f7d6b", "#8a6d00", "#a03060", "#4a5a68"]
 WIDTH = 640
 
 
@@ -43,6 +44,34 @@ def equity_words(rows: Sequence[EquityRow], quote: str) -> str:
         return "Equity chart: no row yet."
     worst = max(drawdowns([float(row.equity) for row in rows]))
     return f"Equity from {rows[0].equity:.2f} to {rows[-1].equity:.2f} {quote}; greatest drawdown {worst:.2%}."
+
+
+def trades(rows: Sequence[Mapping[str, Any]], quote: str) -> dict[str, Any]:
+    """Vega-Lite spec: net result of each closed trade in order of closing, by reason of exit; rows have net, pair, closed, reason."""
+    values = [
+        {"number": number, "net": float(row["net"]), "pair": row["pair"], "closed": row["closed"], "reason": row["reason"]}
+        for number, row in enumerate(rows, start=1)
+    ]
+    chart = (
+        altair.Chart(altair.InlineData(values=values))
+        .mark_bar()
+        .encode(
+            x=altair.X("number:O", title="closed trades, in order", axis=altair.Axis(labels=False, ticks=False)),
+            y=altair.Y("net:Q", title=f"net ({quote})"),
+            color=altair.Color("reason:N", title="closed by", scale=altair.Scale(range=PALETTE)),
+            tooltip=["pair:N", "closed:N", "net:Q", "reason:N"],
+        )
+        .properties(width=WIDTH, height=200)
+    )
+    return _spec(chart, trades_words(rows, quote))
+
+
+def trades_words(rows: Sequence[Mapping[str, Any]], quote: str) -> str:
+    """What the chart of trades shows, in numbers."""
+    nets = [float(row["net"]) for row in rows]
+    if not nets:
+        return "Chart of trades: none was closed."
+    return f"{len(nets)} closed trades, {sum(net > 0 for net in nets)} with a gain, from {min(nets):+.2f} to {max(nets):+.2f} {quote}."
 
 
 def thinned(items: Sequence[T], points: int) -> list[T]:

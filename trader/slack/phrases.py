@@ -184,6 +184,18 @@ def _difference(p: Payload) -> Words:
     return Words("The exchange and the ledger differed", (f"{_text(p, 'differences')} difference(s) put right", ))  # fmt: skip
 
 
+def _night(p: Payload) -> Words:
+    lines = p.get("lines")
+    return Words(_text(p, "headline"), tuple(str(line) for line in lines) if isinstance(lines, list) else ())
+
+
+def _replay(p: Payload) -> Words:
+    return Words(
+        f"The replay of {_text(p, 'day')} differs from what was traded in {_text(p, 'count')} fields",
+        (f"{_text(p, 'same')} of {_text(p, 'traded')} trade legs are the same", f"first input that diverged: {p.get('first') or 'none'}"),
+    )
+
+
 def _why(headline: str) -> Callable[[Payload], Words]:
     return lambda p: Words(headline.format(pair=_text(p, "pair")), (str(p.get("why") or p.get("error") or ""),))
 
@@ -203,5 +215,5 @@ _KINDS: dict[str, Callable[[Payload], Words]] = {
     "stop.refused": _why("{pair}: the exchange refused a stop"), "stop.missing": _why("{pair} had no live stop: sold"),
     "exit.refused": _why("{pair}: an exit was refused"), "task.failed": _why("A task of the session failed"),
     "amend.refused": _why("{pair}: a change of an order was refused"), "cancel.refused": _why("{pair}: a cancellation was refused"),
-    "entry.refused": _why("{pair}: an entry was refused"),
+    "entry.refused": _why("{pair}: an entry was refused"), "report.night": _night, "replay.diff": _replay,
 }  # fmt: skip

@@ -5,80 +5,19 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from ledger_kit import T0, ack, buy, entry, fill_of, lease_of, open_ledger, reducing, sell
+from ledger_kit import populated
 
 from trader.data.audit import KEYS, TRIGGERS, audit
-from trader.domain.messages import Action, Decision, Point, Refusal
-from trader.domain.orders import ExchangeStatus, Leg, Outcome, Side
-from trader.domain.verdicts import Lookup, Ruling, RulingResult
 from trader.errors import CorruptError
-from trader.ports import DecisionRow, EquityRow, Halt
 
 SKIP = {  # columns that carry no claim of their own
     ("intent", "account"), ("fill", "account"), ("position", "account"), ("external_move", "account"), ("cash", "account"),
     ("position", "origin"),
 }  # fmt: skip
-
-
-def populated(folder: Path) -> Path:
-    """A ledger with at least one row in every table, in every state the checker distinguishes."""
-    ledger = open_ledger(folder)
-    lease = lease_of(ledger)
-    closed = buy(ledger, lease, "BTC/EUR", quantity="0.7")
-    sell(ledger, lease, closed, "0.3", reason="TP1")
-    sell(ledger, lease, closed, "0.4", attempt=1)
-    held = buy(ledger, lease, "ETH/EUR", quantity="3")
-    stop = reducing(held, "3", leg=Leg.STOP, reason="STOP_LOSS")
-    ledger.adopt(replace(stop, outcome=Outcome.ACKED, txid="T-close", status=ExchangeStatus.PENDING), T0)
-    ledger.set_terms("T-close", T0, trigger_price=Decimal("98.5"), reason="RATCHET_L1")
-    ledger.set_status("T-close", ExchangeStatus.OPEN, T0 + 3)
-    ledger.save_exit_state(held.position_id, {"stop": 98.5, "bars": 2}, T0)
-    dust = buy(ledger, lease, "ADA/EUR", quantity="0.001")
-    ledger.mark_dust(dust.position_id, T0)
-    gone, position = entry("SOL/EUR")
-    ledger.begin(gone, lease, T0, position=position)
-    ledger.resolve(gone.cl_ord_id, Outcome.ABSENT, T0, proof={"passes_us": [1, 2]})
-    ledger.drop_opening(gone.position_id, T0 + 9)
-    opening, position = entry("DOT/EUR")
-    ledger.begin(opening, lease, T0, position=position)
-    ledger.apply_fills([fill_of(opening, "stray", "1", txid="T-foreign")], T0, source="rest")
-    early, position = entry("XRP/EUR")
-    ledger.begin(early, lease, T0, position=position)
-    ledger.apply_fills([fill_of(early, "early", "0.5")], T0, source="stream")
-    ack(ledger, early)
-    ledger.external_move("EUR", Decimal("12.5"), "deposit", T0 + 4)
-    ruling = RulingResult(ruling=Ruling.ALLOW, lookup=Lookup.HIT, p_loss=0.25, age_ms=8.5, verdict_id="v", is_twin=True)
-    decision = Decision(
-        pair="ETH/EUR", close_us=T0, side=Side.BUY, action=Action.ENTER, score=81.5, points=(Point(name="rsi", value=4.0),),
-        close=float("nan"), strategy="s", evidence={"rsi": 31.0},
-    )  # fmt: skip
-    quiet = Decision(pair="ADA/EUR", close_us=T0, side=Side.BUY, action=Action.HOLD, score=3.0, refusal=Refusal.NO_SIGNAL)
-    ledger.record_decisions(
-        [
-            DecisionRow(decision=decision, final="ENTER", stake=Decimal(300), ruling=ruling, ai_mode="veto"),
-            DecisionRow(decision=quiet, final="HOLD"),
-        ],
-        T0,
-    )
-    ledger.record_equity(
-        EquityRow(time_us=T0, cash=Decimal(1), marked=Decimal(2), equity=Decimal(3), realised=Decimal(0), fees=Decimal(1), drawdown=0.5)
-    )
-    ledger.set_halt(Halt(cause="drawdown", level="REDUCING", since_us=T0, reason="x"))
-    ledger.set_halt(Halt(cause="drawdown", level="HALTED", since_us=T0 + 1, reason="worse"))
-    ledger.note("beat", {"number": 1, "lag_s": 0.25}, T0)
-    ledger.close()
-    from trader.data.ledger_control import submit_control
-
-    control = submit_control(ledger.path, "pause", "", "ada", T0 + 5)
-    again = open_ledger(folder)
-    again.answer_control(control.control_id, "DONE", "paused", T0 + 6)
-    again.close()
-    return Path(ledger.path)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,128 @@
+"""The steps of the night as tasks: each fails alone, is tried again where nothing happened, and is not repeated once it is done.
+
+What a step found is written down in the state directory before the next one begins, so a night that was killed goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from prefect import Task, task
+
+from tasks.artifacts import picture, publish_page, publish_table
+from tasks.policies import TRIED_AGAIN
+from trader.config import load
+from trader.errors import FatalError
+
+if TYPE_CHECKING:
+    from trader.bootstrap.night import NightReport
+    from trader.bootstrap.nights import Night
+
+TAGS: Final = ["night", "disk"]
+PAGE_KEY, DIFFERENCES_KEY = "night", "night-differences"
+PUBLISH, TELL = "publish", "tell people"
+Found = dict[str, Any]
+
+
+@task(name="open the night", tags=TAGS, description="Which day is looked back on, and what of it is done.", **TRIED_AGAIN)
+async def begin(day: str | None, again: bool) -> Night | None:
+    """The record of that night; None where no session had run by then."""
+    from trader.bootstrap import night
+
+    return night.begin(load(), day, again=again)
+
+
+def _step(name: str, description: str, work: Callable[[str], Found]) -> Task[[str], Any]:
+    @task(name=name, task_run_name=name, tags=TAGS, description=description, timeout_seconds=1800, **TRIED_AGAIN)
+    async def step(day: str) -> Found:
+        from trader.bootstrap import night
+
+        found = await asyncio.to_thread(work, day)
+        night.keep(load(), day, name, found)
+        return found
+
+    return step
+
+
+def _books(day: str) -> Found:
+    from trader.bootstrap import night
+
+    return night.close_books(load(), day)
+
+
+def _data(_day: str) -> Found:
+    from trader.bootstrap import night
+
+    return night.audit_data(load())
+
+
+def _replay(day: str) -> Found:
+    from trader.bootstrap import night
+
+    return night.replay(load(), day)
+
+
+def _figures(day: str) -> Found:
+    from trader.bootstrap import night
+
+    return night.sum_up(load(), day)
+
+
+@task(name=PUBLISH, task_run_name=PUBLISH, tags=TAGS, description="The page of the night with its charts, as an artifact.", **TRIED_AGAIN)
+async def publish(day: str) -> Found:
+    """Artifact ids of the page and, where the replay differs, of the table of differences."""
+    from trader.bootstrap import night
+
+    report = await asyncio.to_thread(night.draw, load(), day)
+    pictures = [picture(png, words) for png, words in report.pictures]
+    found: Found = {"page": await publish_page.fn(PAGE_KEY, report.markdown(pictures), report.headline)}
+    if rows := report.differences:
+        found["differences"] = await publish_table.fn(DIFFERENCES_KEY, rows, f"Replay and ledger of {day}")
+    night.keep(load(), day, PUBLISH, found)
+    return found
+
+
+@task(name=TELL, task_run_name=TELL, tags=TAGS, description="The night's message into the outbox, once.", **TRIED_AGAIN)
+async def tell(day: str) -> Found:
+    """Kinds of the messages stored; one that is stored already stays single."""
+    from trader.bootstrap import night
+
+    report: NightReport = await asyncio.to_thread(night.draw, load(), day)
+    found = night.tell(load(), report)
+    night.keep(load(), day, TELL, found)
+    return found
+
+
+STEPS: Final[Mapping[str, Task[[str], Any]]] = {
+    "close the books": _step("close the books", "Equity and cash of the day, reconciliations, the ledger's own audit.", _books),
+    "audit the data": _step("audit the data", "Judge all stored candles; block what fails.", _data),
+    "replay the day": _step("replay the day", "Play the day again from stored candles; name every difference.", _replay),
+    "sum up": _step("sum up", "Figures of the trades, and what reasons, AI and evidence came to.", _figures),
+    PUBLISH: publish,
+    TELL: tell,
+}
+"""Name -> task, in the order they run. The last two tell of whatever the others found."""
+
+
+def failed(day: str, step: str, error: str) -> None:
+    """Write down that a step failed for good; the next run tries it again."""
+    from trader.bootstrap import night
+
+    night.keep(load(), day, step, None, error)
+
+
+def concluded(day: str) -> Found:
+    """The night in short. Raises FatalError where a step failed, so that the run is Failed and people hear of it."""
+    from trader.bootstrap import night
+
+    record = night.recorded(load(), day)
+    if failures := record.failures:
+        name, why = next(iter(failures.items()))
+        raise FatalError(f"night of {day}: {len(failures)} of {len(STEPS)} steps failed, the first: {name}: {why}")
+    replay = record.found("replay the day")
+    return {
+        "day": day, "replay": replay["verdict"], "why": replay["reason"], "differences": len(replay["differences"]),
+        "legs": replay["legs_traded"], "page": record.found(PUBLISH)["page"],
+    }  # fmt: skip

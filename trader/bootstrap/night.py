@@ -1,0 +1,226 @@
+"""What the night does with a day that is over: close its books, judge the data, replay it, sum it up, tell people.
+
+Each step reads the stores and returns plain values; the record of the night (`bootstrap.nights`) keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from trader.bootstrap import nights
+from trader.bootstrap.data_desk import audit as audit_candles
+from trader.bootstrap.day_replay import replay_day
+from trader.bootstrap.nights import DONE, FAILED, Night, Step
+from trader.bootstrap.notices import post_notice
+from trader.bootstrap.past_day import ALL, day_name
+from trader.bootstrap.paths import Paths
+from trader.bootstrap.reading import now_of
+from trader.bootstrap.world import World
+from trader.config import Settings
+from trader.data.audit import audit as audit_ledger
+from trader.data.reader import LedgerReader
+from trader.domain.market import DAY
+from trader.domain.messages import stamp
+from trader.domain.money import ZERO, add, plain, sub
+from trader.domain.orders import Outcome
+from trader.errors import ConfigError
+from trader.ports import EquityRow
+from trader.reporting import charts
+from trader.reporting import night as words
+from trader.reporting.analytics import Trade, trade_figures, trades_of
+from trader.simulation.clock import wall_clock
+
+BOOKS, DATA, REPLAY, FIGURES = words.BOOKS, words.DATA, words.REPLAY, words.FIGURES
+PAGE, MESSAGE = "publish", "tell people"
+STEPS = (BOOKS, DATA, REPLAY, FIGURES, PAGE, MESSAGE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightReport:
+    """The page of a night: markdown around pictures, each with the words for those who do not see it; differences as rows."""
+
+    headline: str
+    pictures: tuple[tuple[bytes, str], ...]
+    night: Night
+
+    def markdown(self, pictures: Sequence[str]) -> str:
+        """The page with the pictures as the caller embeds them."""
+        return words.markdown(self.night.day, {name: step.found for name, step in self.night.steps.items()}, self.night.failures, pictures)
+
+    @property
+    def differences(self) -> list[dict[str, str]]:
+        """Every difference of the replay, by name."""
+        return [dict(row) for row in self.night.found(REPLAY).get("differences", ())]
+
+
+# --- the record -----------------------------------------------------------------------------------------------------------
+def begin(settings: Settings, day: str | None, *, again: bool = False) -> Night | None:
+    """The night of `day` (None: the day before the exchange's today) with what is done of it; `again`: nothing is.
+
+    None where no session had run by the end of that day. Raises ConfigError for a day that is not over.
+    """
+    paths = Paths(settings.state)
+    now = _now(settings, paths)
+    day_us = now // DAY * DAY - DAY if day is None else nights.day_of(day)
+    if day_us + DAY > now:
+        raise ConfigError(f"day {day_name(day_us)} is not over: the exchange's time is {stamp(now)}")
+    if not _ran_by(paths, day_us + DAY):
+        return None
+    night = Night(day=day_name(day_us)) if again else nights.load(paths.nights, day_name(day_us))
+    nights.save(paths.nights, night)
+    return night
+
+
+def _now(settings: Settings, paths: Paths) -> int:
+    """The exchange's time; of a demo that does not run, the newest moment in its ledger."""
+    return now_of(paths) if settings.environment == "demo" else wall_clock().now_us()
+
+
+def _ran_by(paths: Paths, end_us: int) -> bool:
+    if not paths.ledger.exists():
+        return False
+    reader = LedgerReader(paths.ledger)
+    try:
+        return bool(reader.events_of(("system.started",), until_us=end_us))
+    finally:
+        reader.close()
+
+
+def keep(settings: Settings, day: str, step: str, found: Mapping[str, Any] | None, error: str = "") -> Night:
+    """Write down how a step ended."""
+    paths = Paths(settings.state)
+    night = nights.load(paths.nights, day)
+    at = stamp(_now(settings, paths))
+    night.steps[step] = Step(state=DONE if found is not None else FAILED, at=at, found=dict(found or {}), error=error)
+    nights.save(paths.nights, night)
+    return night
+
+
+def recorded(settings: Settings, day: str) -> Night:
+    """The record as it stands."""
+    return nights.load(Paths(settings.state).nights, day)
+
+
+# --- steps ----------------------------------------------------------------------------------------------------------------
+def close_books(settings: Settings, day: str) -> dict[str, Any]:
+    """The day's account: equity and cash at both ends, what the session's reconciliations found, and the ledger's own audit."""
+    paths, start = Paths(settings.state), nights.day_of(day)
+    end = start + DAY
+    facts = audit_ledger(paths.ledger)
+    reader = LedgerReader(paths.ledger)
+    try:
+        rows = reader.equity()
+        legs = reader.trades(limit=ALL, since_us=start)
+        checks = reader.events_of(("reconcile",), since_us=start, until_us=end)
+        halts = [
+            f"{event.payload['cause']}: {event.payload['reason']}"
+            for event in reader.events_of(("halt.set",), since_us=start, until_us=end)
+        ]
+        held, live = reader.positions(), [o.intent for o in reader.orders(ALL, live_only=True)]
+    finally:
+        reader.close()
+    before, inside = [r for r in rows if r.time_us < start], [r for r in rows if start <= r.time_us < end]
+    of_day = [leg for leg in legs if leg.exit_us < end]
+    return {
+        "quote": _quote(paths), "opened": _money(before[-1:] or inside[:1]), "closed": _money(inside[-1:]),
+        "change": _change(before[-1:] or inside[:1], inside[-1:]), "realised": _plain(add(ZERO, *(leg.net for leg in of_day))),
+        "fees": _plain(add(ZERO, *(leg.fee for leg in of_day))), "legs": len(of_day), "beats": len(inside),
+        "reconciliations": len(checks), "differences": sum(int(check.payload.get("differences", 0)) for check in checks),
+        "halts": halts, "open_now": len(held), "without_stop_now": [p.position.pair for p in held if p.stop_state == "missing"],
+        "unresolved_now": [intent.cl_ord_id for intent in live if intent.outcome is Outcome.SENT],
+        "rows_audited": sum(facts.counts.values()),
+        "problems": [f"{p.check} {p.row}: {p.detail}" for p in facts.problems[:20]],
+    }  # fmt: skip
+
+
+def audit_data(settings: Settings) -> dict[str, Any]:
+    """Everything stored, judged by Great Expectations; what is critical is set aside and blocks its pair."""
+    found = audit_candles(settings.state)
+    return {**found, "failures": found["failures"][:50], "failed": len(found["failures"])}
+
+
+def replay(settings: Settings, day: str, progress: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """The day played again and compared with the ledger (`bootstrap.day_replay`)."""
+    return asdict(replay_day(settings, nights.day_of(day), progress))
+
+
+def sum_up(settings: Settings, day: str) -> dict[str, Any]:
+    """Figures of the trades closed on the day, in the seven days up to it, and ever; what reasons, AI and evidence came to."""
+    start = nights.day_of(day)
+    reader = LedgerReader(Paths(settings.state).ledger)
+    try:
+        held = {p.position.position_id for p in reader.positions()}
+        trades = [t for t in trades_of(reader.trades(limit=ALL), held) if t.exit_us < start + DAY]
+        decisions = {d.decision_id: d for d in reader.decisions(limit=ALL)}
+        keys = reader.entry_keys()
+        refusals = reader.refusals(start)
+    finally:
+        reader.close()
+    spans = {"day": start, "7 days": start - 6 * DAY, "all": 0}
+    of_day = [t for t in trades if t.exit_us >= start]
+    made = [(t, decisions[key]) for t in trades if (key := keys.get(t.position_id)) in decisions]
+    return {
+        "spans": {name: words.plain_figures(trade_figures([t for t in trades if t.exit_us >= since])) for name, since in spans.items()},
+        "trades": [_trade(t) for t in of_day], "reasons": words.grouped([(t.reason, t) for t in of_day]),
+        "pairs": words.grouped([(t.pair, t) for t in of_day]),
+        "rulings": words.grouped([(d.ruling or "not asked", t) for t, d in made]),
+        "evidence": words.grouped([(point.name, t) for t, d in made for point in d.points if point.value]),
+        "refusals": dict(refusals),
+    }  # fmt: skip
+
+
+def draw(settings: Settings, day: str) -> NightReport:
+    """The page with its pictures: the day's equity, and what each trade came to."""
+    night, start = recorded(settings, day), nights.day_of(day)
+    paths = Paths(settings.state)
+    reader = LedgerReader(paths.ledger)
+    try:
+        rows = [row for row in reader.equity(start) if row.time_us < start + DAY]
+    finally:
+        reader.close()
+    quote, pictures = _quote(paths), []
+    if rows:
+        pictures.append((charts.png(charts.equity(rows, quote, points=600), scale=1.5), charts.equity_words(rows, quote)))
+    if trades := night.found(FIGURES).get("trades"):
+        pictures.append((charts.png(charts.trades(trades, quote), scale=1.5), charts.trades_words(trades, quote)))
+    return NightReport(headline=words.headline(night.day, _found(night), night.failures), pictures=tuple(pictures), night=night)
+
+
+def tell(settings: Settings, report: NightReport) -> dict[str, Any]:
+    """The night's message, and an alarm where the replay differs; each is stored once a day, however often the night is run."""
+    day, played = report.night.day, report.night.found(REPLAY)
+    if played.get("verdict") == "DIFFERENT":
+        alarm = {"day": day, "count": len(played["differences"]), "first": played["first_input"], "traded": played["legs_traded"],
+                 "same": played["legs_same"]}  # fmt: skip
+        post_notice(settings, "replay.diff", alarm, dedupe_key=f"replay.diff {day}")
+    payload = {"day": day, "headline": report.headline, "lines": words.lines(_found(report.night), report.night.failures)}
+    post_notice(settings, "report.night", payload, dedupe_key=f"report.night {day}")
+    return {"kinds": ["report.night", *(["replay.diff"] if played.get("verdict") == "DIFFERENT" else [])]}
+
+
+def _found(night: Night) -> dict[str, Mapping[str, Any]]:
+    return {name: night.found(name) for name in STEPS}
+
+
+def _quote(paths: Paths) -> str:
+    return World.load(paths.world).shape().quote if paths.world.exists() else "EUR"
+
+
+def _trade(trade: Trade) -> dict[str, Any]:
+    roi = float(trade.net / trade.stake) if trade.stake else None
+    return {"pair": trade.pair, "closed": stamp(trade.exit_us), "net": _plain(trade.net), "roi": roi, "reason": trade.reason}
+
+
+def _money(rows: Sequence[EquityRow]) -> str | None:
+    return _plain(rows[0].equity) if rows else None
+
+
+def _change(first: Sequence[EquityRow], last: Sequence[EquityRow]) -> str | None:
+    return _plain(sub(last[0].equity, first[0].equity)) if first and last else None
+
+
+def _plain(amount: Decimal) -> str:
+    return plain(amount)
