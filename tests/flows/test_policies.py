@@ -109,12 +109,13 @@ def test_every_flow_carries_the_hooks_with_the_signature_prefect_calls() -> None
     import inspect
 
     from flows.ingest_history import ingest_history
+    from flows.nightly_analysis import nightly_analysis
     from flows.report_status import report_status
     from flows.trade_intraday import trade_intraday
     from tasks.hooks import tell_failure
 
     assert list(inspect.signature(tell_failure).parameters) == ["flow", "flow_run", "state"]
-    for flow in (ingest_history, trade_intraday, report_status):
+    for flow in (ingest_history, trade_intraday, report_status, nightly_analysis):
         assert tell_failure in flow.on_failure_hooks
         assert tell_failure in flow.on_crashed_hooks
         assert flow.retries in (0, None)
@@ -124,7 +125,7 @@ def test_every_flow_carries_the_hooks_with_the_signature_prefect_calls() -> None
 
 def test_importing_the_flows_loads_neither_the_gate_nor_the_compilers() -> None:
     code = (
-        "import sys, flows.ingest_history, flows.trade_intraday, flows.report_status\n"
+        "import sys, flows.ingest_history, flows.trade_intraday, flows.report_status, flows.nightly_analysis\n"
         "print([m for m in ('great_expectations', 'talib', 'numba', 'altair', 'ccxt') if m in sys.modules], 'prefect' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)

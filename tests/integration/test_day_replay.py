@@ -60,12 +60,12 @@ def test_a_trade_booked_otherwise_and_a_value_judged_otherwise_are_named(install
     traded = read_traded(Paths(settings.state), DAY_US, DAY_US + DAY)
     leg = min(traded.legs, key=lambda leg: leg.exit_us)
     spoiled(ledger, f"UPDATE fill SET price = '1.25' WHERE seq = (SELECT max(seq) FROM fill WHERE position_id = '{leg.position_id}')")
-    judged = min(traded.decisions, key=lambda d: (d.close_us, d.pair))
-    spoiled(ledger, f"UPDATE decision SET score = score - 1 WHERE decision_id = '{judged.decision_id}'")
+    first = min(traded.decisions, key=lambda d: (d.close_us, d.pair))
+    spoiled(ledger, f"UPDATE decision SET score = score - 1 WHERE decision_id = '{first.decision_id}'")
     found = judged(replace(played, traded=read_traded(Paths(settings.state), DAY_US, played.stored.until_us)))
     assert found.verdict == "DIFFERENT"
     assert {(row["field"], row["ledger"]) for row in found.differences if leg.pair in row["leg"]} >= {("exit_price", "1.25")}
-    assert found.first_input.startswith(f"{judged.pair} at the close {judged.close_us}: score")
+    assert found.first_input.startswith(f"{first.pair} at the close {first.close_us}: score")
 
 
 def _other_strategy(settings: Settings) -> Settings:
