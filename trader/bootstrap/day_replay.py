@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trader.bootstrap import wire
+from trader.bootstrap.market_history import MarketHistory
 from trader.bootstrap.past_day import (
     LEAD_US,
     Stored,
@@ -26,13 +27,12 @@ from trader.bootstrap.past_day import (
     read_traded,
 )
 from trader.bootstrap.paths import Paths, tag_of
-from trader.bootstrap.playback import STEPPED, Doors, Progress, play_session
+from trader.bootstrap.playback import Doors, Progress, play_session
 from trader.bootstrap.recorded import RecordedBook, RecordedLink
+from trader.bootstrap.replay import UNWATCHED, scratch_room
 from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data.as_of import ledger_as_of
-from trader.data.history import HistoryStore
-from trader.data.ingest import judge_staged
 from trader.data.ledger import SqlLedger
 from trader.data.reader_activity import DecisionView
 from trader.domain.account import PositionState
@@ -100,7 +100,7 @@ def play_day(settings: Settings, day_us: int, progress: Progress | None = None) 
     check_settings(settings, paths, day_us)
     stored = read_candles(settings, paths, day_us)
     traded = read_traded(paths, day_us, stored.until_us)
-    with tempfile.TemporaryDirectory(prefix="trader-night-") as folder:
+    with tempfile.TemporaryDirectory(prefix="trader-night-", dir=scratch_room()) as folder:
         scratch = Paths(Path(folder)).make()
         player = _Player(
             settings=settings, paths=paths, scratch=scratch, day_us=day_us, stored=stored, traded=traded, progress=progress
@@ -123,7 +123,7 @@ class _Player:
 
     def play(self) -> Traded:
         """The replay's account of the day."""
-        ledger_as_of(self.paths.ledger, self.scratch.ledger, self.start_us)
+        ledger_as_of(self.paths.ledger_at, self.scratch.ledger, self.start_us)
         run_stepped(self._session)
         return read_traded(self.scratch, self.day_us, self.stored.until_us)
 
@@ -151,14 +151,13 @@ class _Player:
             await venue.run_market(clock.now_us())
             trading = asyncio.create_task(venue.run_market(), name="market")
             stack.callback(trading.cancel)
-            store = HistoryStore(self.scratch.history)
-            stack.callback(store.close)
+            book = RecordedBook(self.traded.decisions, self.traded.deferred)
             doors = Doors(
-                exchange=VenueExchange(venue), market=VenueMarketData(venue), ledger=ledger, store=store, verdicts=RecordedLink(),
-                base=market.base, quote=market.quote, judge=judge_staged, book=RecordedBook(self.traded.decisions, self.traded.deferred),
+                exchange=VenueExchange(venue), market=VenueMarketData(venue), ledger=ledger, store=None, verdicts=RecordedLink(),
+                base=market.base, quote=market.quote, history=MarketHistory(market, clock, market.pairs), book=book,
             )  # fmt: skip
             minutes = (self.stored.until_us - self.start_us) // MINUTE
-            timing = replace(STEPPED, beats_from_us=self.traded.beats_from_us)
+            timing = replace(UNWATCHED, beats_from_us=self.traded.beats_from_us)
             await play_session(self.settings, world, clock, doors, minutes=minutes, timing=timing, progress=self.progress)
 
 

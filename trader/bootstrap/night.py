@@ -21,6 +21,8 @@ from trader.bootstrap.reading import now_of
 from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data.audit import audit as audit_ledger
+from trader.data.engine import exists
+from trader.data.ledger_copy import as_file
 from trader.data.reader import LedgerReader
 from trader.domain.market import DAY
 from trader.domain.messages import stamp
@@ -80,9 +82,9 @@ def _now(settings: Settings, paths: Paths) -> int:
 
 
 def _ran_by(paths: Paths, end_us: int) -> bool:
-    if not paths.ledger.exists():
+    if not exists(paths.ledger_at):
         return False
-    reader = LedgerReader(paths.ledger)
+    reader = LedgerReader(paths.ledger_at)
     try:
         return bool(reader.events_of(("system.started",), until_us=end_us))
     finally:
@@ -109,8 +111,9 @@ def close_books(settings: Settings, day: str) -> dict[str, Any]:
     """The day's account: equity and cash at both ends, what the session's reconciliations found, and the ledger's own audit."""
     paths, start = Paths(settings.state), nights.day_of(day)
     end = start + DAY
-    facts = audit_ledger(paths.ledger)
-    reader = LedgerReader(paths.ledger)
+    with as_file(paths.ledger_at) as file:
+        facts = audit_ledger(file)
+    reader = LedgerReader(paths.ledger_at)
     try:
         rows = reader.equity()
         legs = reader.trades(limit=ALL, since_us=start)
@@ -150,7 +153,7 @@ def replay(settings: Settings, day: str, progress: Callable[[str], None] | None 
 def sum_up(settings: Settings, day: str) -> dict[str, Any]:
     """Figures of the trades closed on the day, in the seven days up to it, and ever; what reasons, AI and evidence came to."""
     start = nights.day_of(day)
-    reader = LedgerReader(Paths(settings.state).ledger)
+    reader = LedgerReader(Paths(settings.state).ledger_at)
     try:
         held = {p.position.position_id for p in reader.positions()}
         trades = [t for t in trades_of(reader.trades(limit=ALL), held) if t.exit_us < start + DAY]
@@ -176,7 +179,7 @@ def draw(settings: Settings, day: str) -> NightReport:
     """The page with its pictures: the day's equity, and what each trade came to."""
     night, start = recorded(settings, day), nights.day_of(day)
     paths = Paths(settings.state)
-    reader = LedgerReader(paths.ledger)
+    reader = LedgerReader(paths.ledger_at)
     try:
         rows = [row for row in reader.equity(start) if row.time_us < start + DAY]
     finally:

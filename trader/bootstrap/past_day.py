@@ -11,6 +11,7 @@ from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
 from trader.config import Settings
 from trader.data import parts
+from trader.data.engine import exists
 from trader.data.history import HistoryStore
 from trader.data.reader import LedgerReader
 from trader.data.reader_activity import DecisionView
@@ -57,9 +58,9 @@ def day_name(day_us: int) -> str:
 
 def check_settings(settings: Settings, paths: Paths, day_us: int) -> None:
     """Raises UnknownDayError where no session ran, or one ran with other rules than those that hold now."""
-    if not paths.ledger.exists() or not paths.world.exists():
+    if not exists(paths.ledger_at) or not paths.world.exists():
         raise UnknownDayError("no session has run here")
-    reader = LedgerReader(paths.ledger)
+    reader = LedgerReader(paths.ledger_at)
     try:
         started = reader.events_of(("system.started",), until_us=day_us + DAY)
     finally:
@@ -113,7 +114,7 @@ def _by_pair(
 
 def read_traded(paths: Paths, day_us: int, until_us: int) -> Traded:
     """The ledger's own account of the day."""
-    reader = LedgerReader(paths.ledger)
+    reader = LedgerReader(paths.ledger_at)
     try:
         legs = [leg for leg in reader.trades(limit=ALL, since_us=day_us) if leg.exit_us < until_us]
         decisions = [d for d in reader.decisions(limit=ALL, since_us=day_us) if d.close_us < until_us]

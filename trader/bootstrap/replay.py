@@ -110,7 +110,7 @@ def replay_session(
             return await play_session(settings, world, clock, doors, minutes=minutes, timing=UNWATCHED, progress=progress)
 
     begin = time.process_time()
-    with tempfile.TemporaryDirectory(prefix="trader-replay-", dir=_scratch()) as folder:
+    with tempfile.TemporaryDirectory(prefix="trader-replay-", dir=scratch_room()) as folder:
         paths = Paths(Path(folder)).make()
         played = run_stepped(lambda: main(paths))
         return _read(paths, played, time.process_time() - begin)
@@ -133,7 +133,7 @@ def demo_session(settings: Settings, world: World, *, minutes: int, progress: Pr
     """The same over the twin: HTTP, WebSocket, signatures and rate limits; nothing is kept."""
     _ai_off(settings)
     begin = time.process_time()
-    with tempfile.TemporaryDirectory(prefix="trader-demo-", dir=_scratch()) as folder:
+    with tempfile.TemporaryDirectory(prefix="trader-demo-", dir=scratch_room()) as folder:
         paths = Paths(Path(folder)).make()
         plans = read_plans(None, world.seed)
         outcome = run_stepped(lambda: play(settings, world, paths, plans, minutes=minutes, progress=progress))
@@ -149,7 +149,7 @@ def verify(settings: Settings, world: World, *, minutes: int, progress: Progress
     return replayed, demo, compared if compared.equal else compared.because(first_diverging(replayed.heard, demo.heard))
 
 
-def _scratch() -> Path | None:
+def scratch_room() -> Path | None:
     """Where files go that end with the run: into memory where there is room, since none of them must outlive a power cut."""
     usable = os.access(MEMORY_FILES, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY_FILES).free >= ROOM
     return MEMORY_FILES if usable else None

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, select
 
 from trader.data import lease as leases
 from trader.data import ledger_account, ledger_control, ledger_fills, ledger_orders, ledger_positions
-from trader.data.engine import open_ledger, reader_engine, reading, writing
+from trader.data.engine import open_ledger, reader_engine, reading, shown, writing
 from trader.data.journal import Tx
 from trader.data.ledger_orders import Proved
 from trader.data.ledger_rows import to_plan
@@ -33,8 +33,8 @@ OPENING = "position.opening"
 Body = Mapping[str, Any]
 
 
-def ledger_as_of(source: Path, target: Path, moment_us: int) -> int:
-    """Write to the new file `target` what the ledger `source` said at `moment_us` (UTC us); how many journal rows were told.
+def ledger_as_of(source: str | Path, target: Path, moment_us: int) -> int:
+    """Write to the new file `target` what the ledger at the place `source` said at `moment_us` (UTC us); how many journal rows were told.
 
     Raises ConfigError where `target` exists, CorruptError for a damaged source.
     """
@@ -43,7 +43,7 @@ def ledger_as_of(source: Path, target: Path, moment_us: int) -> int:
     old = reader_engine(source).connect()
     new = open_ledger(str(target))
     try:
-        with reading(old, str(source)):
+        with reading(old, shown(source)):
             account = account_of(old)
             rows = old.execute(select(journal).where(journal.c.time_us <= moment_us).order_by(journal.c.seq)).all()
             names = old.execute(select(meta)).all()
