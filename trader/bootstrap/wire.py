@@ -80,7 +80,7 @@ def limits_of(settings: Settings) -> HaltLimits:
 
 def rules_digest(settings: Settings) -> str:
     """Equal for settings under which a session decides alike: what it trades, how it enters, leaves and halts."""
-    deciding = {"profile", "mode", "variation", "universe", "ai", "halts", "exits", "costs", "pairs"}
+    deciding = {"profile", "mode", "variation", "universe", "ai", "halts", "exits", "costs", "futures", "pairs"}
     text = json.dumps(settings.model_dump(mode="json", include=deciding), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
