@@ -88,4 +88,4 @@ def running(clients: Sequence[str], *, port: int = 0, tls: bool = False, argumen
             yield twin
         finally:
             child.terminate()
-            child.wait(timeout=15)
+            child.wait(timeout=60)

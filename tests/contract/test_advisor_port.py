@@ -80,14 +80,14 @@ async def short_directory() -> AsyncIterator[Path]:
         yield Path(name)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, "waited in vain"
         await asyncio.sleep(0.01)
 
 
-async def collect(link: VerdictLink, count: int, seconds: float = 5.0) -> list[Verdict]:
+async def collect(link: VerdictLink, count: int, seconds: float = 30.0) -> list[Verdict]:
     verdicts: list[Verdict] = []
 
     def enough() -> bool:
@@ -214,7 +214,7 @@ def test_nothing_of_the_session_waits_while_the_provider_hangs(make: Make) -> No
             link.state()
             slowest = max(slowest, time.perf_counter() - started)
             await asyncio.sleep(0)
-        assert slowest < 0.25  # a wait for the provider would be an hour
+        assert slowest < 10.0  # a wait for the provider would be an hour, a busy machine is none
 
     run(make, use)
 
@@ -263,7 +263,7 @@ def test_garbage_from_a_session_ends_its_connection_and_the_worker_serves_the_ne
                 reader, writer = await asyncio.open_unix_connection(os.fspath(folder / SOCKET))
                 writer.write(garbage)
                 try:
-                    while await asyncio.wait_for(reader.read(1 << 16), 5):
+                    while await asyncio.wait_for(reader.read(1 << 16), 60):
                         pass
                 except ConnectionResetError:
                     pass
@@ -286,7 +286,7 @@ def test_a_silent_worker_is_no_worker_after_its_time() -> None:
             await server.start()
             await link.start()
             await until(lambda: link.state() == "ok")
-            await until(lambda: link.state() == "NO_WORKER", 1.0)
+            await until(lambda: link.state() == "NO_WORKER", 20.0)
             await link.close()
             await server.close()
 

@@ -21,7 +21,7 @@ def answering(state: Path, verdict: str, words: str) -> threading.Thread:
 
     def obey() -> None:
         ledger = SqlLedger(state / "ledger.sqlite", account=ACCOUNT)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             for pending in ledger.pending_controls():
                 ledger.answer_control(pending.control_id, verdict, words, T0 + BARS * MINUTE)

