@@ -9,9 +9,11 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from tasks.trading import TAKEN
-from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError
+from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError, UnsafeError
 
-CODES: Final[tuple[tuple[type[TraderError], int], ...]] = ((ConfigError, 2), (LeaseLostError, 5), (RetryableError, 4), (TraderError, 1))
+CODES: Final[tuple[tuple[type[TraderError], int], ...]] = (
+    (ConfigError, 2), (UnsafeError, 3), (LeaseLostError, 5), (RetryableError, 4), (TraderError, 1),
+)  # fmt: skip
 """Exit codes of INTERFACES section 4, the first class that fits."""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from trader.bootstrap import wire
-from trader.bootstrap.ingestion import bootstrap_history, lookbacks, universe_of
+from trader.bootstrap.ingestion import Judge, bootstrap_history, lookbacks, universe_of
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import HOST, World, kraken_twin, world_of
 from trader.config import Settings, load
@@ -97,8 +97,11 @@ class Stage:
         return cls(settings=settings, world=world_of(settings, start=start))
 
 
-def fetch_history(stage: Stage, root: Path) -> Path:
-    """History up to the stage's start, fetched from the twin by REST, gated and committed; returns its directory."""
+def fetch_history(stage: Stage, root: Path, judge: Judge | None = None) -> Path:
+    """History up to the stage's start, fetched from the twin by REST, gated and committed; returns its directory.
+
+    `judge`: the gate's verdict (None: Great Expectations, whose process costs seconds).
+    """
     paths = Paths(root).make()
 
     async def main() -> None:
@@ -111,7 +114,7 @@ def fetch_history(stage: Stage, root: Path) -> Path:
             store, _ = wire.direct_history(paths, clock, lookbacks(stage.settings))
             stack.callback(store.close)
             pairs = await universe_of(market, await exchange.instruments(), quote="EUR", universe=stage.settings.universe)
-            await bootstrap_history(store, market, clock, pairs, lookbacks(stage.settings))
+            await bootstrap_history(store, market, clock, pairs, lookbacks(stage.settings), judge=judge)
 
     run_stepped(main)
     return paths.history

@@ -83,6 +83,13 @@ class PairSettings(_Section):
     deny: tuple[str, ...] = ()
 
 
+class KrakenSettings(_Section):
+    url: str = Field("", description="another server for Kraken's REST API, for instance a twin; empty: Kraken itself")
+    ws_url: str = Field("", description="its WebSocket address, given with `url` or not at all")
+    tier: Literal["starter", "intermediate", "pro"] = Field("starter", description="rate limits of the account")
+    accept_withdraw_key: str = Field("", description="name, at Kraken, of a key that may trade although it can withdraw")
+
+
 class SlackSettings(_Section):
     channel: str = "#trading"
     base_url: str = ""
@@ -92,6 +99,8 @@ class Settings(_Section):
     """Everything a person may set. Units are in the names; a fraction is 0.05 for 5 %."""
 
     environment: Literal["demo", "paper", "live"] = "demo"
+    account: str = Field("kraken", min_length=1, max_length=40, description="name of the account; the arm file must name it, too")
+    quote: Literal["EUR", "USD"] = Field("EUR", description="currency that paper and live trade in; a demo's market has its own")
     profile: Literal["viable", "seed"] = "viable"
     mode: Literal["mitraillette", "sniper"] = "mitraillette"
     variation: Literal["CONSERVATIVE", "DEFAULT", "AGGRESSIVE"] = "AGGRESSIVE"
@@ -107,8 +116,11 @@ class Settings(_Section):
     costs: CostSettings = CostSettings()
     futures: FuturesSettings = FuturesSettings()
     pairs: PairSettings = PairSettings()
+    kraken: KrakenSettings = KrakenSettings()
     slack: SlackSettings = SlackSettings()
     slack_token: SecretStr | None = None
+    kraken_api_key: SecretStr | None = Field(None, description="public half of Kraken's API key; live only")
+    kraken_api_secret: SecretStr | None = Field(None, description="its secret, base64 as Kraken shows it")
     ledger_url: SecretStr | None = Field(None, description="postgresql://... keeps the ledger on a server; none: a file in state_dir")
 
     @property
@@ -124,7 +136,7 @@ class Settings(_Section):
 
 NOT_SETTINGS = frozenset({"TRADER_SHARED_DATA", "TRADER_TEST_POSTGRES", "TRADER_GEMINI_API_KEY"})
 """Variables that are not ours to judge: where tests find recorded candles and a server; what the AI worker alone reads."""
-SECRETS = frozenset({"slack_token", "ledger_url"})
+SECRETS = frozenset({"slack_token", "kraken_api_key", "kraken_api_secret", "ledger_url"})
 
 
 def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from trader.config import SECRETS, Settings
 
 MEANING = {
-    "environment": "where the session trades; this release runs `demo` and refuses the other two",
+    "environment": "`demo`: simulated market and orders; `paper`: real prices, simulated orders; `live`: real money, behind two opt-ins",
     "profile": "parameter table: `viable` is sized to its costs, `seed` keeps the numbers of the public description",
     "mode": "`mitraillette` takes many small entries, `sniper` few selective ones",
     "variation": "which column of the mode's table",

@@ -26,7 +26,10 @@ from trader.maintenance.processes import ChildSpec, Probe
 SERVER, WORKER = "prefect-server", "prefect-worker"
 KRAKEN, GEMINI, ADVISOR = "kraken-twin", "gemini-twin", "ai-worker"
 WEB, SENDER = "web", "sender"
+TWINS = (KRAKEN, GEMINI)
+"""What only a demo has."""
 MODULES = {WEB: "trader.web", SENDER: "trader.bootstrap.sending"}
+PROVIDER_KEY = "TRADER_GEMINI_API_KEY"
 PORTS = {"prefect": SERVER, "web": WEB, "kraken_twin": KRAKEN, "gemini_twin": GEMINI}
 """Setting in [ports] -> who listens there."""
 
@@ -128,12 +131,24 @@ class Children:
             environ=self.environ(), directory=self.root, address=self.api.page, probe=self.api.healthy, ready_within_s=180,
         )  # fmt: skip
 
+    def secrets(self) -> dict[str, str]:
+        """What a session of real money signs with, and nobody else is given."""
+        if self.settings.environment != "live":
+            return {}
+        named = {"TRADER_KRAKEN_API_KEY": self.settings.kraken_api_key, "TRADER_KRAKEN_API_SECRET": self.settings.kraken_api_secret}
+        return {name: secret.get_secret_value() for name, secret in named.items() if secret is not None} | self._provider_key()
+
+    def _provider_key(self) -> dict[str, str]:
+        """The AI provider's: of a demo, a word its stand-in takes."""
+        key = "demo" if self.settings.environment == "demo" else os.environ.get(PROVIDER_KEY, "")
+        return {PROVIDER_KEY: key} if key else {}
+
     def worker(self) -> ChildSpec:
         """Probed at its start only: while the server is away, a restart would kill the session for nothing."""
         return ChildSpec(
             name=WORKER, command=prefect_control.command("worker", "start", "--pool", POOL, "--type", "process"),
-            environ=self.environ(), directory=self.root, address=f"pool {POOL}", probe=self.api.worker_online, probe_later=False,
-            ready_within_s=90,
+            environ=self.environ(**self.secrets()), directory=self.root, address=f"pool {POOL}", probe=self.api.worker_online,
+            probe_later=False, ready_within_s=90,
         )  # fmt: skip
 
     def kraken(self) -> ChildSpec:
@@ -150,13 +165,15 @@ class Children:
         async def listening() -> bool:
             return socket.exists()
 
+        demo = self.settings.environment == "demo"
+        twin = ("--base-url", f"http://127.0.0.1:{self.settings.ports.gemini_twin}") if demo else ()
         words = (
-            "--state", str(self.paths.root), "--base-url", f"http://127.0.0.1:{self.settings.ports.gemini_twin}", "--model", ai.model,
+            "--state", str(self.paths.root), *twin, "--model", ai.model,
             "--deadline-s", str(ai.deadline_s), "--ttl-s", str(ai.ttl_s), "--seed", str(self.settings.market.seed),
             "--calls-per-day", str(ai.calls_per_day), "--questions-per-day", str(ai.questions_per_day),
             "--input-tokens-per-day", str(ai.input_tokens_per_day),
         )  # fmt: skip
-        key = self.environ(TRADER_GEMINI_API_KEY="demo")
+        key = self.environ(**self._provider_key())
         return self._python(ADVISOR, "trader.gemini.worker", *words, environ=key, probe=listening, address=str(socket))
 
     def optional(self) -> list[ChildSpec]:

@@ -101,7 +101,7 @@ async def play(
         exchange, market = wire.adapters(endpoints, clock, stack=stack, seed=world.seed, key_dir=paths.root)
         store = HistoryStore(paths.history)
         stack.callback(store.close)
-        ledger = wire.open_ledger(paths, kill)
+        ledger = wire.open_ledger(paths, kill, account=settings.account)
         stack.callback(ledger.close)
         verdicts = wire.direct_verdicts(settings, endpoints, clock, paths, stack)
         doors = Doors(

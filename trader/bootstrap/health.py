@@ -8,11 +8,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, Literal
 
-from trader.bootstrap.children import MODULES, PORTS, installed, project_root, settings_environ
+from trader.bootstrap.children import MODULES, PORTS, TWINS, installed, project_root, settings_environ
 from trader.bootstrap.health_running import Running, running_checks
 from trader.bootstrap.paths import Paths
 from trader.config import Settings
@@ -20,33 +18,13 @@ from trader.data.engine import exists
 from trader.data.reader import LedgerReader
 from trader.errors import ConfigError, TraderError
 from trader.maintenance import kin
+from trader.maintenance.checks import Check, judged
 from trader.maintenance.locks import SUPERVISOR, is_locked
 from trader.maintenance.sockets import owner_of, port_free
 from trader.simulation.clock import load_clock
 
-Level = Literal["ok", "warn", "FAIL"]
 LEAST_FREE = 2_000_000_000
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.M)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One line of the doctor."""
-
-    level: Level
-    code: str
-    what: str
-    why: str = ""
-    fix: str = ""
-
-    def line(self) -> str:
-        """For a terminal; an `ok` needs no reasons."""
-        head = f"{self.level:<4} {self.code:<10} {self.what}"
-        return head if self.level == "ok" else f"{head}\n     why: {self.why}\n     fix: {self.fix}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
 
 
 def examine(settings: Settings) -> list[Check]:
@@ -136,11 +114,9 @@ def _disk(paths: Paths) -> Iterator[Check]:
 
 # --- the installation ------------------------------------------------------------------------------------------------------
 def _settings(settings: Settings) -> Iterator[Check]:
-    level: Level = "ok" if settings.environment == "demo" else "FAIL"
     yield Check(
-        level=level, code="E-CFG-001", what=f"settings are valid: {settings.environment}, {settings.strategy}, AI {settings.ai.mode}",
-        why="this release trades on the simulated exchange only", fix="set environment = demo",
-    )  # fmt: skip
+        level="ok", code="E-CFG-001", what=f"settings are valid: {settings.environment}, {settings.strategy}, AI {settings.ai.mode}"
+    )
     try:
         settings_environ(settings, project_root())
     except ConfigError as error:
@@ -165,6 +141,16 @@ def _directories(paths: Paths) -> Iterator[Check]:
         )
     else:
         yield Check(level="ok", code="E-DIR-001", what=f"{paths.root} is private to its owner")
+    yield _files(paths)
+
+
+def _files(paths: Paths) -> Check:
+    """Books, keys and secrets lie beside each other; folders are judged as their contents would be."""
+    opened = [entry.name for entry in sorted(paths.root.iterdir()) if entry.stat().st_mode & 0o077 and not entry.is_socket()]
+    return judged(
+        not opened, "E-FILE-001", f"open to others: {', '.join(opened)}" if opened else "files and folders in it are private, too",
+        bad="warn", why="they hold the account's books", fix=f"chmod -R go= {paths.root}",
+    )  # fmt: skip
 
 
 def _ports(settings: Settings, paths: Paths, up: bool) -> Iterator[Check]:
@@ -172,6 +158,8 @@ def _ports(settings: Settings, paths: Paths, up: bool) -> Iterator[Check]:
     ours = kin.marked(paths.root) if up else []
     for name, who in PORTS.items():
         port = getattr(settings.ports, name)
+        if who in TWINS and settings.environment != "demo":
+            continue
         if who in MODULES and not installed(who):
             continue
         owner = None if port_free(port) else owner_of(port)

@@ -33,10 +33,12 @@ def running_checks(settings: Settings) -> list[Running]:
 
 async def _all(settings: Settings) -> list[Running]:
     ports = settings.ports
-    found = [
-        await _answers("E-TWIN-001", KRAKEN, f"http://127.0.0.1:{ports.kraken_twin}/_twin", "the session has no exchange"),
-        await _answers("E-TWIN-002", GEMINI, f"http://127.0.0.1:{ports.gemini_twin}/healthz", "no entry is confirmed in veto mode"),
-    ]
+    found: list[Running] = []
+    if settings.environment == "demo":
+        found += [
+            await _answers("E-TWIN-001", KRAKEN, f"http://127.0.0.1:{ports.kraken_twin}/_twin", "the session has no exchange"),
+            await _answers("E-TWIN-002", GEMINI, f"http://127.0.0.1:{ports.gemini_twin}/healthz", "no entry is confirmed in veto mode"),
+        ]
     if installed(WEB):
         found.append(await _answers("E-WEB-001", WEB, f"http://127.0.0.1:{ports.web}/", "nobody can look at it"))
     found += await _prefect(PrefectApi(ports.prefect))

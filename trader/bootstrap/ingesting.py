@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from trader.bootstrap import archives, wire
+from trader.bootstrap.grounds import clock_of
 from trader.bootstrap.ingestion import EVERY, gate, judge_tails, lookbacks, universe_of
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.trading import demo_clock
 from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data import ingest
@@ -139,7 +139,7 @@ class Ingestion:
 
     def archives(self) -> list[Archive]:
         """What the demo's exchange offers of pairs of which no archive was imported yet, some pairs at a time."""
-        days = self.settings.history.archive_days
+        days = self.settings.history.archive_days if self.url else 0  # Kraken's own is one file, taken by hand: `ingest --archive`
         lacking = [p for p in self.pairs if days and not all(self.store.catalog.cursor("spot", tf, p, "archive") for tf in DECIDING)]
         groups = [tuple(lacking[at : at + archives.GROUP]) for at in range(0, len(lacking), archives.GROUP)]
         return [
@@ -175,18 +175,19 @@ def readiness(store: HistoryStore, now_us: int, needs: Mapping[Timeframe, int]) 
 async def ingesting(
     settings: Settings, *, timeframes: Sequence[str] | None = None, pairs: Sequence[str] | None = None
 ) -> AsyncIterator[Ingestion]:
-    """Store, market and clock of the running demo, open for one ingestion. Raises ConfigError for an unknown timeframe."""
+    """Store, market and clock of the environment, open for one ingestion. Raises ConfigError for an unknown timeframe."""
     chosen = _timeframes(timeframes) if timeframes else EVERY
     paths = Paths(settings.state).make()
-    clock = demo_clock(settings, paths)
-    shape = World.load(paths.world).shape()
+    clock, demo = clock_of(settings, paths), settings.environment == "demo"
+    endpoints = wire.Endpoints.loopback(settings) if demo else wire.Endpoints.chosen(settings)
     async with AsyncExitStack() as stack:
-        exchange, market = wire.adapters(wire.Endpoints.loopback(settings), clock, stack=stack, keys=None)
+        market = wire.public_market(endpoints, clock, stack=stack)
         store = HistoryStore(paths.history)
         stack.callback(store.close)
         yield Ingestion(
-            settings=settings, store=store, market=market, instruments=await exchange.instruments(), clock=clock, quote=shape.quote,
-            timeframes=chosen, pairs=pairs or (), url=wire.Endpoints.loopback(settings).kraken or "",
+            settings=settings, store=store, market=market, instruments=await market.instruments(), clock=clock,
+            quote=World.load(paths.world).shape().quote if demo else settings.quote, timeframes=chosen, pairs=pairs or (),
+            url=(endpoints.kraken or "") if demo else "",
         )  # fmt: skip
 
 

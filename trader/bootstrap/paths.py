@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,21 @@ class Paths:
     def ledger_at(self) -> str:
         """Where the ledger lies: the file, or the URL that was chosen for this installation."""
         return self.ledger_url.read_text(encoding="utf-8").strip() if self.ledger_url.exists() else str(self.ledger)
+
+    @property
+    def arm(self) -> Path:
+        """The second opt-in of live trading: names the account that may be traded (0600)."""
+        return self.root / "live.armed"
+
+    @property
+    def keys(self) -> Path:
+        """Where locks and nonce floors of real API keys lie: one place for all state directories of a user, as a key knows only one."""
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "trader"
+
+    @property
+    def installed_for(self) -> Path:
+        """Environment and account this directory was first used with."""
+        return self.root / "installation.json"
 
     @property
     def backups(self) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trader.bootstrap.dependencies import missing
+from trader.bootstrap.installation import DEMO, environment_of
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.readmodel import ReadModel
 from trader.data.engine import exists
@@ -56,7 +57,9 @@ def control(state: Path, verb: str, argument: str = "", *, patience_s: float = P
 
 
 def now_of(paths: Paths) -> int:
-    """The exchange's clock: the demo's paced one, else the newest stored moment, else the machine's."""
+    """The exchange's clock: the machine's in paper and live; the demo's paced one, else the newest stored moment."""
+    if environment_of(paths) != DEMO:
+        return wall_clock().now_us()
     try:
         return load_clock(paths.clock).now_us()
     except FileNotFoundError:

@@ -18,6 +18,7 @@ from typing import TypeVar
 from trader.bootstrap import dependencies as dep
 from trader.bootstrap import readparts as parts
 from trader.bootstrap import views as v
+from trader.bootstrap.installation import DEMO, environment_of
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.readsession import NO_MONEY, NOT_STARTED, Now, session
 from trader.data.engine import exists, identity, is_url, shown
@@ -29,7 +30,7 @@ from trader.domain.money import plain
 from trader.errors import CorruptError, TraderError
 from trader.ports import EquityRow
 from trader.reporting.words import RULINGS
-from trader.simulation.clock import PacedClock, load_clock
+from trader.simulation.clock import PacedClock, load_clock, wall_clock
 
 T = TypeVar("T")
 FRESH_S = 1.0  # several watchers share one reading
@@ -52,10 +53,10 @@ class ReadModel:
     """Views of one state directory. Safe to use from several threads; `status` is at most a second old."""
 
     def __init__(
-        self, state: Path, *, environment: str = "demo", prefect_url: str = "", ask: Callable[[str], v.DependencyView] = dep.ask_prefect
+        self, state: Path, *, environment: str = "", prefect_url: str = "", ask: Callable[[str], v.DependencyView] = dep.ask_prefect
     ) -> None:
         self.root = state
-        self.environment = environment
+        self.environment = environment or environment_of(Paths(state))
         self.prefect_url = prefect_url.rstrip("/")
         self._ask = ask
         self._lock = threading.Lock()
@@ -180,6 +181,8 @@ class ReadModel:
     # --- files beside the ledger ---------------------------------------------------------------------------------------
     def _clock(self) -> tuple[PacedClock | None, v.DependencyView]:
         name, file = "clock", self.paths.clock
+        if self.environment != DEMO:
+            return wall_clock(), dep.ok(name, "the machine's own")
         try:
             clock = load_clock(file)
         except FileNotFoundError:

@@ -29,7 +29,6 @@ from trader.domain.futures import FundingPayment, MarketKind
 from trader.domain.market import MINUTE
 from trader.domain.messages import TradeLeg
 from trader.domain.money import from_float
-from trader.domain.verdicts import Question, Verdict
 from trader.errors import ConfigError
 from trader.ports import Exchange, MarketData, SessionSummary
 from trader.research.parity import Comparison, Heard, compare, first_diverging
@@ -45,22 +44,6 @@ from trader.simulation.venue_feed import VenueMarketData
 ALL = 1_000_000_000  # more rows than any ledger has
 MEMORY_FILES, ROOM = Path("/dev/shm"), 1 << 30  # noqa: S108 - only private directories are made there; a month needs far less
 UNWATCHED = replace(STEPPED, control_poll_s=3600.0)  # nobody is there to send a control
-
-
-class NoVerdicts:
-    """A verdict link with nobody at its other end: a replay asks no AI."""
-
-    def want(self, questions: Sequence[Question]) -> None:
-        raise ConfigError(f"{len(questions)} questions were asked in a replay, which runs with the AI off")
-
-    def take(self) -> Sequence[Verdict]:
-        return ()
-
-    def state(self) -> str:
-        return "NO_WORKER"
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +84,10 @@ def replay_session(
             end_us = world.epoch_us + minutes * MINUTE
             rest = left_out(shown, settings, short=short, start_us=world.epoch_us, end_us=end_us)
             history = MarketHistory(shown, clock, [pair for pair in shown.pairs if pair not in rest])
-            ledger = wire.open_ledger(paths)
+            ledger = wire.open_ledger(paths, account=settings.account)
             stack.callback(ledger.close)
             doors = Doors(
-                exchange=exchange, market=data, ledger=ledger, store=None, verdicts=NoVerdicts(), base=shown.base, quote=shown.quote,
+                exchange=exchange, market=data, ledger=ledger, store=None, verdicts=wire.NoVerdicts(), base=shown.base, quote=shown.quote,
                 history=history, short_warmup=short, kind=kind,
             )  # fmt: skip
             return await play_session(settings, world, clock, doors, minutes=minutes, timing=UNWATCHED, progress=progress)

@@ -78,7 +78,7 @@ def status_data(settings: Settings) -> StatusData:
     """The report's rows. A ledger or history that is not there yet is an empty one."""
     paths = Paths(settings.state)
     now = clock_of(settings, paths).now_us()
-    quote = World.load(paths.world).shape().quote if paths.world.exists() else "EUR"
+    quote = World.load(paths.world).shape().quote if paths.world.exists() else settings.quote
     market, limits = _market(settings, paths.history, quote, now), wire.limits_of(settings)
     empty = StatusData(
         environment=settings.environment, strategy=settings.strategy, ai_mode=settings.ai.mode, quote=quote, as_of_us=now,

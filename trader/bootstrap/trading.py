@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 
 from trader.bootstrap import wire
+from trader.bootstrap.grounds import stand
 from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import World
 from trader.config import Settings
-from trader.errors import ConfigError, LeaseLostError
+from trader.data.link import DirectHistoryLink, ProcessHistoryLink
+from trader.domain.market import Timeframe
+from trader.errors import LeaseLostError
 from trader.execution.session import Session
 from trader.execution.wiring import Timing, run_directly
-from trader.ports import KillPoints, SessionSummary, Stage
-from trader.simulation.clock import LoopClock, load_clock
+from trader.ports import Clock, KillPoints, SessionSummary, Stage
+
+Histories = Callable[[Paths, Clock, Mapping[Timeframe, int]], DirectHistoryLink | ProcessHistoryLink]
 
 
 @contextmanager
@@ -37,51 +40,51 @@ def sole_trader(paths: Paths) -> Iterator[None]:
         os.close(handle)
 
 
-def demo_clock(settings: Settings, paths: Paths) -> LoopClock:
-    """The clock that the supervisor's processes share; raises ConfigError when nobody has started it."""
-    if settings.environment != "demo":
-        raise ConfigError(f"environment {settings.environment!r} is not part of this release; allowed: demo")
-    try:
-        return load_clock(paths.clock)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{paths.clock}: no demo is running here; start it with `trader up --env demo`") from error
+async def trade(
+    settings: Settings,
+    *,
+    seconds: float,
+    stage: Stage = run_directly,
+    kill: KillPoints | None = None,
+    clock: Clock | None = None,
+    histories: Histories = wire.process_history,
+) -> SessionSummary:
+    """One session of `seconds` of the machine's time, in the settings' environment.
 
-
-async def trade(settings: Settings, *, seconds: float, stage: Stage = run_directly, kill: KillPoints | None = None) -> SessionSummary:
-    """One session of `seconds` of the machine's time; raises LeaseLostError when another one runs."""
+    Raises LeaseLostError when another one runs, UnsafeError where live trading is refused. `clock` and `histories` are for
+    tests that own time.
+    """
     paths = Paths(settings.state).make()
     with sole_trader(paths):
         async with AsyncExitStack() as stack:
-            clock = demo_clock(settings, paths)
-            world = World.load(paths.world)
-            source = world.shape()
-            exchange, market = wire.adapters(wire.Endpoints.loopback(settings), clock, stack=stack, key_dir=paths.root)
-            instruments = await exchange.instruments()
-            taker, _maker = await exchange.fee_rates()
-            ledger = wire.open_ledger(paths, kill)
+            ground = await stand(settings, paths, stack, clock)
+            instruments = await ground.exchange.instruments()
+            taker, _maker = await ground.exchange.fee_rates()
+            ledger = wire.open_ledger(paths, kill, account=settings.account)
             stack.callback(ledger.close)
-            history = wire.process_history(paths, clock, lookbacks(settings))
+            history = histories(paths, ground.clock, lookbacks(settings))
             stack.push_async_callback(history.close)
-            verdicts = await wire.worker_verdicts(paths, stack)
+            verdicts = await wire.verdicts(settings, paths, stack)
             session = Session(
                 wire.wiring(
                     settings,
-                    clock=clock,
-                    exchange=exchange,
-                    market=market,
+                    clock=ground.clock,
+                    exchange=ground.exchange,
+                    market=ground.market,
                     instruments=instruments,
                     ledger=ledger,
                     history=history,
                     verdicts=verdicts,
-                    base=source.base,
-                    quote=source.quote,
+                    base=ground.base,
+                    quote=ground.quote,
                     taker=float(taker),
-                    seed=world.seed,
+                    seed=ground.seed,
+                    tag=ground.tag,
                     timing=Timing(
                         beat_base_s=settings.beat.base_s,
                         prescan_s=settings.ai.prescan_s,
                         prescan_window_s=settings.ai.prescan_window_s,
-                        speed=clock.speed,
+                        speed=ground.speed,
                     ),
                     stage=stage,
                     kill=kill,

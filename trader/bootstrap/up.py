@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 
 from trader.bootstrap import past, playing
 from trader.bootstrap.children import (
@@ -17,14 +18,18 @@ from trader.bootstrap.children import (
     KRAKEN,
     MODULES,
     PORTS,
+    PROVIDER_KEY,
     SENDER,
     SERVER,
+    TWINS,
     WEB,
     WORKER,
     Children,
     installed,
     project_root,
 )
+from trader.bootstrap.grounds import stand
+from trader.bootstrap.installation import must_be_demo
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.prefect_up import SESSION, PrefectUp
 from trader.bootstrap.resume import last_moment, start_clock
@@ -36,6 +41,7 @@ from trader.errors import ConfigError, TraderError
 from trader.maintenance import kin
 from trader.maintenance.joblog import JobLog
 from trader.maintenance.locks import is_locked, sole_supervisor
+from trader.maintenance.processes import ChildSpec
 from trader.maintenance.sessions import SessionWatch
 from trader.maintenance.sockets import owner_of, port_free
 from trader.maintenance.supervisor import Supervisor
@@ -53,15 +59,25 @@ def run_up(settings: Settings, *, past_minutes: int, say: Say, hint: Say) -> int
     0 after an orderly stop, 130 when interrupted before it was up or twice. Raises LeaseLostError when another one runs
     on this state directory, ConfigError for settings or taken ports, FatalError when a part does not come up.
     """
-    if settings.environment != "demo":
-        raise ConfigError(f"environment {settings.environment!r} is not part of this release; allowed: demo")
-    if settings.ledger_url is not None:
-        raise ConfigError("setting ledger_url: `trader up --env demo` keeps its ledger in the state directory; unset it")
     root = project_root()
     paths = Paths(settings.state.resolve()).make()
     with sole_supervisor(paths.root):
+        asyncio.run(_may_start(settings, paths))
         up = Up(Children(settings, paths, root), past_minutes=past_minutes, say=say, hint=hint)
         return asyncio.run(up.guarded())
+
+
+async def _may_start(settings: Settings, paths: Paths) -> None:
+    """Raises what speaks against this environment on this directory, before anything is started."""
+    if settings.environment != "demo":
+        if settings.environment == "paper" and settings.ai.mode != "off" and not os.environ.get(PROVIDER_KEY):
+            raise ConfigError(f"ai.mode {settings.ai.mode!r} needs a key of the provider: set {PROVIDER_KEY}, or ai.mode = off")
+        async with AsyncExitStack() as stack:
+            await stand(settings, paths, stack)
+        return
+    must_be_demo(paths)
+    if settings.ledger_url is not None:
+        raise ConfigError("setting ledger_url: `trader up --env demo` keeps its ledger in the state directory; unset it")
 
 
 class Up:
@@ -77,6 +93,10 @@ class Up:
         self.watch: SessionWatch | None = None
         self._watching: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+
+    @property
+    def _demo(self) -> bool:
+        return self.settings.environment == "demo"
 
     def tell(self, text: str) -> None:
         """News for people (stderr) and for the log."""
@@ -125,18 +145,30 @@ class Up:
             self.tell(f"ending {len(left)} processes that an earlier `trader up` left behind")
             await asyncio.to_thread(kin.end, left)
         self._check_ports()
+        peers = await self._twins() if self._demo else await self._no_twins()
+        self.paths.socket.unlink(missing_ok=True)
+        await self.supervisor.start(*peers, self.children.worker())
+        beside = [*([self.children.advisor()] if self._demo or self.settings.ai.mode != "off" else []), *self.children.optional()]
+        await self._together(self.supervisor.start(*beside), self.prefect.begin(self._trading))
+        self._start_watch()
+        self._show(time.monotonic() - began)
+
+    async def _no_twins(self) -> list[ChildSpec]:
+        """Paper and live meet the real market."""
+        await self._prefect()
+        await self.prefect.clear()
+        return []
+
+    async def _twins(self) -> list[ChildSpec]:
+        """The peers of a demo, after the simulated past where there is none yet, on the clock that goes on from it."""
         self._check_world()
         self.tell("starting Prefect and, where there is none yet, the simulated past")
         await self._together(self._prefect(), self._past())
         moment = last_moment(self.paths)
         world = World.load(self.paths.world) if self.paths.world.exists() else world_of(self.settings)
         await self.prefect.clear()
-        self.paths.socket.unlink(missing_ok=True)
         start_clock(self.paths, moment if moment is not None else world.epoch_us, self.settings.market.speed)
-        await self.supervisor.start(self.children.kraken(), self.children.gemini(), self.children.worker())
-        await self._together(self.supervisor.start(self.children.advisor(), *self.children.optional()), self.prefect.begin(self._trading))
-        self._start_watch()
-        self._show(time.monotonic() - began)
+        return [self.children.kraken(), self.children.gemini()]
 
     async def _together(self, *work: Coroutine[object, object, None]) -> None:
         """All at once; the first failure cancels the others and is raised as it is."""
@@ -165,6 +197,8 @@ class Up:
         taken = []
         for name, who in PORTS.items():
             port = getattr(self.settings.ports, name)
+            if who in TWINS and not self._demo:
+                continue
             if (who != WEB or installed(WEB)) and not port_free(port):
                 fix = f"end that, or set ports.{name} (TRADER_PORTS__{name.upper()})"
                 taken.append(f"port {port} for {who} is taken by {owner_of(port)}; {fix}")

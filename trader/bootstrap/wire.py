@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,6 +22,7 @@ from trader.domain.costs import Costs
 from trader.domain.futures import MarginRules, MarketKind
 from trader.domain.market import Instrument, Timeframe
 from trader.domain.orders import Side
+from trader.domain.verdicts import Question, Verdict
 from trader.errors import ConfigError
 from trader.execution.confirmation import ConfirmationParameters, Desk, VerdictBook
 from trader.execution.halts import HaltLimits
@@ -40,6 +41,7 @@ from trader.ports import Clock, Exchange, HistoryLink, KillPoints, Ledger, Marke
 from trader.strategy.modes import parameters
 
 ACCOUNT = "kraken"
+DEMO_TIER = "pro"  # of the twin's account, bootstrap/world.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,11 @@ class Endpoints:
             kraken=f"http://127.0.0.1:{settings.ports.kraken_twin}", kraken_ws=f"ws://127.0.0.1:{settings.ports.kraken_twin}",
             gemini=f"http://127.0.0.1:{settings.ports.gemini_twin}",
         )  # fmt: skip
+
+    @classmethod
+    def chosen(cls, settings: Settings) -> Endpoints:
+        """Kraken itself unless the settings name another server (tests name a twin); Google for the AI."""
+        return cls(kraken=settings.kraken.url or None, kraken_ws=settings.kraken.ws_url or None, gemini=None)
 
 
 def confirmation(settings: Settings) -> ConfirmationParameters:
@@ -120,7 +127,8 @@ def adapters(
     seed: int = 0,
     keys: tuple[str, str] | None = (API_KEY, API_SECRET),
     key_dir: Path | None = None,
-) -> tuple[Exchange, MarketData]:
+    tier: str = DEMO_TIER,
+) -> tuple[KrakenExchange, KrakenMarketData]:
     """Kraken's order side and market data over one client; a loopback exchange has no limit on public calls.
 
     `keys` None: public data only. `key_dir`: where the key is locked for this process and its nonce floor kept; None leaves
@@ -132,11 +140,40 @@ def adapters(
         url=endpoints.kraken, ws_url=endpoints.kraken_ws, api_key=api_key, api_secret=api_secret, clock=clock,
         save_nonce=key_file.save if key_file else None, nonce_floor=key_file.floor if key_file else 0,
     )  # fmt: skip
-    limiter = Limiter(clock, tier=TIERS["pro"], public_per_s=None if endpoints.kraken else 1.0)
+    limiter = Limiter(clock, tier=TIERS[tier], public_per_s=None if endpoints.kraken else 1.0)
     rng = np.random.default_rng(seed)
     exchange = KrakenExchange(client, clock, rng=rng, limiter=limiter)
     stack.push_async_callback(exchange.close)
     return exchange, KrakenMarketData(client, clock, rng=rng, limiter=limiter)
+
+
+class NoVerdicts:
+    """A verdict link with nobody at its other end: with the AI off, nothing is ever asked."""
+
+    def want(self, questions: Sequence[Question]) -> None:
+        raise ConfigError(f"{len(questions)} questions were asked with the AI off")
+
+    def take(self) -> Sequence[Verdict]:
+        return ()
+
+    def state(self) -> str:
+        return "NO_WORKER"
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def verdicts(settings: Settings, paths: Paths, stack: AsyncExitStack) -> VerdictLink:
+    """The link to the AI worker process, or to nobody where the AI is off."""
+    return NoVerdicts() if settings.ai.mode == "off" else await worker_verdicts(paths, stack)
+
+
+def public_market(endpoints: Endpoints, clock: Clock, *, stack: AsyncExitStack, seed: int = 0) -> KrakenMarketData:
+    """Kraken's public data over a client that has no key: there is no order side, and nothing it could sign."""
+    client = make_client(url=endpoints.kraken, ws_url=endpoints.kraken_ws, api_key=None, api_secret=None, clock=clock)
+    stack.push_async_callback(client.close)
+    limiter = Limiter(clock, public_per_s=None if endpoints.kraken else 1.0)
+    return KrakenMarketData(client, clock, rng=np.random.default_rng(seed), limiter=limiter)
 
 
 def wiring(
@@ -160,8 +197,9 @@ def wiring(
     short_warmup: bool = False,
     kind: MarketKind = MarketKind.SPOT,
     book: VerdictBook | None = None,
+    tag: str = "",
 ) -> Wiring:
-    """A session's parts. Raises ConfigError for a strategy the table does not have."""
+    """A session's parts; without a `tag` the orders carry the demo world's. Raises ConfigError for an unknown strategy."""
     try:
         chosen = parameters(settings.profile, settings.mode, settings.variation)
     except ValueError as error:
@@ -169,9 +207,9 @@ def wiring(
     book = book or VerdictBook(confirmation(settings))
     return Wiring(
         environment=settings.environment,
-        account=ACCOUNT,
+        account=settings.account,
         holder=holder,
-        tag=tag_of(seed),
+        tag=tag or tag_of(seed),
         quote=quote,
         strategy=chosen.strategy,
         parameters=chosen,
@@ -213,9 +251,9 @@ def margin_of(settings: Settings) -> MarginRules:
     return MarginRules(leverage=Decimal(settings.futures.leverage))
 
 
-def open_ledger(paths: Paths, kill: KillPoints | None = None) -> SqlLedger:
+def open_ledger(paths: Paths, kill: KillPoints | None = None, *, account: str = ACCOUNT) -> SqlLedger:
     """The ledger of the one account."""
-    return SqlLedger(paths.ledger_at, account=ACCOUNT, kill=kill)
+    return SqlLedger(paths.ledger_at, account=account, kill=kill)
 
 
 def direct_history(paths: Paths, clock: Clock, needs: Mapping[Timeframe, int]) -> tuple[HistoryStore, DirectHistoryLink]:

@@ -7,19 +7,23 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused for safety, 4 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trader import __version__
 from trader.cli import backtest, data, db
 from trader.cli.words import JsonFlag, SettingsFile, StateDir, hint, say, settings_from, table
-from trader.config import SECRETS
+from trader.config import SECRETS, Settings
 from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError, UnsafeError
+
+if TYPE_CHECKING:
+    from trader.maintenance.checks import Check
 
 app = typer.Typer(name="trader", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="AI-confirmed trading for Kraken. `trader up --env demo` runs everything on a simulated market.")  # fmt: skip
@@ -72,7 +76,7 @@ def demo(  # noqa: PLR0917 - the options of a command line
 
 @app.command()
 def up(
-    env: Annotated[Env, typer.Option("--env", help="this release runs demo only; paper and live are refused")] = Env.DEMO,
+    env: Annotated[Env, typer.Option("--env", help="demo: simulated; paper: real prices, simulated orders; live: real money")] = Env.DEMO,
     speed: Annotated[float | None, typer.Option(help="simulated seconds per second after the simulated past")] = None,
     past: Annotated[int, typer.Option(min=0, help="minutes of simulated past to play first, where there is none yet")] = 2880,
     state: StateDir = None,
@@ -107,19 +111,36 @@ def status(state: StateDir = None, as_json: JsonFlag = False) -> None:
 
 
 @app.command()
-def doctor(state: StateDir = None, as_json: JsonFlag = False, config: SettingsFile = None) -> None:
-    """Check this installation. Versions, settings, directories, ports, processes; exit code 1 on a failure."""
+def doctor(
+    live: Annotated[bool, typer.Option("--live", help="also ask Kraken: key, clock, money, fees, and the arm file")] = False,
+    state: StateDir = None,
+    as_json: JsonFlag = False,
+    config: SettingsFile = None,
+) -> None:
+    """Check this installation. Exit code 1 on a failure; with --live 3 where something speaks against trading real money."""
     from trader.bootstrap.health import examine
 
     settings = settings_from(config, state_dir=str(state) if state else None)
-    checks = examine(settings)
+    checks, before_live = examine(settings), _preflight(settings) if live else []
+    checks += before_live
     if as_json:
         say(json.dumps([check.as_dict() for check in checks], indent=2))
     else:
         for check in checks:
             say(check.line())
+    if any(check.level == "FAIL" for check in before_live):
+        raise typer.Exit(3)
     if any(check.level == "FAIL" for check in checks):
         raise typer.Exit(1)
+
+
+def _preflight(settings: Settings) -> list[Check]:
+    """The checks before real money is traded."""
+    import asyncio
+
+    from trader.bootstrap.preflight import examine_live
+
+    return asyncio.run(examine_live(settings))
 
 
 @app.command()
@@ -220,11 +241,11 @@ def flatten(state: StateDir = None, yes: Annotated[bool, typer.Option("--yes", h
     _control("flatten", "", state)
 
 
-def _flow(module: str, *arguments: str) -> Callable[[], None]:
+def _flow(module: str, *arguments: str, **environ: str) -> Callable[[], None]:
     def start() -> None:
         import subprocess
 
-        raise typer.Exit(subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode)  # noqa: S603 - our own module
+        raise typer.Exit(subprocess.run([sys.executable, "-m", module, *arguments], check=False, env=os.environ | environ).returncode)  # noqa: S603 - our own module
 
     return start
 
@@ -250,9 +271,12 @@ def ingest(  # noqa: PLR0917 - the options of a command line
 
 
 @app.command()
-def trade() -> None:
-    """Run one trading session. The flow `trade_intraday`, in the foreground."""
-    _flow("flows.trade_intraday")()
+def trade(
+    minutes: Annotated[float, typer.Option(min=0.1, help="of the machine's time")] = 55.0,
+    env: Annotated[Env | None, typer.Option("--env", help="demo, paper or live (default: the setting `environment`)")] = None,
+) -> None:
+    """Run one trading session. The flow `trade_intraday`, in the foreground; exit code 3 where live trading is refused."""
+    _flow("flows.trade_intraday", "--minutes", str(minutes), **({} if env is None else {"TRADER_ENVIRONMENT": env.value}))()
 
 
 @app.command()

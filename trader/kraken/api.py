@@ -56,8 +56,10 @@ class FeeTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRights:
-    """What a key may do. `expires_us` None: never; `nonce_window`: how far behind the highest nonce a call may be, in nonce units."""
+    """What a key may do. `name`: as its owner called it; `expires_us` None: never; `nonce_window`: how far behind the highest nonce a
+    call may be, in nonce units."""
 
+    name: str
     permissions: tuple[str, ...]
     expires_us: int | None
     nonce_window: int
@@ -81,7 +83,12 @@ class KeyRights:
     @property
     def can_withdraw(self) -> bool:
         """Take money out: a key like this must not be used for trading."""
-        return any(right in self.permissions for right in WITHDRAWING)
+        return bool(self.withdrawing)
+
+    @property
+    def withdrawing(self) -> tuple[str, ...]:
+        """Its rights that take money out."""
+        return tuple(right for right in WITHDRAWING if right in self.permissions)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -168,6 +175,7 @@ def read_rights(result: Any) -> KeyRights:
     if not isinstance(permissions, list):
         raise ValueError(f"permissions: {permissions!r:.80} is not a list")
     return KeyRights(
+        name=str(result.get("apiKeyName") or ""),
         permissions=tuple(translate.text(right, "permissions") for right in permissions), expires_us=until * 1_000_000 if until else None,
         nonce_window=int(translate.decimal(result.get("nonceWindow") or 0, "nonceWindow")),
         addresses=tuple(map(str, result.get("ipAllowlist") or ())),

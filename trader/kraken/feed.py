@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from trader.domain.market import MINUTE, SECOND, Book, Candle, Ticker, Timeframe, TradePage
+from trader.domain.market import MINUTE, SECOND, Book, Candle, Instrument, Ticker, Timeframe, TradePage
 from trader.domain.messages import BarsClosed, FeedEvent, FeedReset
 from trader.kraken import translate
 from trader.kraken.board import CandleBoard
@@ -39,6 +39,10 @@ class KrakenMarketData(StreamedMarketData[Channels]):
     def __init__(self, client: Transport, clock: Clock, *, rng: Rng | None = None, limiter: Limiter | None = None) -> None:
         super().__init__()
         self._rest, self._clock = Rest(client, clock, rng=rng, limiter=limiter), clock
+
+    async def instruments(self) -> Mapping[str, Instrument]:
+        """Trading rules of every pair, which are public: whoever only watches needs no order side to learn them."""
+        return await self._rest.load()
 
     # --- REST -----------------------------------------------------------------------------------------------------------
     async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Protocol
 
 from trader.domain.futures import FundingPayment
 from trader.domain.market import SECOND, Instrument
@@ -101,10 +102,19 @@ class Venue:
         self._books.close()
 
 
+class Engined(Protocol):
+    """An engine with its clock, and books to close."""
+
+    engine: TwinExchange
+    clock: Clock
+
+    def close(self) -> None: ...
+
+
 class VenueExchange:
     """The order side. Calls return at once; each lets other tasks run first, as a call over the wire does."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Engined) -> None:
         self._venue, self._engine, self._clock = venue, venue.engine, venue.clock
 
     # --- the venue ------------------------------------------------------------------------------------------------------

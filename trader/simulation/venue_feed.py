@@ -12,6 +12,7 @@ from trader.domain.messages import Tick as PublicTrade
 from trader.domain.money import quantum
 from trader.domain.orders import ExchangeStatus
 from trader.errors import RejectedError
+from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import Event, PairRules, Refused
 from trader.simulation.fills import Tick, bar_path, to_price
 from trader.simulation.kraken_server.spot.market_view import OHLC_ROWS, TICKS, RunningBars
@@ -114,26 +115,16 @@ class VenueMarketData:
         return Ticker(pair=rules.symbol, bid=bid, ask=ask, last=last, quote_volume=day["volume"] * day["vwap"])
 
     def _snapshot(self) -> Iterator[FeedEvent]:
-        """What a new connection is told: live orders, and the fills of the last minutes."""
-        for order in self._engine.open_orders():
-            yield OrderChanged(order=remote_order(order))
-        since_us = self._clock.now_us() - SNAPSHOT_TRADES_US
-        for trade in self._engine.state.trades.values():
-            if trade.time_us >= since_us:
-                yield Filled(fill=fill_of(trade))
+        """What a new connection is told."""
+        return standing(self._engine, self._clock.now_us())
 
     def _listen(self, *, on: bool) -> None:
         """Hear of own orders and fills, or no longer."""
         (self._engine.listeners.append if on else self._engine.listeners.remove)(self._own)
 
     def _own(self, event: Event) -> None:
-        if self._queue is None:
-            return
-        if event.trade is not None:
-            self._queue.put_nowait(Filled(fill=fill_of(event.trade)))
-        else:
-            status = ExchangeStatus.PENDING if event.kind == "pending_new" else None
-            self._queue.put_nowait(OrderChanged(order=remote_order(event.order, status)))
+        if self._queue is not None:
+            self._queue.put_nowait(own_event(event))
 
     async def _moved(self, open_us: int, tick: Tick, row: Row) -> None:
         if self._bars is None or self._queue is None:
@@ -168,6 +159,23 @@ class VenueMarketData:
             last = float(self._engine.last(pair))
             values = (last, last, last, last, 0.0)
         return candle(rules, timeframe, begin, values)
+
+
+def standing(engine: TwinExchange, now_us: int) -> Iterator[FeedEvent]:
+    """What a new connection is told: live orders, and the fills of the last minutes."""
+    for order in engine.open_orders():
+        yield OrderChanged(order=remote_order(order))
+    for trade in engine.state.trades.values():
+        if trade.time_us >= now_us - SNAPSHOT_TRADES_US:
+            yield Filled(fill=fill_of(trade))
+
+
+def own_event(event: Event) -> FeedEvent:
+    """An event of the engine as the stream tells it."""
+    if event.trade is not None:
+        return Filled(fill=fill_of(event.trade))
+    status = ExchangeStatus.PENDING if event.kind == "pending_new" else None
+    return OrderChanged(order=remote_order(event.order, status))
 
 
 def _values(row: Row, rules: PairRules) -> tuple[float, float, float, float, float] | None:

@@ -1,0 +1,71 @@
+"""What a state directory is for: one environment and one account, claimed at its first use and never changed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass
+
+from trader.bootstrap.paths import Paths
+from trader.config import Settings
+from trader.errors import ConfigError, CorruptError
+
+DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """`tag`: three characters that mark the client ids of this installation's orders, and of no other's on the account."""
+
+    environment: str
+    account: str
+    tag: str
+
+
+def installed(paths: Paths) -> Installation | None:
+    """What the directory was claimed for; None for a demo's or an empty one. Raises CorruptError for a file that is not ours."""
+    try:
+        return Installation(**json.loads(paths.installed_for.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise CorruptError(f"{paths.installed_for}: not what this program wrote ({error})") from error
+
+
+def environment_of(paths: Paths) -> str:
+    """The environment whose state lies here."""
+    found = installed(paths)
+    return DEMO if found is None else found.environment
+
+
+def claim(settings: Settings, paths: Paths) -> Installation:
+    """Make the directory this environment's and account's. Raises ConfigError where it is another's: books are never shared."""
+    found, wanted = installed(paths), (settings.environment, settings.account)
+    if found is None and (paths.world.exists() or paths.ledger.exists()):
+        raise ConfigError(f"state_dir {paths.root}: a demo has lived there; name another directory for {settings.environment}")
+    if found is None:
+        found = Installation(environment=settings.environment, account=settings.account, tag=_tag(settings.account, paths))
+        handle = os.open(paths.installed_for, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(found), file)
+    if (found.environment, found.account) != wanted:
+        here = f"{found.environment} of account {found.account!r}"
+        raise ConfigError(f"state_dir {paths.root} is that of {here}; name another directory for {wanted[0]} of account {wanted[1]!r}")
+    return found
+
+
+def must_be_demo(paths: Paths) -> None:
+    """Raises ConfigError where paper or live have their state: a demo would mix its books into theirs."""
+    if (found := installed(paths)) is not None:
+        raise ConfigError(
+            f"state_dir {paths.root} is that of {found.environment} of account {found.account!r}; name another one for a demo"
+        )
+
+
+def _tag(account: str, paths: Paths) -> str:
+    """Differs between accounts, machines and directories."""
+    text = f"{account} {uuid.getnode()} {paths.root.resolve()}"
+    return base64.b32encode(hashlib.blake2b(text.encode(), digest_size=5).digest()).decode().lower()[:3]
