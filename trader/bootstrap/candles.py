@@ -13,7 +13,7 @@ import numpy as np
 from trader.bootstrap.data_desk import opened
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import World
-from trader.data.pinned import pin
+from trader.data.pinned import Pinned, pin
 from trader.domain.market import DAY, Instrument, Timeframe
 from trader.domain.messages import stamp
 from trader.domain.money import quantum
@@ -93,7 +93,8 @@ class FileSource:
 
 # --- the history store -------------------------------------------------------------------------------------------------
 class StoreSource:
-    """The history store of a state directory: the part files that count now are pinned for a day of its clock, and read.
+    """The history store of a state directory: the part files that count now are pinned for a day of its clock, and read
+    (`pinned`: files that somebody pinned before).
 
     A pair's price step is its market's where the directory holds a simulated one, else the one its prices show.
     Raises ConfigError where there is no store or no candle in it.
@@ -102,11 +103,11 @@ class StoreSource:
     kind = "history"
     base = Timeframe.M15
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, pinned: Pinned | None = None) -> None:
         with opened(state) as (store, now_us):
-            self._pinned = pin(store, (Timeframe.M15, Timeframe.H4), now_us + DAY)
+            self.pinned = pinned or pin(store, (Timeframe.M15, Timeframe.H4), now_us + DAY)
             self.pairs = tuple(sorted(store.pairs(), key=lambda pair: (not pair.startswith("BTC/"), pair)))
-        self.name = f"history of {state}, {self._pinned.files} parts"
+        self.name = f"history of {state}, {self.pinned.files} parts"
         self._known: dict[str, tuple[Columns, Columns]] = {}
         world = Paths(state).world
         self._market = World.load(world).market() if world.exists() else None
@@ -132,13 +133,13 @@ class StoreSource:
 
     def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
         """Of the pinned parts, whatever is read of them."""
-        return self._pinned.digest
+        return self.pinned.digest
 
     def _columns(self, pair: str) -> tuple[Columns, Columns]:
         if pair not in self._known:
             at = self.pairs.index(pair) // BATCH * BATCH
             batch = self.pairs[at : at + BATCH]
-            quarters, four = (self._pinned.columns(batch, timeframe) for timeframe in (Timeframe.M15, Timeframe.H4))
+            quarters, four = (self.pinned.columns(batch, timeframe) for timeframe in (Timeframe.M15, Timeframe.H4))
             self._known |= {one: (quarters.get(one, NOTHING), four.get(one, NOTHING)) for one in batch}
         return self._known[pair]
 

@@ -116,7 +116,8 @@ def test_a_clear_edge_is_switched_to():
     found = judge(SIX, records(), CURRENT, 0)
     assert found.decision is Decision.SWITCH, found.sentence
     assert (found.candidate, found.reason, found.no_edge) == (BETTER, None, False)
-    assert {one.name for one in found.conditions} == NAMES
+    assert {one.name for one in found.conditions if one.binding} == NAMES
+    assert {one.name for one in found.conditions if not one.binding} == {"plain_spa", "plain_interval"}
     assert found.days == 112 and len(found.folds) == 8 and found.standings[0].name == BETTER
     assert "all 11 conditions hold" in found.sentence
 
@@ -168,6 +169,21 @@ def test_without_the_conditions_that_fail_it_would_be_a_switch():
     found = judge(SIX, dict(failing_each())["costs"], CURRENT, 0)
     assert [one.name for one in found.failed] == ["costs"]
     assert found.decided(without={"costs"}) is Decision.SWITCH
+
+
+def test_the_candidate_is_the_best_at_equal_risk_not_the_one_with_the_largest_stakes():
+    runs = records()
+    bold = replace(runs[SIX[5].name], returns=10 * (runs[BETTER].returns - 0.003))
+    found = judge(SIX, runs | {bold.name: bold}, CURRENT, 0)
+    assert bold.returns.mean() > runs[BETTER].returns.mean() and found.candidate == BETTER
+
+
+def test_a_current_strategy_with_large_swings_is_beaten_at_equal_risk_though_not_in_plain_returns():
+    runs = records()
+    wild = replace(runs[CURRENT], returns=np.random.default_rng(2).normal(0, 0.08, DAYS))
+    found = judge(SIX, runs | {CURRENT: wild}, CURRENT, 0)
+    assert found.decision is Decision.SWITCH, found.sentence
+    assert not next(one for one in found.conditions if one.name == "plain_interval").holds
 
 
 def test_nothing_gains_and_the_flag_is_raised():

@@ -41,11 +41,13 @@ def stressed(returns: Matrix, costs: Matrix, factor: float = COST_STRESS) -> Mat
     return returns - (factor - 1) * costs
 
 
+def at_equal_risk(returns: Matrix) -> Matrix:
+    """Each series scaled to a daily standard deviation of 1 %; one that never moves stays as it is."""
+    deviation = returns.std(axis=0)
+    found: Matrix = returns * (SCALED_SD / np.where(deviation > 1e-12, deviation, SCALED_SD))
+    return found
+
+
 def gain_points(candidate: Matrix, current: Matrix, days: int = MONTH) -> float:
-    """Percentage points gained in `days` by one series over the other, both scaled to a daily standard deviation of 1 %."""
-    return 100 * days * SCALED_SD * (_ratio(candidate) - _ratio(current))
-
-
-def _ratio(series: Matrix) -> float:
-    deviation = float(np.std(series))
-    return float(np.mean(series)) / deviation if deviation > 1e-12 else 0.0
+    """Percentage points gained in `days` by one series over the other, both at equal risk."""
+    return 100 * days * float(at_equal_risk(candidate).mean() - at_equal_risk(current).mean())

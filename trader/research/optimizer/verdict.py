@@ -29,7 +29,8 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One condition: `number` in SPEC section 12, what was seen and what is asked, both in words."""
+    """One condition: `number` in SPEC section 12, what was seen and what is asked, both in words. One that does not bind is shown only:
+    the comparison with the current strategy in plain returns, beside the one at equal risk that decides."""
 
     name: str
     number: int
@@ -37,6 +38,7 @@ class Condition:
     value: float
     limit: float
     words: str
+    binding: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; a value that is not finite is null."""
@@ -52,7 +54,11 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A strategy's row of the leaderboard, over the test blocks. Fractions a day; `p`: of (2) before and after Holm."""
+    """A strategy's row of the leaderboard, over the test blocks. Fractions a day; `p`: of (2) before and after Holm.
+
+    `train_*`: in the newest train block, where the candidate is chosen; `eligible`: it traded enough there. `failed`: conditions that
+    would not hold were it the candidate (of the current one: none are asked), those that do not bind included.
+    """
 
     name: str
     mean: float
@@ -63,11 +69,14 @@ class Standing:
     pairs: int
     gain_a_trade: float
     train_mean: float
+    train_sharpe: float
     train_trades: int
+    eligible: bool
+    failed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {name: finite(getattr(self, name)) for name in self.__slots__}
+        return {name: finite(getattr(self, name)) for name in self.__slots__} | {"failed": list(self.failed)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +117,7 @@ class Judgement:
         """SWITCH where a candidate passes all conditions, `without` those named (what a control of the harness leaves out)."""
         if self.reason not in (None, Reason.CONDITIONS) or not self.conditions:
             return Decision.KEEP
-        return Decision.SWITCH if all(one.holds for one in self.conditions if one.name not in without) else Decision.KEEP
+        return Decision.SWITCH if all(one.holds for one in self.conditions if one.binding and one.name not in without) else Decision.KEEP
 
     @property
     def decision(self) -> Decision:
@@ -117,16 +126,17 @@ class Judgement:
 
     @property
     def failed(self) -> tuple[Condition, ...]:
-        """Conditions that do not hold, in the order of SPEC section 12."""
-        return tuple(one for one in self.conditions if not one.holds)
+        """Binding conditions that do not hold, in the order of SPEC section 12."""
+        return tuple(one for one in self.conditions if one.binding and not one.holds)
 
     @property
     def sentence(self) -> str:
         """The answer in one sentence."""
         if self.decision is Decision.SWITCH:
-            return f"SWITCH from {self.current} to {self.candidate}: all {len(self.conditions)} conditions hold over {self.days} days."
+            held = sum(one.binding for one in self.conditions)
+            return f"SWITCH from {self.current} to {self.candidate}: all {held} conditions hold over {self.days} days."
         if self.reason is Reason.CURRENT_IS_BEST:
-            return f"KEEP {self.current}: it is the best of the newest train block itself."
+            return f"KEEP {self.current}: no other is better at equal risk in the newest train block."
         if self.reason is not Reason.CONDITIONS:
             return f"KEEP {self.current}: {self.reason}: {self.detail}."
         return f"KEEP {self.current}: {self.candidate} fails " + "; ".join(one.words for one in self.failed) + "."
