@@ -1,9 +1,10 @@
 """The futures leg of parity: a session that goes long and short on the in-process futures venue against the compiled kernel.
 
-    python -m tests.campaigns.parity_futures [--days 3] [--from 2024-08-20] [--pairs BTC ETH ...] [--least 10] [--json]
+    python -m tests.campaigns.parity_futures [--days 3] [--from 2024-08-20] [--pairs BTC ETH ...] [--least 10]
 
-The recorded candles of core24 are shown as linear perpetuals. Every field of every exit leg must be equal, and what
-both were paid in funding to the last digit; fewer than `--least` short legs prove nothing. Exit code 1 then.
+The recorded candles of core24 are shown as linear perpetuals. Every field of every exit leg must be equal, and what both were paid in
+funding to the last digit; the session's ledger must never differ from its venue. Fewer than `--least` short legs prove nothing. Exit
+code 1 then.
 """
 
 from __future__ import annotations
@@ -41,22 +42,25 @@ NAMES = tuple(f"{mode}/{variation}" for mode, variation in STRATEGIES)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One strategy through both engines: their legs side by side, how many were short, and the funding payments that differ."""
+    """One strategy through both engines: their legs side by side, how many were short, and the funding payments that differ.
+
+    `unreconciled`: differences that the session found between its ledger and the venue: orders, fills, cash after funding."""
 
     found: Comparison
     shorts: int
     payments: int
     unequal: tuple[str, ...]
     paid: Decimal
+    unreconciled: int
 
     @property
     def differences(self) -> int:
-        return len(self.found.differences) + len(self.unequal)
+        return len(self.found.differences) + len(self.unequal) + self.unreconciled
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, JSON-ready."""
         funding = {"payments": self.payments, "sum": plain(self.paid), "differing": list(self.unequal)}
-        return {**self.found.as_dict(), "shorts": self.shorts, "funding": funding}
+        return {**self.found.as_dict(), "shorts": self.shorts, "funding": funding, "unreconciled": self.unreconciled}
 
 
 def of_bases(source: Path, target: Path, bases: Sequence[str]) -> Path:
@@ -82,7 +86,7 @@ def against(kernel: Pass, replayed: Replayed) -> Compared:
     ]
     return Compared(
         found=compare(kernel.lines(), ours), shorts=sum(line.split(" ")[1] == "short" for line in ours), payments=len(left),
-        unequal=tuple(unequal), paid=add(ZERO, *left.values()),
+        unequal=tuple(unequal), paid=add(ZERO, *left.values()), unreconciled=replayed.summary.differences,
     )  # fmt: skip
 
 

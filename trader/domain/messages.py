@@ -120,7 +120,8 @@ class Decision:
     """What `brain.decide` concluded about one pair at one candle close; frozen, with its evidence.
 
     `score` 0-100, not a probability; `unit` is u of SPEC section 2 (a fraction of price); `stop`, `tp1`, `tp2` are
-    fractions of the entry price; `evidence` holds every value that was computed for the decision.
+    fractions of the entry price; `evidence` holds every value that was computed for the decision (of a short: on the mirrored
+    market, whose prices are negative).
     """
 
     pair: str
