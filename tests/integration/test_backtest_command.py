@@ -11,31 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.candle_kit import put
+from tests.backtest_kit import MODE, candle_frame, history_state
 from trader import cli
-from trader.bootstrap.paths import Paths
-from trader.data import parts
-from trader.data.history import HistoryStore
-from trader.data.parts import Source
-from trader.domain.market import DAY, Candle, Timeframe
-from trader.simulation.market import EPOCH_US, SyntheticMarket
-
-DAYS, YOUNG = 60, 1
-MODE = "mitraillette/AGGRESSIVE"
-FIELDS = ("open", "high", "low", "close", "volume")
-
-
-def frame_of(market: SyntheticMarket, pair: str, days: int) -> pl.DataFrame:
-    columns = market.candles(pair, Timeframe.M15, EPOCH_US - days * DAY, EPOCH_US)
-    time = pl.Series(columns.time).cast(pl.Datetime("us", "UTC"))
-    values = {name: getattr(columns, name) for name in FIELDS}
-    return pl.DataFrame({"pair": [pair] * len(columns), "timeframe": ["15m"] * len(columns), "time": time} | values)
 
 
 @pytest.fixture(scope="module")
 def frame() -> pl.DataFrame:
-    market = SyntheticMarket(5, count=5)
-    return pl.concat([frame_of(market, pair, YOUNG if number == 4 else DAYS) for number, pair in enumerate(market.pairs)])
+    return candle_frame()
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +29,7 @@ def file(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A history store with the same four old pairs, 4h candles of their own behind them, and one with a hole."""
-    root, market = tmp_path_factory.mktemp("state"), SyntheticMarket(5, count=5)
-    store = HistoryStore(Paths(root).make().history)
-    for timeframe, days in ((Timeframe.M15, DAYS), (Timeframe.H4, 200)):
-        candles = []
-        for number, pair in enumerate(market.pairs):
-            c = market.candles(pair, timeframe, EPOCH_US - days * DAY, EPOCH_US)
-            rows = [i for i in range(len(c)) if not (number == 4 and timeframe is Timeframe.M15 and 3_000 <= i < 3_007)]
-            candles += [
-                Candle(pair=pair, timeframe=timeframe, time_us=int(c.time[i]), filled=bool(c.filled[i]),
-                       **{name: float(getattr(c, name)[i]) for name in FIELDS})
-                for i in rows
-            ]  # fmt: skip
-        put(store, parts.frame_of(candles, Source.REST), timeframe, name=str(timeframe))
-    store.close()
-    return root
+    return history_state(tmp_path_factory.mktemp("state"))
 
 
 def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -166,6 +133,9 @@ def test_the_screen_fits_100_columns_and_tells_what_matters(file: Path, capsys: 
         (("S1", "--spread", "0.03"), "strategy S1: target 0.03 must be above the round trip of 0.0352"),
         ((MODE, "--profile", "seed", "--spread", "0.02"), "target 0.02138 must be above the round trip of 0.028"),
         (("S1", "--seed", "-1"), "seed"),
+        (("S1", "--verify"), "--verify: no session trades S1; allowed with MODE/VARIATION"),
+        ((MODE, "--verify", "--warmup", "short"), "no pair can be judged: BTC/EUR: too few 15m candles: 0 of "),
+        ((MODE, "--verify", "--warmup", "short", "--from", "2025-12-20T00:07:00Z"), "2025-12-20T00:07:00Z is not on the 15m grid"),
     ],
 )
 def test_what_cannot_run_is_one_sentence(file: Path, arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:

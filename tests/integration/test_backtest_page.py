@@ -8,15 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
+from tests.backtest_kit import MODE, candle_frame
 from trader import cli
-from trader.domain.market import DAY, Timeframe
 from trader.reporting.backtest_page import at, verdict, worded
-from trader.simulation.market import EPOCH_US, SyntheticMarket
-
-MODE = "mitraillette/AGGRESSIVE"
 
 
 class Page(HTMLParser):
@@ -55,13 +51,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    market, path, frames = SyntheticMarket(5, count=4), tmp_path_factory.mktemp("page") / "candles.parquet", []
-    for number, pair in enumerate(market.pairs):
-        columns = market.candles(pair, Timeframe.M15, EPOCH_US - (1 if number == 3 else 60) * DAY, EPOCH_US)
-        values = {name: getattr(columns, name) for name in ("open", "high", "low", "close", "volume")}
-        time = pl.Series(columns.time).cast(pl.Datetime("us", "UTC"))
-        frames.append(pl.DataFrame({"pair": [pair] * len(columns), "timeframe": ["15m"] * len(columns), "time": time} | values))
-    pl.concat(frames).write_parquet(path)
+    path = tmp_path_factory.mktemp("page") / "candles.parquet"
+    candle_frame(4).write_parquet(path)
     return path
 
 

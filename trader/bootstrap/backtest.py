@@ -10,19 +10,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from trader.bootstrap.candles import FileSource, Source, StoreSource, gap
+from trader.bootstrap.backtest_verify import Session, session_of
+from trader.bootstrap.candles import FileSource, PairCandles, Source, StoreSource, gap
 from trader.bootstrap.world import moment
 from trader.domain.costs import SPOT_TIERS, Costs, slippage_of, tier_at
 from trader.domain.market import Instrument, Timeframe
 from trader.domain.messages import TradeLeg, stamp
-from trader.domain.money import ZERO, from_float
+from trader.domain.money import ZERO, from_float, plain
 from trader.domain.orders import Side
 from trader.errors import ConfigError
 from trader.indicators import technical
 from trader.ports import EquityRow
 from trader.reporting.study import whole_curve
 from trader.research import backtester, comparisons
-from trader.research.account import account_pass
+from trader.research.account import Rules, account_pass
 from trader.research.backtester import S1, Strategy
 from trader.research.markets import market_of
 from trader.strategy.columns import WARMUPS, Bars
@@ -39,7 +40,8 @@ class Asked:
     """What to run. `data` None: the history store of `state`; `pairs`: empty = all; `start`, `end` None = all there is.
 
     `volume`: the account's 30-day volume, which picks the fee tier; `spread`: (ask - bid) / mid to reckon with; None for both:
-    the strategy's own costs. `seed`: of the random entries.
+    the strategy's own costs. `seed`: of the random entries. `verify`: run as a session would, so that its replay can be compared:
+    the same pairs, indicators from the same candle on, halts that nobody clears.
     """
 
     strategy: str
@@ -54,6 +56,7 @@ class Asked:
     volume: str | None = None
     spread: str | None = None
     seed: int = 11
+    verify: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,7 @@ class Ran:
     halted: Mapping[str, int]
     risk: Mapping[str, float]
     against: Against
+    session: Session | None = None
 
     @property
     def timeframe(self) -> Timeframe:
@@ -115,6 +119,8 @@ def run_backtest(asked: Asked, tell: Tell = quiet) -> Ran:
     pairs = _pairs(asked.pairs, source)
     start, end = _range(asked, source)
     if strategy.parameters is None:
+        if asked.verify:
+            raise ConfigError(f"--verify: no session trades {strategy.name}; allowed with MODE/VARIATION, e.g. mitraillette/AGGRESSIVE")
         return _alone(asked, strategy, source, pairs=pairs, span=(start, end), tell=tell)
     return _shared(asked, strategy, source, pairs=pairs, span=(start, end), tell=tell)
 
@@ -242,10 +248,11 @@ def _shared(
         raise ConfigError(f"strategy {strategy.name}: needs 15m candles or finer ones; {source.name} holds {source.base}")
     reference = f"BTC/{source.pairs[0].split('/')[1]}"
     watched = [reference] if reference in source.pairs and reference not in pairs else []
+    session = _session(asked, strategy, source, [*pairs, *watched], span=span, watched=watched) if asked.verify else None
     judged, excluded = {}, {}
     for number, one in enumerate(source.read([*pairs, *watched], span[1]), start=1):
-        bars = Bars(one.quarters, one.four, warmup=asked.warmup)
-        if why := _unfit(strategy, bars, one.instrument, span, short=asked.warmup == "short"):
+        bars, why = _bars(asked, one, session)
+        if why := why or _unfit(strategy, bars, one.instrument, span, short=asked.warmup == "short"):
             excluded[one.pair] = why
         else:
             judged[one.pair] = Judged(bars=bars, instrument=one.instrument)
@@ -254,9 +261,10 @@ def _shared(
     if len(judged) == len(watched):
         raise ConfigError(f"no pair can be judged: {pairs[0]}: {excluded[pairs[0]]}; --warmup short asks for less")
     tell(0, 1, "walking the account")
+    fine = {pair: source.fine(pair, int(one.bars.time[0]), span[1]) for pair, one in judged.items()} if source.base.us < M15.us else {}
     found = account_pass(
         strategy, {pair: one.bars for pair, one in judged.items()}, {pair: one.instrument for pair, one in judged.items()}, cash=CASH,
-        reference=reference, watched=watched, first_us=span[0], last_us=span[1],
+        reference=reference, watched=watched, first_us=span[0], last_us=span[1], fine=fine, rules=Rules(clears_halts=session is None),
     )  # fmt: skip
     tell(1, 1, "drawing random entries")
     traded = {pair: one for pair, one in judged.items() if pair not in watched}
@@ -265,7 +273,25 @@ def _shared(
         excluded=excluded, capital=CASH, legs=found.legs, open=found.open, held=found.held, curve=whole_curve(found.equity, CASH, *span),
         signals=found.signals, refusals=found.refusals, halted=found.halted, risk=_risks(strategy, traded, found.legs),
         against=_against(asked, strategy, traded, found.legs, span),
+        session=None if session is None else replace(session, market=source.market(list(judged))),
     )  # fmt: skip
+
+
+def _session(
+    asked: Asked, strategy: Strategy, source: Source, pairs: Sequence[str], *, span: tuple[int, int], watched: Sequence[str]
+) -> Session:
+    assert strategy.parameters is not None
+    return session_of(
+        strategy.parameters, strategy.costs, source.market(pairs), span=span, short=asked.warmup == "short", deny=watched,
+        cash=plain(CASH),
+    )  # fmt: skip
+
+
+def _bars(asked: Asked, one: PairCandles, session: Session | None) -> tuple[Bars, str]:
+    """A pair's bars, and why a session could not trade it: "" if it could, or if none is asked for."""
+    if session is None:
+        return Bars(one.quarters, one.four, warmup=asked.warmup), ""
+    return session.bars(one.pair), session.left_out.get(one.pair, "")
 
 
 def _unfit(strategy: Strategy, bars: Bars, instrument: Instrument, span: tuple[int, int], *, short: bool) -> str:

@@ -14,6 +14,7 @@ from trader.bootstrap.data_desk import opened
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import World
 from trader.data.pinned import Pinned, pin
+from trader.data.resample import segments
 from trader.domain.market import DAY, Instrument, Timeframe
 from trader.domain.messages import stamp
 from trader.domain.money import quantum
@@ -23,6 +24,7 @@ from trader.ports import Columns
 from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS
 from trader.simulation.listings import Listing, replay_listing
 from trader.simulation.replay import ReplayMarket, decimals_seen
+from trader.simulation.table import StoredMarket, TableMarket
 
 FIELDS = ("time", "open", "high", "low", "close", "volume")
 PRICES = ("open", "high", "low", "close")
@@ -60,6 +62,9 @@ class Source(Protocol):
     def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
         """SHA-256 of what the result depends on."""
 
+    def market(self, pairs: Sequence[str]) -> TableMarket:
+        """These pairs as a market that can be replayed."""
+
 
 # --- a file ------------------------------------------------------------------------------------------------------------
 class FileSource:
@@ -89,6 +94,11 @@ class FileSource:
             for name in FIELDS:
                 seen.update(getattr(columns, name).tobytes())
         return seen.hexdigest()
+
+    def market(self, pairs: Sequence[str]) -> TableMarket:
+        columns = {pair: self.fine(pair, self.first_us, self.end_us) for pair in pairs}
+        listings = {pair: self._market.listing(pair) for pair in pairs}
+        return TableMarket(columns, listings, base=self.base, quote=self._market.quote, seed=0)
 
 
 # --- the history store -------------------------------------------------------------------------------------------------
@@ -134,6 +144,16 @@ class StoreSource:
     def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
         """Of the pinned parts, whatever is read of them."""
         return self.pinned.digest
+
+    def market(self, pairs: Sequence[str]) -> TableMarket:
+        """Of 15m candles; what lies before a pair's newest hole is not replayed."""
+        both = {pair: self._columns(pair) for pair in pairs}
+        return StoredMarket(
+            {pair: segments(quarters, self.base)[-1] for pair, (quarters, _) in both.items()},
+            {Timeframe.H4: {pair: four for pair, (_, four) in both.items()}},
+            {pair: self._listing(pair, quarters) for pair, (quarters, _) in both.items()}, base=self.base,
+            quote=self.pairs[0].split("/")[1], seed=0,
+        )  # fmt: skip
 
     def _columns(self, pair: str) -> tuple[Columns, Columns]:
         if pair not in self._known:

@@ -58,7 +58,7 @@ def kernel_session(
     rest = left_out(market, settings, short=short, start_us=world.epoch_us, end_us=end_us)
     bars, fine, instruments = {}, {}, {}
     for pair in (pair for pair in market.pairs if pair not in rest):
-        bars[pair] = _bars(market, pair, settings, world.epoch_us, end_us, short=short)
+        bars[pair] = session_bars(market, pair, settings, world.epoch_us, end_us, short=short)
         instruments[pair] = _instrument(market, pair) if perpetuals is None else instrument_of(perpetuals.contract(pair))
         if market.base is not Timeframe.M15:
             fine[pair] = market.candles(pair, market.base, int(bars[pair].time[0]), end_us)
@@ -84,8 +84,8 @@ def perpetual_money(settings: Settings, market: PerpetualMarket, seed: int) -> C
     return Contracts(rates=hourly_rates(seed, contracts, market.last_price), margin=margin_of(settings))
 
 
-def _bars(market: Market, pair: str, settings: Settings, start_us: int, end_us: int, *, short: bool) -> Bars:
-    """Columns that begin at the candle a session's streams begin with."""
+def session_bars(market: Market, pair: str, settings: Settings, start_us: int, end_us: int, *, short: bool) -> Bars:
+    """A pair's columns up to `end_us` that begin at the candle a session's streams begin with."""
     wanted = begins(settings, short=short)
     fifteen, four = (
         market.candles(pair, timeframe, timeframe.floor(start_us) - wanted[timeframe] * timeframe.us, end_us)

@@ -33,6 +33,7 @@ from trader.errors import ConfigError
 from trader.ports import Exchange, MarketData, SessionSummary
 from trader.research.parity import Comparison, Heard, compare, first_diverging
 from trader.simulation.clock import LoopClock
+from trader.simulation.fills import FillRules
 from trader.simulation.futures.account import FuturesCosts
 from trader.simulation.futures_venue import FuturesVenue, FuturesVenueExchange
 from trader.simulation.futures_venue_feed import FuturesVenueMarketData
@@ -63,18 +64,18 @@ class Replayed:
 
 def replay_session(
     settings: Settings, world: World, *, minutes: int, short: bool = False, market: Market | None = None, progress: Progress | None = None,
-    kind: MarketKind = MarketKind.SPOT,
+    kind: MarketKind = MarketKind.SPOT, fills: FillRules | None = None,
 ) -> Replayed:  # fmt: skip
     """Play `minutes` from the world's epoch in process, over all pairs with the candles for it; the ledger is thrown away.
 
     `short`: the warm-up of three periods; `market`: the world's own, where it was built before. On futures (`kind`) its pairs are
-    linear perpetuals (`BTC/USD:USD`), walked against shorts where one is held.
+    linear perpetuals (`BTC/USD:USD`), walked against shorts where one is held. `fills`: what the spot venue charges.
     """
     _ai_off(settings)
 
     async def main(paths: Paths) -> Played:
         clock, source = LoopClock(world.epoch_us), market or world.market()
-        venue, exchange, data = _venue(settings, world, source, clock, kind)
+        venue, exchange, data = _venue(settings, world, source, clock, kind, fills)
         shown = venue.market
         async with AsyncExitStack() as stack:
             stack.callback(venue.close)
@@ -99,11 +100,13 @@ def replay_session(
         return _read(paths, played, time.process_time() - begin)
 
 
-def _venue(settings: Settings, world: World, market: Market, clock: LoopClock, kind: MarketKind) -> tuple[Venue, Exchange, MarketData]:
+def _venue(  # noqa: PLR0917 - what a venue is made of
+    settings: Settings, world: World, market: Market, clock: LoopClock, kind: MarketKind, fills: FillRules | None
+) -> tuple[Venue, Exchange, MarketData]:
     """The venue of this kind in process, with its two sides."""
     cash, tag = Decimal(world.cash), tag_of(world.seed)
     if kind is MarketKind.SPOT:
-        spot = Venue(market, clock, seed=world.seed, tag=tag, starting_cash=cash)
+        spot = Venue(market, clock, seed=world.seed, tag=tag, starting_cash=cash, fills=fills)
         return spot, VenueExchange(spot), VenueMarketData(spot)
     futures = FuturesVenue(
         market, clock, seed=world.seed, tag=tag, starting_cash=cash, leverage=Decimal(settings.futures.leverage),

@@ -30,22 +30,32 @@ def backtest(  # noqa: PLR0917 - the options of a command line
     html: Annotated[
         Path | None, typer.Option(help="write the report with its charts to this file, too; it needs nothing beside it")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="replay the range through the session and compare; exit code 1 on a difference")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a strategy over recorded candles. The six share one account of 10,000; S1 runs pair by pair. AI is off."""
     from trader.bootstrap.backtest import Asked, run_backtest
     from trader.bootstrap.backtest_page import write_page
     from trader.bootstrap.backtest_result import result_of
+    from trader.bootstrap.playing import Teller
     from trader.bootstrap.progress import Bar
     from trader.reporting.backtest_screen import backtest_screen
 
     asked = Asked(strategy=strategy, data=data, state=state or Path("state"), pairs=pairs or (), start=start, end=end, profile=profile,
-                  warmup=warmup, ai=ai, volume=volume, spread=spread, seed=seed)  # fmt: skip
+                  warmup=warmup, ai=ai, volume=volume, spread=spread, seed=seed, verify=verify)  # fmt: skip
     bar = Bar(hint)
     with bar.shown():
         ran = run_backtest(asked, bar.of("backtest"))
         result = result_of(ran)
+    if ran.session is not None:
+        teller = Teller(hint)
+        with teller.shown():
+            result["verify"] = ran.session.replay(result["lines"], teller.heard)
     if html is not None:
         write_page(ran, result, html, ["trader", *sys.argv[1:]])
         hint(f"report: {html}")
     say(json.dumps(result, indent=2) if as_json else backtest_screen(result))
+    if result["verify"] is not None and result["verify"]["differences"]:
+        raise typer.Exit(1)

@@ -121,9 +121,11 @@ class Accounting:
         )  # fmt: skip
 
     def _locks(self) -> dict[str, str]:
-        """Assets with foreign coins or a mismatch take no entries until a person has looked."""
+        """Assets with foreign coins or a mismatch take no entries until a person has looked; denied pairs never do, the reference
+        among them, which is read all the same."""
         causes = {
             halt.cause.partition(" ")[2]: halt.cause for halt in self.w.ledger.halts() if halt.cause.startswith(("foreign ", "mismatch "))
         }
         instruments: Mapping[str, Instrument] = self.w.instruments
-        return {pair: causes[i.base] for pair, i in instruments.items() if i.base in causes}
+        denied = dict.fromkeys(self.w.deny, "denied by the settings")
+        return denied | {pair: causes[i.base] for pair, i in instruments.items() if i.base in causes}
