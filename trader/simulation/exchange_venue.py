@@ -105,7 +105,8 @@ class Venue(Matching):
             return self.fills.taken(order.side, last, rules)
         if order.waiting or order.price is None:
             return None
-        return self.fills.marketable(order.side, order.price, last, rules, self.before(order.pair))
+        once = order.timeinforce in checks.ONCE
+        return self.fills.marketable(order.side, order.price, last, rules, before=self.before(order.pair), once=once)
 
     # --- time ------------------------------------------------------------------------------------------------------
     def advance(self, tick: Tick) -> None:

@@ -44,18 +44,25 @@ class FillRules:
             return up(mul(price, 1 + self.slippage), rules.tick)
         return max(down(mul(price, 1 - self.slippage), rules.tick), rules.tick)
 
-    def marketable(self, side: str, limit: Decimal, last: Decimal, rules: Ticked, before: Decimal | None = None) -> Decimal | None:
-        """Price at which a new limit order fills at once, or None where it rests.
+    def marketable(
+        self, side: str, limit: Decimal, last: Decimal, rules: Ticked, *, before: Decimal | None = None, once: bool = False
+    ) -> Decimal | None:
+        """Price at which a new limit order fills at once, or None where it does not.
 
         `before`: the price of the tick before `last`. A limit that lies on the way between the two fills at its own price: a
-        candle has four ticks, and whoever answers a touch was there when the price passed it. One that the move did not need to
-        reach meets the market as it stands, slipped, never worse than its limit.
+        candle has four ticks, and whoever answers a touch was there when the price passed it. Any other meets the market as it
+        stands: slipped, or at its limit where the slip would pass that. `once`: an order that cannot rest (IOC, FOK) takes the
+        slipped price or nothing, for that is what the other side of the book asks.
         """
-        if side == BUY:
-            passed = before is not None and last <= limit < before
-            return None if limit < last else limit if passed else min(limit, self.taken(side, last, rules))
-        passed = before is not None and before < limit <= last
-        return None if limit > last else limit if passed else max(limit, self.taken(side, last, rules))
+        sign = 1 if side == BUY else -1
+        if sign * limit < sign * last:
+            return None
+        if before is not None and sign * limit < sign * before:
+            return limit
+        taken = self.taken(side, last, rules)
+        if sign * taken <= sign * limit:
+            return taken
+        return None if once else limit
 
     def fee(self, cost: Decimal, *, maker: bool, rules: PairRules) -> Decimal:
         """Fee in quote, rounded up to quote precision."""

@@ -132,6 +132,15 @@ def test_costs_are_exact_and_the_fee_is_rounded_up_to_quote_precision() -> None:
     assert (order.cost, order.fee, order.executed) == (trade.cost, trade.fee, trade.quantity)
 
 
+@pytest.mark.parametrize(("side", "price", "expected"), [("buy", "100.1", "100.1"), ("buy", "100", None), ("sell", "100", None)])
+def test_an_order_that_cannot_rest_takes_the_slipped_price_or_nothing(side: str, price: str, expected: str | None) -> None:
+    exchange = make()
+    bought(exchange)
+    order = exchange.place(request(side, "limit", price=price, timeinforce="IOC"), T0)
+    assert order.status == ("canceled" if expected is None else "closed")
+    assert [trade for _, trade, _ in fills(exchange)][1:] == ([] if expected is None else [expected])
+
+
 def test_ioc_below_the_market_ends_without_a_fill_and_frees_its_cash() -> None:
     exchange = make()
     order = exchange.place(request(ordertype="limit", price="99.9", timeinforce="IOC"), T0)
