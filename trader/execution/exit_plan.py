@@ -33,6 +33,12 @@ class LegQuantities(NamedTuple):
     tp2: Decimal
 
 
+def average_fill(cost: Decimal, quantity: Decimal) -> Decimal:
+    """Price an entry was filled at on average, as the books know it: what was paid, rounded as the exchange does, over what came.
+    An average need not be a tick."""
+    return divide(cost, quantity, _FINE)
+
+
 def plan_for(parameters: Parameters, decision: Decision, costs: Costs, kind: str = "") -> ExitPlan:
     """The exit plan of an entry on `decision`; `kind` overrides the profile's (ratchet | targets | hybrid).
 

@@ -14,12 +14,10 @@ from typing import Any
 
 from trader.domain.account import Position
 from trader.domain.market import Candle, Instrument
-from trader.domain.money import divide
 from trader.execution import exit_plan, exits
 from trader.execution.exits import ExitState
 
 LEG_OF = {exits.text_reason(exits.TP1): 1, exits.text_reason(exits.TP2): 2}  # bits of ExitState.legs
-FINE = Decimal("1e-12")  # an average fill need not be a tick
 
 
 class ExitKind(StrEnum):
@@ -49,7 +47,7 @@ class Guard:
     @classmethod
     def begin(cls, position: Position, instrument: Instrument, slippage: float = 0.0) -> Guard:
         """Start from the average fill; raises ValueError for a position that holds nothing."""
-        average = divide(position.entry_cost, position.entry_quantity, FINE)
+        average = exit_plan.average_fill(position.entry_cost, position.entry_quantity)
         state = exit_plan.begin(
             position.plan, entry=average, quantity=position.quantity, instrument=instrument, slippage=slippage, side=position.side
         )

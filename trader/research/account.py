@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from trader.domain.costs import fee
+from trader.domain.costs import fee, slip_units, slipped
 from trader.domain.futures import HOUR_US, FundingPayment
 from trader.domain.market import Instrument, Timeframe
 from trader.domain.messages import Action, Decision, Refusal, TradeLeg
@@ -249,22 +249,34 @@ class Account:
             funded_us=bar_us,
         )
         self.cash = add(self.cash, self.money.entered(one))
+        average = exit_plan.average_fill(bought, approved.quantity)
         state = exit_plan.begin(
-            approved.plan, entry=entry, quantity=approved.quantity, instrument=instrument, slippage=costs.slippage, side=side
+            approved.plan, entry=average, quantity=approved.quantity, instrument=instrument, slippage=costs.slippage, side=side
         )
-        legs, prices = np.zeros((4, 4), np.int64), np.zeros(4, np.int64)
-        _bar, k, both = kernel.follow_finely(state, market.fine, market.starts, market.ticks, place, legs, prices)
-        self.contested += both
-        for leg in range(k):
-            bar, reason, sold = (int(legs[leg, column]) for column in (kernel.EXIT, kernel.REASON, kernel.SOLD))
+        for bar, reason, sold, price in self._life(market, approved, state, place):
             self.number += 1
             heappush(
                 self.waiting,
                 _Due(
-                    bar_us=int(market.bars.time[bar]), number=self.number, pair=instrument.pair, price=instrument.price(int(prices[leg])),
+                    bar_us=int(market.bars.time[bar]), number=self.number, pair=instrument.pair, price=instrument.price(price),
                     quantity=instrument.quantity(sold), reason=exits.text_reason(reason),
                 ),
             )  # fmt: skip
+
+    def _life(self, market: PairMarket, approved: Approved, state: exits.ExitState, place: int) -> list[tuple[int, int, int, int]]:
+        """How a position entered at the open of bar `place` ends: (bar, reason, lots, price in ticks) of each leg.
+
+        The stop that rides on a spot entry stands at the cap's level until it is amended to the fill's; an open at or below it is
+        sold at once.
+        """
+        instrument, open_ = market.instrument, int(market.ticks[0][place])
+        if not instrument.futures and instrument.price(open_) <= approved.stop_trigger:
+            return [(place, exits.STOP_LOSS, int(state.lots), int(slipped(open_, slip_units(self.strategy.costs.slippage))))]
+        legs, prices = np.zeros((4, 4), np.int64), np.zeros(4, np.int64)
+        _bar, k, both = kernel.follow_finely(state, market.fine, market.starts, market.ticks, place, legs, prices)
+        self.contested += both
+        rows = zip(legs[:k].tolist(), prices[:k].tolist(), strict=True)
+        return [(row[kernel.EXIT], row[kernel.REASON], row[kernel.SOLD], price) for row, price in rows]
 
     def _fund(self, one: Held, until_us: int) -> None:
         """Book what the position paid since it last paid."""

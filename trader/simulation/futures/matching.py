@@ -22,6 +22,7 @@ from trader.simulation.futures.orders import (
     BY_SWITCH,
     CANCELLED,
     FILLED,
+    FOK,
     IOC,
     LIQUIDATION,
     MKT,
@@ -170,7 +171,8 @@ class FuturesMatching(FuturesAccount):
     def _price_now(self, order: FuturesOrder, contract: Contract, last: Decimal) -> Decimal | None:
         """Price at which the order trades at once, None where it does not."""
         if order.limit_price is not None:
-            return self.fills.marketable(order.side, order.limit_price, last, contract, self.before(contract))
+            once = order.order_type in (IOC, FOK)
+            return self.fills.marketable(order.side, order.limit_price, last, contract, before=self.before(contract), once=once)
         taken = self.fills.taken(order.side, last, contract)
         edge = mul(last, 1 + order.sign * PROTECTION)
         return taken if (taken <= edge if order.side == BUY else taken >= edge) else None
