@@ -77,7 +77,8 @@ async def publish(day: str) -> Found:
 
     report = await asyncio.to_thread(night.draw, load(), day)
     pictures = [picture(png, words) for png, words in report.pictures]
-    found: Found = {"page": await publish_page.fn(PAGE_KEY, report.markdown(pictures), report.headline)}
+    page = await publish_page.fn(PAGE_KEY, report.markdown(pictures), report.headline)
+    found: Found = {"page": page, "headline": report.headline, "lines": list(report.lines), "sound": report.sound}
     if rows := report.differences:
         found["differences"] = await publish_table.fn(DIFFERENCES_KEY, rows, f"Replay and ledger of {day}")
     night.keep(load(), day, PUBLISH, found)

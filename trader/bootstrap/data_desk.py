@@ -103,16 +103,19 @@ def check(state: Path, *, full: bool = False) -> dict[str, Any]:
         damaged = _damaged(store) if full else []
         if damaged:
             return _checked(GateResult(engine="none", suite_version="", verdicts=()), full=full, rows=0, damaged=damaged)
-        summary = history_audit.summarise(store, now_us, since_us=None if full else _newest(store, now_us) - CHECKED_DAYS * DAY)
+        summary = history_audit.summarise(
+            store, lambda: now_of(Paths(state)), since_us=None if full else _newest(store, now_us) - CHECKED_DAYS * DAY
+        )
         return _checked(_judge(store, summary, full=full), full=full, rows=int(summary["rows"].sum()), damaged=[])
 
 
 def audit(state: Path) -> dict[str, Any]:
     """The nightly audit: everything stored, judged by Great Expectations; what is critical is set aside and blocks its pair."""
-    with opened(state) as (store, now_us):
-        summary = history_audit.summarise(store, now_us)
+    paths = Paths(state)
+    with opened(state) as (store, _):
+        summary = history_audit.summarise(store, lambda: now_of(paths))
         result = _judge(store, summary, full=True)
-        named = history_audit.enforce(store, result, now_us)
+        named = history_audit.enforce(store, result, lambda: now_of(paths))
         return _checked(result, full=True, rows=int(summary["rows"].sum()), damaged=[], named=named)
 
 

@@ -45,8 +45,16 @@ class NightReport:
     """The page of a night: markdown around pictures, each with the words for those who do not see it; differences as rows."""
 
     headline: str
+    lines: tuple[str, ...]
     pictures: tuple[tuple[bytes, str], ...]
     night: Night
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing needs a person: no step failed, books and data hold, and the replay does not differ (unknown is no alarm)."""
+        books, data, played = (self.night.found(name) for name in (BOOKS, DATA, REPLAY))
+        wrong = any(books.get(name) for name in ("problems", "unresolved_now", "without_stop_now"))
+        return not (self.night.failures or wrong or not data.get("ok", True) or played.get("verdict") == "DIFFERENT")
 
     def markdown(self, pictures: Sequence[str]) -> str:
         """The page with the pictures as the caller embeds them."""
@@ -189,7 +197,11 @@ def draw(settings: Settings, day: str) -> NightReport:
         pictures.append((charts.png(charts.equity(rows, quote, points=600), scale=1.5), charts.equity_words(rows, quote)))
     if trades := night.found(FIGURES).get("trades"):
         pictures.append((charts.png(charts.trades(trades, quote), scale=1.5), charts.trades_words(trades, quote)))
-    return NightReport(headline=words.headline(night.day, _found(night), night.failures), pictures=tuple(pictures), night=night)
+    found = _found(night)
+    return NightReport(
+        headline=words.headline(night.day, found, night.failures), lines=tuple(words.lines(found, night.failures)),
+        pictures=tuple(pictures), night=night,
+    )  # fmt: skip
 
 
 def tell(settings: Settings, report: NightReport) -> dict[str, Any]:
@@ -199,7 +211,7 @@ def tell(settings: Settings, report: NightReport) -> dict[str, Any]:
         alarm = {"day": day, "count": len(played["differences"]), "first": played["first_input"], "traded": played["legs_traded"],
                  "same": played["legs_same"]}  # fmt: skip
         post_notice(settings, "replay.diff", alarm, dedupe_key=f"replay.diff {day}")
-    payload = {"day": day, "headline": report.headline, "lines": words.lines(_found(report.night), report.night.failures)}
+    payload = {"day": day, "headline": report.headline, "lines": list(report.lines)}
     post_notice(settings, "report.night", payload, dedupe_key=f"report.night {day}")
     return {"kinds": ["report.night", *(["replay.diff"] if played.get("verdict") == "DIFFERENT" else [])]}
 

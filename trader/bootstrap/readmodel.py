@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trader.bootstrap import dependencies as dep
+from trader.bootstrap import nights
 from trader.bootstrap import readparts as parts
 from trader.bootstrap import views as v
 from trader.bootstrap.installation import DEMO, environment_of
@@ -157,7 +158,9 @@ class ReadModel:
             made = replace(made, session=replace(NOT_STARTED, state="UNREADABLE", detail=ledger_state.detail))
         elif self.in_past and made.session.state != "NEVER_STARTED":
             made = replace(made, session=replace(made.session, state="PAST", detail=IN_PAST))
-        return replace(made, dependencies=(ledger_state, outbox_state, ai_state, clock_state, self._prefect_state()))
+        return replace(
+            made, night=self._night(), dependencies=(ledger_state, outbox_state, ai_state, clock_state, self._prefect_state())
+        )  # fmt: skip
 
     def _filled(self, ledger: LedgerReader, blank: v.StatusView, clock: PacedClock | None) -> v.StatusView:
         self._follow(ledger)
@@ -225,6 +228,14 @@ class ReadModel:
             usable=summary.usable, failed=bad,
         )  # fmt: skip
         return ai, dep.ok(name, str(file), dep.age_of(file, file.with_name(file.name + "-wal")))
+
+    def _night(self) -> v.NightView | None:
+        """What the newest night published; None before the first, or where its record cannot be read."""
+        try:
+            night = nights.newest(self.paths.nights)
+        except (TraderError, OSError):
+            return None
+        return None if night is None else parts.night(night)
 
     def _prefect_state(self) -> v.DependencyView:
         if self._prefect is None or time.monotonic() - self._prefect[0] > ASK_AGAIN_S:

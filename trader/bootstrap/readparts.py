@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from trader.bootstrap import views as v
+from trader.bootstrap.nights import Night
 from trader.data.outbox import Message
 from trader.data.reader import LedgerReader
 from trader.data.reader_activity import Blocked, ControlView, DecisionView, PairState
@@ -170,3 +171,14 @@ def clock(paced: PacedClock | None, as_of_us: int | None, environment: str) -> v
         simulated=environment == "demo", now=None if now is None else stamp(now), speed=None if paced is None else paced.speed,
         origin=None if paced is None else stamp(paced.origin_us),
     )  # fmt: skip
+
+
+def night(record: Night) -> v.NightView:
+    """A night as its page told it; one under way says how far it is."""
+    told, done = record.found("publish"), sum(record.done(name) for name in record.steps)
+    at = max((step.at for step in record.steps.values()), default="")
+    if not told:
+        return v.NightView(day=record.day, at=at, headline=f"Night of {record.day}: {done} steps done", lines=(), sound=None)
+    return v.NightView(
+        day=record.day, at=at, headline=str(told["headline"]), lines=tuple(str(line) for line in told["lines"]), sound=bool(told["sound"])
+    )

@@ -206,6 +206,17 @@ class ControlView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NightView:
+    """The newest night. `sound`: nothing of it needs a person, None while it is under way; `lines`: what its steps found."""
+
+    day: str
+    at: str
+    headline: str
+    lines: tuple[str, ...]
+    sound: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DependencyView:
     """`state`: ok, missing (not there yet) or failed; `detail` says what was seen and what to do."""
 
@@ -244,3 +255,4 @@ class StatusView:
     messages: tuple[MessageView, ...]
     alarms: tuple[MessageView, ...]
     dependencies: tuple[DependencyView, ...]
+    night: NightView | None = None

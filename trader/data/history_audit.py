@@ -8,7 +8,7 @@ warns queues a repair. Source: DATA.md section 5, "Nightly audit".
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -23,26 +23,34 @@ from trader.data.parts import TIME
 from trader.data.quality import broken, judge, prepare, spans
 from trader.data.resample import SHORTER
 from trader.data.rules import PLAUSIBLE, Severity, count_column, row_rules, suite_version, summary_rules
-from trader.domain.market import Timeframe
+from trader.domain.market import MINUTE, Timeframe
 
 ROWS_AT_ONCE: Final = 2_000_000
 """About 250 MB: pairs are audited in groups of this many rows, so that years of minutes fit any machine."""
+SETTLED_US: Final = 15 * MINUTE
+"""Rows and coverage are compared up to this long ago: what a session appends meanwhile would be in one and not in the other."""
 Frames = Mapping[Timeframe, pl.DataFrame]
+Now = Callable[[], int]
+"""The exchange's time in microseconds. It is asked after rows were read: a candle that came while the audit ran is no candle of
+the future."""
 
 
-def summarise(store: HistoryStore, now_us: int, *, since_us: int | None = None) -> pl.DataFrame:
+def summarise(store: HistoryStore, now: Now, *, since_us: int | None = None) -> pl.DataFrame:
     """One row a timeframe and pair: its newest row's time, rows, rows that break each rule, rows that coverage lacks."""
     names = [count_column(rule) for rule in row_rules(Timeframe.M1)]
     schema: dict[str, pl.DataType] = {"tf": pl.String(), "pair": pl.String(), "time": TIME, "rows": pl.Int64()}
     found = [pl.DataFrame(schema=schema | dict.fromkeys((*names, "lacking"), pl.Int64()))]
     for frames in _groups(store, since_us):
+        now_us = now()
+        settled_us = now_us - SETTLED_US
         for timeframe, rows in frames.items():
             prepared = _prepared(store, frames, timeframe, rows, now_us)
+            settled = (pl.col("time").to_physical() < settled_us).sum()
             counts = prepared.group_by("pair", maintain_order=True).agg(
-                pl.col("time").max(), rows=pl.len(), **{count_column(r): broken(r).sum() for r in row_rules(timeframe)}
+                pl.col("time").max(), rows=pl.len(), settled=settled, **{count_column(r): broken(r).sum() for r in row_rules(timeframe)}
             )
-            promised = _promised(store, timeframe, rows["pair"].unique().to_list(), since_us)
-            lacking = pl.col("pair").replace_strict(promised, default=0, return_dtype=pl.Int64) - pl.col("rows")
+            promised = _promised(store, timeframe, rows["pair"].unique().to_list(), since_us, settled_us)
+            lacking = pl.col("pair").replace_strict(promised, default=0, return_dtype=pl.Int64) - pl.col("settled")
             found.append(counts.with_columns(tf=pl.lit(str(timeframe)), lacking=lacking.cast(pl.Int64)).select(
                 pl.col(name).cast(kind) for name, kind in found[0].schema.items()
             ))  # fmt: skip
@@ -57,12 +65,13 @@ def check_summary(summary: pl.DataFrame) -> GateResult:
     return GateResult(engine="polars", suite_version=suite_version(), verdicts=tuple(verdicts))
 
 
-def enforce(store: HistoryStore, result: GateResult, now_us: int) -> list[Verdict]:
+def enforce(store: HistoryStore, result: GateResult, now: Now) -> list[Verdict]:
     """Set aside the rows behind each critical failure, block their pairs, queue repairs; returns the verdicts with the first
     bad row of each failure in words."""
     named: list[Verdict] = []
     failing = {(v.pair, v.timeframe) for v in result.verdicts if v.failures}
     for frames in _groups(store, None, sorted({pair for pair, _ in failing})):
+        now_us = now()
         for timeframe, rows in frames.items():
             prepared = _prepared(store, frames, timeframe, rows, now_us)
             verdicts = [v for v in judge(prepared, timeframe, row_rules(timeframe)) if v.failures and (v.pair, timeframe) in failing]
@@ -115,10 +124,11 @@ def _groups(store: HistoryStore, since_us: int | None, pairs: Sequence[str] | No
         yield {tf: rows for tf, rows in frames.items() if len(rows)}
 
 
-def _promised(store: HistoryStore, timeframe: Timeframe, pairs: Sequence[str], since_us: int | None) -> dict[str, int]:
-    """Candles per pair that coverage calls fetched, from `since_us` on."""
+def _promised(store: HistoryStore, timeframe: Timeframe, pairs: Sequence[str], since_us: int | None, until_us: int) -> dict[str, int]:
+    """Candles per pair opening from `since_us` on and before `until_us` that coverage calls fetched."""
     from_us = -(2**62) if since_us is None else -(-since_us // timeframe.us) * timeframe.us
+    to_us = -(-until_us // timeframe.us) * timeframe.us
     return {
-        pair: sum(max(0, c.end_us - max(c.start_us, from_us)) // timeframe.us for c in known if c.state == "fetched")
+        pair: sum(max(0, min(c.end_us, to_us) - max(c.start_us, from_us)) // timeframe.us for c in known if c.state == "fetched")
         for pair, known in store.catalog.coverage("spot", timeframe, pairs).items()
     }
