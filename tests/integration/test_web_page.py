@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 from status_kit import BARS, T0, lively
 
+from trader.bootstrap import nights
 from trader.bootstrap.dependencies import missing
 from trader.bootstrap.past import SCRATCH as PAST_SCRATCH
 from trader.bootstrap.readmodel import SCRATCH, ReadModel
@@ -52,6 +53,32 @@ def test_equity_curve_is_in_the_page_itself(tmp_path: Path) -> None:
     assert len(paths) == 1
     assert paths[0].count("L") == BARS - 2
     assert re.search(r'role="img" aria-label="Equity from 10,000.25 to 10,006.75 EUR', page)
+
+
+def _night(state: Path, **steps: dict[str, object]) -> str:
+    record = nights.Night(day="2026-01-04")
+    for name, found in steps.items():
+        record.steps[name] = nights.Step(state=nights.DONE, at="2026-01-05T00:10:00Z", found=found)
+    nights.save(state / "nights", record)
+    return text_of(state)
+
+
+def test_the_page_tells_of_the_last_night_and_leads_to_its_own_page(tmp_path: Path) -> None:
+    state = lively(tmp_path)
+    assert "Last night" not in text_of(state)
+    assert "Night of 2026-01-04: 1 steps done" in _night(state, books={})
+    found = {"headline": "Night of 2026-01-04: replay different", "lines": ["Replay: DIFFERENT in 2 fields."], "sound": False, "page": "x"}
+    page = _night(state, publish=found)
+    for told in ("replay different", "DIFFERENT in 2 fields", "look at it", 'href="http://127.0.0.1:4200/artifacts/key/night"'):
+        assert told in page, told
+    assert "look at it" not in _night(state, publish={**found, "sound": True})
+
+
+def test_a_record_of_a_night_that_cannot_be_read_leaves_the_page_whole(tmp_path: Path) -> None:
+    state = lively(tmp_path)
+    (state / "nights").mkdir()
+    (state / "nights" / "2026-01-04.json").write_text("{")
+    assert "Last night" not in text_of(state)
 
 
 def test_stored_text_is_escaped(tmp_path: Path) -> None:
