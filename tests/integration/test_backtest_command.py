@@ -4,6 +4,7 @@ it cannot run."""
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,13 @@ def test_the_figures_of_a_run_agree_with_each_other(file: Path, capsys: pytest.C
     chance = found["benchmarks"]["random_entry"]
     assert chance["entries"] >= found["trades"] >= 10
     assert chance["random_95"][0] < chance["random_mean"] < chance["random_95"][1]
+
+
+def test_the_reference_page_names_every_field(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/backtest-json.md").read_text()
+    rows = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `")]
+    told = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(told) == sorted(_json(capsys, "S1", "--data", str(file)))
 
 
 def test_s1_runs_pair_by_pair(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

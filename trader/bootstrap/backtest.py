@@ -338,5 +338,5 @@ def _against(
         taken[pair] = comparisons.Taken(bars=pairs[pair].bars, count=len(ids), eligible=places, units=units)
     return Against(
         holding=comparisons.buy_and_hold(strategy, {pair: one.bars for pair, one in pairs.items()}, *span),
-        chance=comparisons.random_entries(strategy, taken, seed=asked.seed),
+        chance=comparisons.random_entries(strategy, taken, seed=asked.seed, closed_only=strategy.parameters is not None),
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from trader import __version__
 from trader.bootstrap.backtest import Ran
+from trader.domain.market import DAY
 from trader.domain.messages import TradeLeg, stamp
 from trader.domain.money import ZERO, plain
 from trader.reporting import study
@@ -21,7 +22,7 @@ from trader.reporting.words import exit_words
 from trader.research.comparisons import DRAWS
 
 EDGE = 3  # round trips that a target should be worth (SPEC section 2, edge rule)
-FEW = 30  # trades below which no statistic means much
+FEW = 30  # trades, or days, below which their statistics do not mean much
 QUIET_SHARE = 0.02  # candles without a trade that are worth a warning
 
 
@@ -196,6 +197,9 @@ def warnings(ran: Ran, figures: TradeFigures) -> list[str]:
         found.append("Warm-up short: a pair was ready after three periods, where the session asks for the exact warm-up.")
     if figures.trades < FEW:
         found.append(f"{figures.trades} trades: too few for any of these statistics to mean much.")
+    days = (ran.end_us - ran.start_us) / DAY
+    if days < FEW:
+        found.append(f"{days:g} days: Sharpe, Sortino and Calmar of so few daily returns say nothing.")
     if ran.excluded:
         found.append(f"{len(ran.excluded)} pairs were left out, each for the reason listed below.")
     if ran.watched:

@@ -113,48 +113,55 @@ def eligible(strategy: Strategy, bars: Bars, start_us: int, end_us: int) -> tupl
     return places, units[places]
 
 
-def random_entries(strategy: Strategy, pairs: Mapping[str, Taken], *, seed: int, draws: int = DRAWS) -> RandomEntry | None:
+def random_entries(
+    strategy: Strategy, pairs: Mapping[str, Taken], *, seed: int, draws: int = DRAWS, closed_only: bool = False
+) -> RandomEntry | None:
     """Draw as many entries in each pair as the strategy made, `draws` times, and leave each by the strategy's own exits.
 
-    Each entry stands alone: no shared cash, slots or cooldown. None where nothing was entered or nothing can be drawn.
+    Each entry stands alone: no shared cash, slots or cooldown. One that is still open at the data's end is valued at the last
+    close, or with `closed_only` never drawn, for strategies whose open positions are not counted either. None where nothing was
+    entered or nothing can be drawn.
     """
     sums, entries = np.zeros(draws), 0
     for number, pair in enumerate(sorted(pairs)):
         one = pairs[pair]
-        if one.count == 0 or len(one.eligible) == 0:
+        known = _results(strategy, one, closed_only=closed_only) if one.count else np.zeros(0)
+        if not len(known):
             continue
-        chosen = np.random.default_rng([seed, number]).integers(0, len(one.eligible), (draws, one.count))
-        asked = np.unique(chosen)
-        known = np.empty(len(one.eligible))
-        known[asked] = _results(strategy, one.bars, one.eligible[asked], one.units[asked])
+        chosen = np.random.default_rng([seed, number]).integers(0, len(known), (draws, one.count))
         sums += known[chosen].sum(axis=1)
         entries += one.count
     return RandomEntry(means=np.sort(sums / entries), entries=entries) if entries else None
 
 
-def _results(strategy: Strategy, bars: Bars, places: kernel.Ints, units: Floats) -> Floats:
-    said = strategy.columns(bars, strategy.costs)
+def _results(strategy: Strategy, one: Taken, *, closed_only: bool) -> Floats:
+    """Net result of a position after each eligible bar, as a fraction of its cost."""
+    bars, said = one.bars, strategy.columns(one.bars, strategy.costs)
     leave = kernel.NO_FLAGS if said.leave is None else said.leave
-    out = np.empty(len(places))
+    out = np.empty(len(one.eligible))
     _alone(
-        kernel.rule_of(strategy), bars.open, bars.high, bars.low, bars.close, leave, places, units, strategy.costs.taker,
-        np.zeros((4, 4), np.int64), np.zeros(4), out,
+        kernel.rule_of(strategy), bars.open, bars.high, bars.low, bars.close, leave, one.eligible, one.units, strategy.costs.taker,
+        np.zeros((4, 4), np.int64), np.zeros(4), out, closed_only,
     )  # fmt: skip
-    return out
+    return out[~np.isnan(out)]
 
 
 @compiled
 def _alone(  # noqa: PLR0917 - compiled functions take positions
     rule: kernel.Rule, open_: Any, high: Any, low: Any, close: Any, leave: Any, places: Any, units: Any, fee: float, legs: Any, prices: Any,
-    out: Any,
+    out: Any, closed_only: bool,
 ) -> None:  # fmt: skip
-    """Net result of one position entered after each of `places`, alone, as a fraction of its cost; written to `out`, shape (m,)."""
+    """Net result of one position entered after each of `places`, alone, as a fraction of its cost; written to `out`, shape (m,). NaN for
+    one that the data's end leaves open, with `closed_only`."""
     last = len(close) - 1
     for j in range(len(places)):
         first = places[j] + 1
         entry = kernel.bought_at(rule, open_[first])
         state: ExitState = kernel.opened(rule, entry, units[j])
         _bar, k, state = kernel.follow(state, open_, high, low, close, leave, first, legs, prices, 0)
+        if state.lots > 0 and closed_only:
+            out[j] = np.nan
+            continue
         if state.lots > 0:
             legs[k, kernel.SOLD], prices[k] = state.lots, close[last]
             k += 1

@@ -83,6 +83,17 @@ def test_draws_are_seeded_as_many_as_the_entries_and_costs_lower_them() -> None:
     assert (dear.at_least(-1.0), dear.at_least(1.0)) == (1.0, 0.0)
 
 
+def test_a_position_that_the_data_leaves_open_is_valued_there_or_not_drawn() -> None:
+    still = bars(np.full(300, 100.0))
+    late = {"A/EUR": Taken(bars=still, count=4, eligible=np.array([100, 290]), units=np.ones(2))}
+    whole, closed = (random_entries(DEAR, late, seed=1, closed_only=only) for only in (False, True))
+    assert whole is not None and closed is not None
+    assert len(np.unique(whole.means)) > 1  # what is sold at the end pays no slippage, what is closed does
+    assert len(np.unique(closed.means)) == 1
+    assert random_entries(DEAR, {"A/EUR": Taken(bars=still, count=4, eligible=np.array([290]), units=np.ones(1))}, seed=1,
+                          closed_only=True) is None  # fmt: skip
+
+
 def test_nothing_entered_is_nothing_to_compare() -> None:
     assert random_entries(S1, {}, seed=1) is None
     one = walk(1)
