@@ -16,7 +16,7 @@ from tests.architecture import settings_table
 from tests.architecture.trees import ROOT
 from trader import cli
 from trader.bootstrap.children import PORTS
-from trader.config import Settings
+from trader.config import NOT_SETTINGS, Settings
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
@@ -120,8 +120,9 @@ def _rows(page: Path, heading: str) -> dict[str, str]:
 
 def test_the_command_reference_lists_every_verb_with_its_options() -> None:
     table = _rows(DOCS / "reference/cli.md", "## Verbs")
-    nested = [f"data {verb}" for verb in _listed("data")]
-    assert list(table) == [verb for verb in verbs() if verb != "data"] + nested and len(nested) == 4
+    groups = ("data", "db")
+    nested = [f"{group} {verb}" for group in groups for verb in _listed(group)]
+    assert list(table) == [verb for verb in verbs() if verb not in groups] + nested and len(nested) == 7
     for verb, row in table.items():
         done = subprocess.run([_trader(), *verb.split(), "--help"], capture_output=True, text=True, timeout=60, check=True)
         real = set(re.findall(r"^  (--[a-z-]+)", done.stdout, re.M)) - {"--help"}
@@ -157,7 +158,8 @@ def test_every_setting_a_page_names_exists() -> None:
         named += [(page.name, name.lower().replace("__", ".")) for name in variables]
         named += [(page.name, f"{a}.{b}") for a, b in re.findall(r"`(market|halts|ai|ports|costs|exits|beat)\.([a-z_]+)`", text)]
     assert len(named) > 10
-    assert [one for one in named if one[1] not in (*known, "shared_data", "ai.sqlite")] == []
+    others = [name.removeprefix("TRADER_").lower() for name in NOT_SETTINGS]
+    assert [one for one in named if one[1] not in (*known, *others, "ai.sqlite")] == []
 
 
 def test_the_ports_the_readme_names_are_the_defaults() -> None:

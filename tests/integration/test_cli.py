@@ -119,7 +119,7 @@ REFUSED = [
     (("twin", "binance"), 2, "kraken, gemini"),
     (("twin", "kraken", "--switch", "colour=red"), 2, "--switch 'colour=red': write NAME=VALUE; NAME is one of frames_per_minute, "),
     (("exit",), 2, "Missing argument"),
-    (("verify",), 2, "no demo has run here"),
+    (("verify",), 2, "no session has run here"),
     (("pause",), 1, "no ledger there"),
     (("resume", "--reason", "so"), 2, "--cause and --reason go together"),
     (("resume", "--cause", "DAILY_LOSS"), 2, "--cause and --reason go together"),

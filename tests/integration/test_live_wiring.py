@@ -20,6 +20,7 @@ from session_kit import HOUR, Stage, fetch_history, state_dir
 from trader.bootstrap.grounds import stand
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.trading import trade
+from trader.bootstrap.verification import verify_state
 from trader.bootstrap.world import HOST, World, kraken_twin
 from trader.cli import run
 from trader.config import Settings, load
@@ -329,6 +330,8 @@ def test_paper_trades_on_public_data_without_one_private_request(stage: Stage, h
     assert {order.leg for order in facts.orders.values()} == {"entry", "stop", "exit"}
     assert requests and not [name for name in requests if name in NEEDS or name in SUBSCRIBED]
     assert twin.exchange.state.orders == {} and sum(requests.values()) > 20
+    told = verify_state(paths.root)
+    assert told["ok"] and told["checks"]["ledger_sound"]["compared"] > 100 and told["checks"]["outcomes_proved"]["compared"] >= 3
 
 
 def test_a_directory_belongs_to_one_environment(stage: Stage, history: Path, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_the_doctor_names_code_reason_and_fix_of_what_is_wrong(tmp_path: Path) -
     checks = health.examine(load({"state_dir": str(tmp_path)}, environ={}))
     found = {check.code: check for check in checks}
     assert found["E-DIR-003"].level == "warn"
+    assert found["E-FILE-001"].level == "warn" and "ledger.sqlite" in found["E-FILE-001"].what
     assert found["E-LED-001"].level == "FAIL"
     assert all(check.why and check.fix for check in checks if check.level != "ok")
     assert "fix:" in found["E-LED-001"].line()

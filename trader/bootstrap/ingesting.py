@@ -11,6 +11,7 @@ from typing import Any
 from trader.bootstrap import archives, wire
 from trader.bootstrap.grounds import clock_of
 from trader.bootstrap.ingestion import EVERY, gate, judge_tails, lookbacks, universe_of
+from trader.bootstrap.installation import claim
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import World
 from trader.config import Settings
@@ -178,6 +179,8 @@ async def ingesting(
     """Store, market and clock of the environment, open for one ingestion. Raises ConfigError for an unknown timeframe."""
     chosen = _timeframes(timeframes) if timeframes else EVERY
     paths = Paths(settings.state).make()
+    if settings.environment != "demo":
+        claim(settings, paths)
     clock, demo = clock_of(settings, paths), settings.environment == "demo"
     endpoints = wire.Endpoints.loopback(settings) if demo else wire.Endpoints.chosen(settings)
     async with AsyncExitStack() as stack:
