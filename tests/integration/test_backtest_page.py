@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.backtest_kit import MODE, candle_frame
@@ -106,9 +107,37 @@ def test_the_page_fetches_nothing_and_runs_nothing(file: Path, tmp_path: Path, c
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_page_that_cannot_be_written_is_one_sentence(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["backtest", "S1", "--data", str(file), "--html", str(tmp_path / "no" / "page.html")]) == 2
-    assert "--html" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("--html no/page.html", "no is no directory"), ("--html .", "--html"), ("--trades no/trades.csv", "no is no directory"),
+        ("--trades trades.xlsx", "the name must end in .csv or .parquet"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_written_is_one_sentence(
+    file: Path, tmp_path: Path, asked: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option, name = asked.split()
+    assert cli.run(["backtest", "S1", "--data", str(file), option, str(tmp_path / name)]) == 2
+    told = capsys.readouterr()
+    assert option in told.err and words in told.err and told.out == ""
+
+
+def test_trades_are_a_table_that_reads_back(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = {}
+    for name in ("a.csv", "a.parquet"):
+        assert cli.run(["backtest", MODE, "--data", str(file), "--warmup", "short", "--trades", str(tmp_path / name), "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        tables[name] = pl.read_csv(tmp_path / name) if name.endswith("csv") else pl.read_parquet(tmp_path / name)
+    frame = tables["a.parquet"]
+    assert len(frame) == len(tables["a.csv"]) == result["legs"] >= 10
+    assert frame["net"].sum() == pytest.approx(tables["a.csv"]["net"].sum())
+    assert frame["exit_time"].dtype == pl.Datetime("us", "UTC")
+    if not result["open"]:
+        assert frame["net"].sum() == pytest.approx(float(result["net"]))
+    stops = frame.filter(pl.col("reason") == "STOP_LOSS")
+    assert len(stops) >= 3
+    assert stops["r"].to_list() == pytest.approx([-1.0] * len(stops), abs=0.05)
 
 
 def test_a_run_without_a_trade_has_a_page_that_says_so(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,18 +1,16 @@
-"""The page of a finished backtest: which candles are drawn, how coarse, with which trades; written to one file."""
+"""The page of a finished backtest: which candles are drawn, how coarse, with which trades."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from trader.bootstrap.backtest import Ran
 from trader.domain.market import DAY, MINUTE
 from trader.domain.messages import TradeLeg
 from trader.domain.money import ZERO, add, plain
-from trader.errors import ConfigError
 from trader.indicators.resample import aggregate, cut
 from trader.ports import Columns
 from trader.reporting import words
@@ -25,20 +23,14 @@ BEFORE, AFTER = 32, 16  # bars around a single trade
 LENGTHS = tuple(minutes * MINUTE for minutes in (5, 15, 30, 60, 120, 240, 480, 720, 1440, 2880, 10_080, 40_320))
 
 
-def write_page(ran: Ran, result: Mapping[str, Any], target: Path, command: Sequence[str]) -> None:
-    """Write the page to `target`, whole or not at all. Raises ConfigError where it cannot be."""
+def page_of(ran: Ran, result: Mapping[str, Any], command: Sequence[str]) -> str:
+    """The page as HTML; `command`: the words that made it."""
     positions = _positions(ran)
-    page = render(
+    return render(
         result, curve=[(row.time_us, float(row.equity)) for row in ran.curve], command=shlex.join(command),
         pairs=[_whole(ran, one["name"], positions) for one in result["by_pair"][:PAIRS]],
         looks=[_look(ran, positions[one["position"]], ran.risk[one["position"]]) for one in result["notable"]],
     )  # fmt: skip
-    scratch = target.with_name(f"{target.name}.part")
-    try:
-        scratch.write_text(page)
-        scratch.replace(target)
-    except OSError as error:
-        raise ConfigError(f"--html {target}: {error.strerror}") from error
 
 
 def _positions(ran: Ran) -> dict[str, list[TradeLeg]]:

@@ -30,6 +30,7 @@ def backtest(  # noqa: PLR0917 - the options of a command line
     html: Annotated[
         Path | None, typer.Option(help="write the report with its charts to this file, too; it needs nothing beside it")
     ] = None,
+    trades: Annotated[Path | None, typer.Option(help="write the trades to this file, too; .csv or .parquet")] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="replay the range through the session and compare; exit code 1 on a difference")
     ] = False,
@@ -37,7 +38,7 @@ def backtest(  # noqa: PLR0917 - the options of a command line
 ) -> None:
     """Run a strategy over recorded candles. The six share one account of 10,000; S1 runs pair by pair. AI is off."""
     from trader.bootstrap.backtest import Asked, run_backtest
-    from trader.bootstrap.backtest_page import write_page
+    from trader.bootstrap.backtest_files import check_targets, write_page, write_trades
     from trader.bootstrap.backtest_result import result_of
     from trader.bootstrap.playing import Teller
     from trader.bootstrap.progress import Bar
@@ -45,6 +46,7 @@ def backtest(  # noqa: PLR0917 - the options of a command line
 
     asked = Asked(strategy=strategy, data=data, state=state or Path("state"), pairs=pairs or (), start=start, end=end, profile=profile,
                   warmup=warmup, ai=ai, volume=volume, spread=spread, seed=seed, verify=verify)  # fmt: skip
+    check_targets(html, trades)
     bar = Bar(hint)
     with bar.shown():
         ran = run_backtest(asked, bar.of("backtest"))
@@ -56,6 +58,8 @@ def backtest(  # noqa: PLR0917 - the options of a command line
     if html is not None:
         write_page(ran, result, html, ["trader", *sys.argv[1:]])
         hint(f"report: {html}")
+    if trades is not None:
+        write_trades(ran, trades)
     say(json.dumps(result, indent=2) if as_json else backtest_screen(result))
     if result["verify"] is not None and result["verify"]["differences"]:
         raise typer.Exit(1)

@@ -18,8 +18,8 @@ from trader.domain.money import ZERO, add, mul
 from trader.ports import EquityRow
 from trader.reporting.analytics import EquityFigures, Trade, daily_closes, equity_figures, wilson
 
-TARGETS = frozenset({"TP1", "TP2"})
-"""Reasons of exits that fill at a level, without slippage."""
+TARGETS = frozenset({"TP1", "TP2", "target", "target2"})
+"""Reasons of exits that fill at a level, without slippage; the latter two of strategies that run pair by pair."""
 
 
 # --- the equity curve --------------------------------------------------------------------------------------------------
