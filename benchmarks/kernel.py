@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.s1 import s1_data, s1_trades
+from trader.domain.market import Timeframe
 from trader.indicators import technical
-from trader.research.backtester import S1, run
+from trader.research.backtester import S1, run, run_all, six
 
 NAMES = ("open", "high", "low", "close")
+BEGIN_US, BAR_US = 1_700_006_400_000_000, Timeframe.M15.us  # at a close of 4h
 PLAIN_PAIRS = 4  # the plain loop is slow: a few pairs say what it costs a candle
 Data = Mapping[str, Mapping[str, Any]]
 
@@ -65,6 +67,44 @@ def plain(data: Data, pairs: Sequence[str]) -> list[tuple[Any, ...]]:
     return [(pair, *trade) for pair in pairs for trade in s1_trades(*(data[pair][name] for name in NAMES))]
 
 
+def timed_data(data: Data) -> dict[str, dict[str, Any]]:
+    """The same candles as 15m ones with times and volumes, which the six strategies read."""
+    found = {}
+    for seed, (pair, arrays) in enumerate(data.items()):
+        n = len(arrays["close"])
+        volume = np.random.default_rng(seed).lognormal(3, 1, n)
+        found[pair] = {**arrays, "volume": volume, "time": BEGIN_US + np.arange(n, dtype=np.int64) * BAR_US}
+    return found
+
+
+def nine(data: Data) -> None:
+    """The nine TA-Lib calls (ten arrays) that one set of parameters of the six needs."""
+    for arrays in data.values():
+        high, low, close, volume = (arrays[name] for name in ("high", "low", "close", "volume"))
+        technical.rsi(close, 14)
+        technical.macd(close)
+        technical.bollinger(close)
+        technical.atr(high, low, close, 14)
+        technical.ema(close, 9)
+        technical.ema(close, 21)
+        technical.sma(volume, 20)
+        technical.highest(high, 100)
+        technical.lowest(low, 100)
+
+
+def six_figures(data: Data, rounds: int) -> None:
+    """The six strategies over the same pairs, trade tables included, against nine TA-Lib calls."""
+    strategies, candles = list(six()), timed_data(data)
+    run_all(strategies, dict(list(candles.items())[:2]))
+    floor, ours = Clocked(lambda: nine(candles)), Clocked(lambda: run_all(strategies, candles))
+    for _ in range(rounds):
+        floor.go()
+        ours.go()
+    candle = 1e9 / sum(len(arrays["close"]) for arrays in candles.values())
+    figure("talib.nine", floor.least * candle, "ns/candle")
+    figure("kernel.six", ours.least * candle, "ns/candle", against="talib.nine", ratio=ours.least / floor.least)
+
+
 def differing(data: Data) -> int:
     """Trades that ours and the definition do not share, over all pairs."""
     ours = run(S1, data).select("pair", "entry_bar", "exit_bar", "entry_price", "exit_price", "reason").rows()
@@ -99,6 +139,7 @@ def main() -> int:
     figure("kernel.s1.vs_python", ours.least * candle, "ns/candle", against="python.s1", ratio=ours.least * candle / (slow.least * few))
     figure("kernel.s1.threads2", two.least * 1e3, "ms wall", against="kernel.s1 wall", ratio=two.least / one.least)
     figure("kernel.s1.rss", peak, "MB", against="raw data", ratio=peak / raw)
+    six_figures(data, 9 if asked.quick else 3)
     wrong = differing(data)
     figure("kernel.s1.differences", wrong, "trades")
     return 1 if wrong else 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trader.domain.costs import Costs
 from trader.domain.messages import Action
 from trader.indicators.series import Features, Row
-from trader.strategy.brain import candidates, decide
+from trader.strategy.brain import candidates, decide, entering
 from trader.strategy.context import BrainContext
 from trader.strategy.modes import TABLE, Parameters
 from trader.strategy.scoring import NONE, points_of, score_features, score_rows, total, trigger_of
@@ -63,6 +63,14 @@ def test_candidates_are_exactly_the_rows_that_decide_enters(strategy: Parameters
             entered += 1
             assert (decision.score, decision.unit) == (found.score[i], found.unit[i])
     assert entered > 5
+
+
+@pytest.mark.parametrize("strategy", TABLE.values(), ids=lambda p: p.strategy)
+def test_the_rows_that_enter_are_those_of_the_candidates_bit_for_bit(strategy: Parameters) -> None:
+    rows = random_rows(5, 20_000)
+    found, entered = candidates(rows, strategy, COSTS), entering(rows, strategy, COSTS)
+    assert entered.rows.tolist() == np.flatnonzero(found.enter).tolist() and len(entered.rows) > 20
+    assert np.array_equal(entered.score, found.score[entered.rows]) and np.array_equal(entered.unit, found.unit[entered.rows])
 
 
 def test_a_row_scores_the_same_wherever_it_stands() -> None:

@@ -14,6 +14,7 @@ from trader.indicators.compiled import compiled
 
 Column = np.ndarray[Any, np.dtype[np.float64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
 
 SWING = 55  # bars of the swing range
 VOLUME_BARS = 20
@@ -70,21 +71,39 @@ def divergences(high: Column, low: Column, rsi: Column) -> tuple[Flags, Flags]:
     Regular divergence on confirmed pivots (SPEC section 4): of the two latest pivots j1 < j2 with i - j2 <= 13 and
     5 <= j2 - j1 <= 34, bullish if low[j2] < low[j1] and RSI[j2] > RSI[j1]; bearish mirrored on pivot highs.
     """
+    return between_pivots(pivots(high, low), high, low, rsi)
+
+
+@compiled
+def pivots(high: Column, low: Column) -> tuple[Places, Places]:
+    """Places of the pivot lows and of the pivot highs, ascending; they depend on no RSI, so strategies share them."""
+    n = len(low)
+    lows, highs = np.empty(n, np.int64), np.empty(n, np.int64)
+    a, b = 0, 0
+    for j in range(PIVOT_SIDE, n - PIVOT_SIDE):
+        lows[a], highs[b] = j, j  # kept where the count moves on: no branch to mispredict
+        a += _is_pivot_low(low, j)
+        b += _is_pivot_high(high, j)
+    return lows[:a].copy(), highs[:b].copy()
+
+
+@compiled
+def between_pivots(found: tuple[Places, Places], high: Column, low: Column, rsi: Column) -> tuple[Flags, Flags]:
+    """`divergences` on pivots that are known."""
+    return _flags(found[0], low, rsi, 1.0), _flags(found[1], high, rsi, -1.0)
+
+
+@compiled
+def _flags(places: Places, prices: Column, rsi: Column, sign: float) -> Flags:
+    """A pivot counts from its confirmation to that of the next one, 13 bars after itself at most. `sign` -1 for highs."""
     n = len(rsi)
-    bull, bear = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    last_low, last_high = -n, -n
-    low_diverges, high_diverges = False, False
-    for i in range(2 * PIVOT_SIDE, n):
-        j = i - PIVOT_SIDE
-        if _is_pivot_low(low, j):
-            low_diverges = last_low >= 0 and _diverges(low[j], low[last_low], rsi[j], rsi[last_low], j - last_low)
-            last_low = j
-        if _is_pivot_high(high, j):
-            high_diverges = last_high >= 0 and _diverges(-high[j], -high[last_high], -rsi[j], -rsi[last_high], j - last_high)
-            last_high = j
-        bull[i] = low_diverges & (i - last_low <= NEAR)
-        bear[i] = high_diverges & (i - last_high <= NEAR)
-    return bull, bear
+    flags = np.zeros(n, np.bool_)
+    for k in range(1, len(places)):
+        j, before = places[k], places[k - 1]
+        if _diverges(sign * prices[j], sign * prices[before], sign * rsi[j], sign * rsi[before], j - before):
+            end = places[k + 1] + PIVOT_SIDE if k + 1 < len(places) else n
+            flags[j + PIVOT_SIDE : min(end, j + NEAR + 1)] = True
+    return flags
 
 
 @compiled

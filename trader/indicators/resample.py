@@ -51,7 +51,7 @@ def aggregate(columns: Columns, source: Span, target: Span) -> Columns:
         raise ValueError(f"timeframe {target} is not a multiple of {source}")
     if target is source or not len(columns):
         return columns
-    label = columns.time - columns.time % target.us
+    label = columns.time // target.us * target.us  # numpy divides by a constant much faster than it takes remainders
     starts = np.flatnonzero(np.diff(label, prepend=label[0] - 1))
     counts = np.diff(starts, append=len(label))
     whole = counts == target.us // source.us

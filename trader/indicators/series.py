@@ -122,6 +122,9 @@ def filled_share(filled: Flags) -> Column:
     share = np.full(len(filled), np.nan)
     if len(filled) < FILLED_BARS:
         return share
+    if not filled.any():
+        share[FILLED_BARS - 1 :] = 0.0
+        return share
     total = np.concatenate((np.array([0]), np.cumsum(filled)))
     share[FILLED_BARS - 1 :] = (total[FILLED_BARS:] - total[:-FILLED_BARS]) / FILLED_BARS
     return share
@@ -147,14 +150,24 @@ def median_quote_volume(close: Column, volume: Column, i: int) -> float:
     return float(np.median(volume[part] * close[part]))
 
 
-def features(columns_15m: Columns, columns_4h: Columns, needs: Needs, *, shared: Features | None = None, short: bool = False) -> Features:
+def features(
+    columns_15m: Columns,
+    columns_4h: Columns,
+    needs: Needs,
+    *,
+    shared: Features | None = None,
+    pivots: tuple[Times, Times] | None = None,
+    short: bool = False,
+) -> Features:
     """All columns of a series, each indicator computed once. Candles may have gaps: a pair is ready again LOOKBACK bars after.
 
     `shared`: features of the same candles for a strategy with equal `trend_ema` and `h4_ema`; what does not depend on
-    the RSI period is taken from it. `short`: ready after three periods, in research and replay only.
+    the RSI period is taken from it. `pivots`: `patterns.pivots` of the same candles. `short`: ready after three periods,
+    in research and replay only.
     """
     rsi = technical.rsi(columns_15m.close, needs.rsi_period)
-    bullish, bearish = patterns.divergences(columns_15m.high, columns_15m.low, rsi)
+    high, low = columns_15m.high, columns_15m.low
+    bullish, bearish = patterns.between_pivots(pivots or patterns.pivots(high, low), high, low, rsi)
     base = shared if shared is not None else _without_rsi(columns_15m, columns_4h, needs)
     made = base._replace(rsi=rsi, rsi_previous=previous(rsi), bullish_divergence=bullish, bearish_divergence=bearish)
     return made._replace(ready=_ready(made, columns_15m, columns_4h, needs, short))
@@ -183,11 +196,10 @@ def _without_rsi(columns_15m: Columns, columns_4h: Columns, needs: Needs) -> Fea
 
 def _ready(made: Features, columns_15m: Columns, columns_4h: Columns, needs: Needs, short: bool) -> Flags:
     """NOT_READY of SPEC section 4, as its opposite, for every bar."""
-    run, run_4h = unbroken(columns_15m.time, M15), unbroken(columns_4h.time, H4)
-    h4 = as_of_4h(columns_15m.time, columns_4h.time)
+    run_4h = unbroken(columns_4h.time, H4)
     wanted = technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short), technical.lookback_4h(needs.h4_ema, short=short)
     sums = _sum([getattr(made, name) for name in required(needs)])
-    ready: Flags = _bars_ready(columns_15m.time, run, columns_4h.time, run_4h, h4, made.filled_share, made.atr, sums, *wanted)
+    ready: Flags = _bars_ready(columns_15m.time, columns_4h.time, run_4h, made.filled_share, made.atr, sums, *wanted)
     return ready
 
 
@@ -203,10 +215,8 @@ def _sum(columns: list[Column]) -> Column:
 @compiled
 def _bars_ready(  # noqa: PLR0917 - compiled functions take positions
     time: Times,
-    run: Times,
     time_4h: Times,
     run_4h: Times,
-    h4: Times,
     share: Column,
     atr: Column,
     sums: Column,
@@ -215,11 +225,15 @@ def _bars_ready(  # noqa: PLR0917 - compiled functions take positions
 ) -> Flags:
     """Enough unbroken candles of both series, the 4h candle of the newest common close, trades in most bars, an ATR."""
     ready = np.zeros(len(time), np.bool_)
+    run, j, enough = 0, -1, False  # unbroken candles up to here, the newest closed 4h candle, whether it counts
     for i in range(len(time)):
-        j, close = h4[i], time[i] + M15
-        if run[i] < wanted or j < 0 or run_4h[j] < wanted_4h:
-            continue
-        ready[i] = time_4h[j] + H4 == close - close % H4 and share[i] <= MAX_FILLED and atr[i] > 0 and np.isfinite(sums[i])
+        run = run + 1 if i > 0 and time[i] - time[i - 1] == M15 else 1
+        close = time[i] + M15
+        while j + 1 < len(time_4h) and time_4h[j + 1] + H4 <= close:
+            j += 1
+            enough = run_4h[j] >= wanted_4h and time_4h[j] % H4 == 0
+        newest = enough and close - time_4h[j] < 2 * H4
+        ready[i] = run >= wanted and newest and share[i] <= MAX_FILLED and atr[i] > 0 and np.isfinite(sums[i])
     return ready
 
 

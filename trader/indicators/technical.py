@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import talib
 
+from trader.indicators.compiled import compiled
+
 Column = np.ndarray[Any, np.dtype[np.float64]]
 MACD_FAST, MACD_SLOW, MACD_SIGNAL = 12, 26, 9
 BANDS, BAND_WIDTH = 20, 2.0
@@ -77,11 +79,14 @@ def bollinger(close: Column) -> tuple[Column, Column, Column]:
     return _one(upper), _one(middle), _one(lower)
 
 
+@compiled
 def bb_position(close: Column, upper: Column, lower: Column) -> Column:
     """Where the close lies between the bands: 0 lower, 1 upper, 0.5 where the width is 0."""
-    width = upper - lower
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(width == 0, 0.5, (close - lower) / width)
+    made = np.empty(len(close))
+    for i in range(len(close)):
+        width = upper[i] - lower[i]
+        made[i] = 0.5 if width == 0 else (close[i] - lower[i]) / width
+    return made
 
 
 def atr(high: Column, low: Column, close: Column, period: int = ATR_PERIOD) -> Column:

@@ -15,6 +15,7 @@ from trader.domain.messages import Action, Decision, Point, Refusal
 from trader.domain.orders import Side
 from trader.indicators.series import Features, Row
 from trader.indicators.technical import Column
+from trader.strategy import scoring
 from trader.strategy.context import BrainContext
 from trader.strategy.modes import Parameters
 from trader.strategy.scoring import NONE, Levels, enter_rows, levels_of, points_of, score_features, total, trigger_of
@@ -99,12 +100,39 @@ class Candidates(NamedTuple):
     unit: Column
 
 
+class Entering(NamedTuple):
+    """The rows that enter, ascending, with score and unit of each, shape (k,)."""
+
+    rows: np.ndarray[Any, np.dtype[np.int64]]
+    score: Column
+    unit: Column
+
+
+def entering(columns: Features, parameters: Parameters, costs: Costs) -> Entering:
+    """`candidates` where only the rows that enter matter: several times faster, and without a column each."""
+    c, p = columns, parameters
+    least, guard = _floors(p, costs)
+    return Entering(
+        *scoring.entering(
+            scoring.rule_of(p), c.close, c.rsi, c.rsi_previous, c.macd_hist, c.macd_hist_previous, c.bb_lower, c.bb_position, c.ema_trend,
+            c.fib_zone, c.volume_ratio, c.bullish_divergence, c.bearish_divergence, c.h4_close, c.h4_ema, c.h4_hist, c.ready,
+            c.atr_fraction, p.min_score, p.refuses_h4_bearish, p.k1, least, guard,
+        )
+    )  # fmt: skip
+
+
+def _floors(parameters: Parameters, costs: Costs) -> tuple[float, float]:
+    """The least unit that pays, and the least first target; both 0 for the seed."""
+    if parameters.seed:
+        return 0.0, 0.0
+    return 3 * costs.round_trip / parameters.k1, 3 * costs.round_trip * _GUARD
+
+
 def candidates(columns: Features, parameters: Parameters, costs: Costs) -> Candidates:
     """`decide(...).action is ENTER` for every row at once (longs)."""
     c = columns
     trigger, score = score_features(columns, parameters)
-    least = 0.0 if parameters.seed else 3 * costs.round_trip / parameters.k1
-    guard = 0.0 if parameters.seed else 3 * costs.round_trip * _GUARD
+    least, guard = _floors(parameters, costs)
     enter, unit = enter_rows(
         c.ready, trigger, score, c.rsi, c.rsi_previous, c.h4_close, c.h4_ema, c.h4_hist, c.atr_fraction, parameters.min_score,
         parameters.refuses_h4_bearish, parameters.k1, least, guard,

@@ -9,7 +9,7 @@ import numpy as np
 
 from trader.domain.market import Timeframe
 from trader.errors import ConfigError
-from trader.indicators import resample, series, technical
+from trader.indicators import patterns, resample, series, technical
 from trader.indicators.series import Features
 from trader.indicators.technical import Column
 from trader.ports import Columns
@@ -55,35 +55,35 @@ class Bars:
 
     def rsi(self, period: int) -> Column:
         """Relative strength index of the close, 0-100."""
-        return self._once(("rsi", period), lambda: technical.rsi(self.close, period))
+        return self.once(("rsi", period), lambda: technical.rsi(self.close, period))
 
     def ema(self, period: int) -> Column:
         """Exponential moving average of the close."""
-        return self._once(("ema", period), lambda: technical.ema(self.close, period))
+        return self.once(("ema", period), lambda: technical.ema(self.close, period))
 
     def sma(self, period: int) -> Column:
         """Simple moving average of the close."""
-        return self._once(("sma", period), lambda: technical.sma(self.close, period))
+        return self.once(("sma", period), lambda: technical.sma(self.close, period))
 
     def atr(self, period: int = technical.ATR_PERIOD) -> Column:
         """Average true range, in price units."""
-        return self._once(("atr", period), lambda: technical.atr(self.high, self.low, self.close, period))
+        return self.once(("atr", period), lambda: technical.atr(self.high, self.low, self.close, period))
 
     def macd(self) -> tuple[Column, Column, Column]:
         """MACD(12, 26, 9): line, signal, histogram."""
-        return self._once(("macd",), lambda: technical.macd(self.close))
+        return self.once(("macd",), lambda: technical.macd(self.close))
 
     def bollinger(self) -> tuple[Column, Column, Column]:
         """Upper, middle and lower band of BBANDS(20, 2, 2)."""
-        return self._once(("bollinger",), lambda: technical.bollinger(self.close))
+        return self.once(("bollinger",), lambda: technical.bollinger(self.close))
 
     def highest(self, period: int) -> Column:
         """Highest high of the last `period` bars."""
-        return self._once(("highest", period), lambda: technical.highest(self.high, period))
+        return self.once(("highest", period), lambda: technical.highest(self.high, period))
 
     def lowest(self, period: int) -> Column:
         """Lowest low of the last `period` bars."""
-        return self._once(("lowest", period), lambda: technical.lowest(self.low, period))
+        return self.once(("lowest", period), lambda: technical.lowest(self.low, period))
 
     @property
     def four(self) -> Columns:
@@ -97,13 +97,15 @@ class Bars:
         rest = ("features", parameters.trend_ema, parameters.h4_ema)
         key = (*rest, parameters.rsi_period)
         if key not in self._known:
-            made = series.features(self.columns, self.four, parameters, shared=self._known.get(rest), short=self._short)
+            found = self.once(("pivots",), lambda: patterns.pivots(self.high, self.low))
+            made = series.features(self.columns, self.four, parameters, shared=self._known.get(rest), pivots=found, short=self._short)
             self._known.setdefault(rest, made)
             self._known[key] = made
-        found: Features = self._known[key]
-        return found
+        features: Features = self._known[key]
+        return features
 
-    def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    def once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What `make` gives for these bars, made at the first asking."""
         if key not in self._known:
             self._known[key] = make()
         found: T = self._known[key]

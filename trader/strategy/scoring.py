@@ -120,20 +120,57 @@ def enter_rows(  # noqa: PLR0917 - compiled functions take positions
     n = len(scores)
     enter, unit = np.zeros(n, np.bool_), np.zeros(n)
     for i in range(n):
-        if triggers[i] == NONE or not ready[i] or not scores[i] >= min_score or not rsi[i] > rsi_previous[i]:
+        if triggers[i] == NONE or not scores[i] >= min_score:
             continue
-        if refuses_h4_bearish and h4_close[i] < h4_ema[i] and h4_hist[i] <= 0:
-            continue
-        if least > 0:
-            wide = atr_fraction[i]
-            if not least <= 2 * wide:
-                continue
-            wide = wide if wide > least else least
-            if k1 * wide < guard:
-                continue
-            unit[i] = wide
-        enter[i] = True
+        wide = _unit(
+            ready[i], rsi[i], rsi_previous[i], refuses_h4_bearish, h4_close[i], h4_ema[i], h4_hist[i], atr_fraction[i], k1, least, guard
+        )
+        if wide >= 0:
+            enter[i], unit[i] = True, wide
     return enter, unit
+
+
+@compiled
+def _unit(  # noqa: PLR0917 - compiled functions take positions
+    ready: bool, rsi: float, rsi_previous: float, refuses_h4_bearish: bool, h4_close: float, h4_ema: float, h4_hist: float,
+    atr_fraction: float, k1: float, least: float, guard: float,
+) -> float:  # fmt: skip
+    """The unit of a row whose score is high enough (0 for the seed), -1 where the rest of step A refuses it."""
+    if not ready or not rsi > rsi_previous or (refuses_h4_bearish and h4_close < h4_ema and h4_hist <= 0):
+        return -1.0
+    if least <= 0:
+        return 0.0
+    wide = atr_fraction if atr_fraction > least else least
+    return wide if least <= 2 * atr_fraction and k1 * wide >= guard else -1.0
+
+
+@compiled
+def entering(  # noqa: PLR0917 - compiled functions take positions
+    rule: Rule, close: Column, rsi: Column, rsi_previous: Column, hist: Column, hist_previous: Column, bb_lower: Column,
+    bb_position: Column, ema_trend: Column, fib_zone: Any, volume_ratio: Column, bullish: Any, bearish: Any, h4_close: Column,
+    h4_ema: Column, h4_hist: Column, ready: Any, atr_fraction: Column, min_score: float, refuses_h4_bearish: bool, k1: float,
+    least: float, guard: float,
+) -> tuple[Any, Column, Column]:  # fmt: skip
+    """The rows that `score_rows` and `enter_rows` would let enter, with their scores and units; cheap refusals come before the score."""
+    n, k = len(close), 0
+    rows, scores, units = np.empty(n, np.int64), np.empty(n), np.empty(n)
+    reach = max(rule.oversold, 0.0 if rule.sniper else rule.composite_limit)
+    for i in range(n):
+        if not rsi[i] < reach:
+            continue
+        wide = _unit(
+            ready[i], rsi[i], rsi_previous[i], refuses_h4_bearish, h4_close[i], h4_ema[i], h4_hist[i], atr_fraction[i], k1, least, guard
+        )
+        if not wide >= 0:
+            continue
+        trigger, score = _score(
+            rule, close[i], rsi[i], rsi_previous[i], hist[i], hist_previous[i], bb_lower[i], bb_position[i], ema_trend[i],
+            fib_zone[i], volume_ratio[i], bullish[i], bearish[i], h4_close[i], h4_ema[i], h4_hist[i],
+        )  # fmt: skip
+        if trigger != NONE and score >= min_score:
+            rows[k], scores[k], units[k] = i, score, wide
+            k += 1
+    return rows[:k].copy(), scores[:k].copy(), units[:k].copy()
 
 
 # --- one pair, point by point ------------------------------------------------------------------------------------------

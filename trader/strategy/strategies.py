@@ -14,8 +14,10 @@ from trader.domain.costs import Costs
 from trader.domain.money import PHI
 from trader.domain.orders import Side
 from trader.errors import ConfigError
+from trader.indicators.series import Features
+from trader.indicators.technical import Column
 from trader.strategy import modes
-from trader.strategy.brain import candidates
+from trader.strategy.brain import entering
 from trader.strategy.columns import Bars, Signals
 from trader.strategy.modes import (
     ENTRY_BAND_ATR,
@@ -109,12 +111,19 @@ S1 = Strategy(
 def _of_table(parameters: Parameters, side: Side, bars: Bars, costs: Costs) -> Signals:
     """Scores and step A over whole columns; a short is the same rule on the mirrored market."""
     columns = bars.features(parameters)
-    band = np.maximum(ENTRY_BAND_ATR * columns.atr_fraction, ENTRY_BAND_LEAST)
-    cap = columns.close * (1 + side.sign * band)
+    cap = bars.once(("cap", side), lambda: _caps(columns, side.sign))
     if side is Side.SELL:
         columns, parameters = mirrored(columns), replace(parameters, rsi_oversold=100 - parameters.rsi_overbought)
-    found = candidates(columns, parameters, costs)
-    return Signals(enter=found.enter, unit=None if parameters.seed else found.unit, cap=cap, score=found.score)
+    found = entering(columns, parameters, costs)
+    enter, unit, score = np.zeros(len(bars), np.bool_), np.zeros(len(bars)), np.zeros(len(bars))
+    enter[found.rows], unit[found.rows], score[found.rows] = True, found.unit, found.score
+    return Signals(enter=enter, unit=None if parameters.seed else unit, cap=cap, score=score)
+
+
+def _caps(columns: Features, sign: int) -> Column:
+    """The worst price of an entry decided at each bar (SPEC's entry band)."""
+    caps: Column = columns.close * (1 + sign * np.maximum(ENTRY_BAND_ATR * columns.atr_fraction, ENTRY_BAND_LEAST))
+    return caps
 
 
 def of_table(parameters: Parameters, costs: Costs = DEFAULT_COSTS, *, side: Side = Side.BUY, plan: str = "") -> Strategy:
