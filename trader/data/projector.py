@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects import sqlite
 
-from trader.data.engine import place_of, reader_engine, reading, writing
+from trader.data.engine import place_of, reader_engine, reading, translated, writing
 from trader.data.ledger_rows import to_plan
 from trader.data.ops import open_ops
 from trader.data.ops import projector as place
@@ -68,7 +68,8 @@ class Projector:
         self._ledger_path = place_of(ledger_path)
         self._ops_path = str(ops_path)
         self._environment = environment
-        self._reader = reader_engine(self._ledger_path).connect()
+        with translated(self._ledger_path):
+            self._reader = reader_engine(self._ledger_path).connect()
         self._ops = open_ops(self._ops_path)
 
     def run(self) -> int:
