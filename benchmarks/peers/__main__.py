@@ -1,10 +1,16 @@
-"""S1 on another engine beside ours, on the same data and machine.
+"""S1 on other engines beside ours, on the same data and machine, in one run.
 
-    python -m benchmarks.peers --venv DIR [--pairs N] [--bars N]
+    python -m benchmarks.peers --venv DIR [DIR ...] [--pairs 144] [--bars 43200] [--slow-pairs 4]
 
-DIR is an environment with `backtesting` and `ta-lib` installed (python -m venv DIR; DIR/bin/pip install backtesting ta-lib). stdout:
-JSON lines `kernel.s1` and `peer.backtesting.s1` (ns/candle, ratio to kernel.s1: how many times ours); stderr: how many trades
-equal the definition. Exit code 1 where ours differ; 2 where the environment lacks the engine.
+Each DIR is an environment of its own that holds one or more of the engines, with TA-Lib:
+
+    python -m venv DIR; DIR/bin/pip install vectorbt==1.2.0 ta-lib
+    python -m venv DIR; DIR/bin/pip install backtesting ta-lib
+
+backtesting.py takes one pair after the other and thousands of times as long a candle, so it runs on the first `--slow-pairs`.
+stdout: JSON lines `kernel.s1` and `peer.ENGINE.s1` (ns/candle, ratio to kernel.s1: how many times ours), `peer.ENGINE.wrong` and
+`kernel.s1.differences` (trades that are not the definition's); stderr: what was compared. Exit code 1 where ours differ or a
+goal of G1 is missed at 144 x 43,200 (vectorbt >= 10, backtesting.py >= 300); 2 where no environment holds any engine.
 """
 
 from __future__ import annotations
@@ -13,45 +19,93 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.kernel import Clocked, differing, figure, generated, plain
+from benchmarks.kernel import Clocked, Data, differing, figure, generated, plain
 from trader.research.backtester import S1, run
 
 ROOT = Path(__file__).resolve().parents[2]
+FULL = (144, 43_200)
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A peer: its module, the adapter beside this file, whether it runs pair by pair, and how many times ours it must take."""
+
+    module: str
+    script: str
+    slow: bool
+    least: float
+
+
+ENGINES = (
+    Engine(module="vectorbt", script="vectorbt_s1.py", slow=False, least=10),
+    Engine(module="backtesting", script="backtesting_s1.py", slow=True, least=300),
+)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--venv", type=Path, required=True)
-    parser.add_argument("--pairs", type=int, default=4)
-    parser.add_argument("--bars", type=int, default=43_200)
+    parser.add_argument("--venv", type=Path, nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--pairs", type=int, default=FULL[0])
+    parser.add_argument("--bars", type=int, default=FULL[1])
+    parser.add_argument("--slow-pairs", type=int, default=4)
     asked = parser.parse_args()
-    interpreter = asked.venv / "bin" / "python"
-    script = ROOT / "benchmarks" / "peers" / "backtesting_s1.py"
+    found = {engine.module: python for engine in ENGINES if (python := interpreter(engine, asked.venv)) is not None}
+    if not found:
+        print(f"skipped: no environment holds {' or '.join(engine.module for engine in ENGINES)} with talib", file=sys.stderr)
+        return 2
     data = generated(asked.pairs, asked.bars)
     run(S1, data)
     ours = Clocked(lambda: run(S1, data))
-    for _ in range(9):
-        ours.go()
+    missed = []
+    for engine in ENGINES:
+        if engine.module not in found:
+            print(f"{engine.module}: skipped, no environment holds it", file=sys.stderr)
+            continue
+        for _ in range(ROUNDS):  # around each peer, so that both meet the same machine
+            ours.go()
+        times = compare(engine, found[engine.module], data, min(asked.slow_pairs, asked.pairs) if engine.slow else asked.pairs, ours)
+        if (asked.pairs, asked.bars) == FULL and times < engine.least:
+            missed.append(f"{engine.module}: {times:.1f} times ours, goal {engine.least:g}")
     candle = 1e9 / (asked.pairs * asked.bars)
     figure("kernel.s1", ours.least * candle, "ns/candle")
-    if (
-        not interpreter.exists()
-        or subprocess.run([interpreter, "-c", "import backtesting, talib"], capture_output=True, check=False).returncode
-    ):
-        print(f"backtesting.py: skipped, {asked.venv} does not hold backtesting and ta-lib", file=sys.stderr)
-        return 2
-    done = subprocess.run(
-        [interpreter, script, str(ROOT), str(asked.pairs), str(asked.bars)], stdout=subprocess.PIPE, text=True, check=True
-    )  # fmt: skip
-    found = json.loads(done.stdout)
-    figure("peer.backtesting.s1", found["cpu_s"] * candle, "ns/candle", against="kernel.s1", ratio=found["cpu_s"] / ours.least)
-    names = list(data)
-    theirs = {(names[seed], *rest) for seed, *rest in found["trades"]}
+    wrong = differing(data)
+    figure("kernel.s1.differences", wrong, "trades")
+    for line in missed:
+        print(f"MISS {line}", file=sys.stderr)
+    return 1 if wrong or missed else 0
+
+
+def interpreter(engine: Engine, venvs: Sequence[Path]) -> Path | None:
+    """The Python of the first environment that holds the engine."""
+    pythons = [venv / "bin" / "python" for venv in venvs]
+    probe = f"import importlib.util as u; assert u.find_spec({engine.module!r}) and u.find_spec('talib')"
+    return next(
+        (p for p in pythons if p.exists() and not subprocess.run([p, "-c", probe], capture_output=True, check=False).returncode), None
+    )
+
+
+def compare(engine: Engine, python: Path, data: Data, pairs: int, ours: Clocked) -> float:
+    """Run a peer on the first pairs and print its lines; how many times our time a candle it took."""
+    names = list(data)[:pairs]
+    bars = len(data[names[0]]["close"])
+    script = ROOT / "benchmarks" / "peers" / engine.script
+    done = subprocess.run([python, script, str(ROOT), str(pairs), str(bars)], stdout=subprocess.PIPE, text=True, check=True)
+    for _ in range(ROUNDS):
+        ours.go()
+    answer: dict[str, Any] = json.loads(done.stdout)
+    theirs, own = answer["cpu_s"] * 1e9 / (pairs * bars), ours.least * 1e9 / (len(data) * bars)
+    figure(f"peer.{engine.module}.s1", theirs, "ns/candle", against="kernel.s1", ratio=theirs / own)
+    trades = {(names[seed], *rest) for seed, *rest in answer["trades"]}
     wanted = {trade[:5] for trade in plain(data, names)}
-    print(f"backtesting.py: {len(theirs & wanted)} of {len(wanted)} trades as the definition", file=sys.stderr)
-    return 1 if differing(data) else 0
+    print(f"{engine.module}: {len(trades & wanted)} of {len(wanted)} trades as the definition, {pairs} pairs", file=sys.stderr)
+    figure(f"peer.{engine.module}.wrong", len(wanted - trades), "trades")
+    return theirs / own
 
 
 if __name__ == "__main__":
