@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -106,15 +106,17 @@ def run_all(
 
 def _part(strategies: Sequence[Strategy], data: Mapping[str, Mapping[str, Any]], warmup: str, names: Sequence[str]) -> list[Found]:
     """Pair by pair, so that one pair's columns are dropped before the next one's are made."""
-    buffers, found = _Buffers(), []
+    buffers, found, rules = _Buffers(), [], [kernel.rule_of(strategy) for strategy in strategies]
     for pair in names:
         bars = bars_of(pair, data[pair], warmup=warmup)
-        found.append(Found(pair=pair, time=bars.time, sweeps=tuple(taken(strategy, bars, buffers) for strategy in strategies)))
+        found.append(
+            Found(pair=pair, time=bars.time, sweeps=tuple(taken(*one, bars, buffers) for one in zip(strategies, rules, strict=True)))
+        )
     return found
 
 
-def taken(strategy: Strategy, bars: Bars, buffers: _Buffers | None = None) -> Sweep:
-    """The trades of one pair that takes every signal it is flat for."""
+def taken(strategy: Strategy, rule: kernel.Rule, bars: Bars, buffers: _Buffers | None = None) -> Sweep:
+    """The trades of one pair that takes every signal it is flat for; `rule` is `kernel.rule_of(strategy)`."""
     buffers = buffers or _Buffers()
     said = strategy.columns(bars, strategy.costs)
     signals = np.flatnonzero(said.enter)
@@ -123,7 +125,7 @@ def taken(strategy: Strategy, bars: Bars, buffers: _Buffers | None = None) -> Sw
     caps = np.full(len(signals), strategy.side.sign * np.inf) if said.cap is None else said.cap[signals]
     leave = kernel.NO_FLAGS if said.leave is None else said.leave
     k, missed = kernel.walk(
-        kernel.rule_of(strategy), bars.open, bars.high, bars.low, bars.close, leave, signals, units, caps, buffers.legs, buffers.prices,
+        rule, bars.open, bars.high, bars.low, bars.close, leave, signals, units, caps, buffers.legs, buffers.prices,
         buffers.entries,
     )  # fmt: skip
     legs = buffers.legs[:k].copy()
@@ -180,7 +182,8 @@ def bars_of(pair: str, arrays: Mapping[str, Any], *, warmup: str = "exact") -> B
         raise ConfigError(f"{pair}: field {missing[0]!r} is missing; needed are {', '.join(FIELDS)}")
     prices = {name: _floats(pair, name, arrays[name]) for name in FIELDS}
     n = len(prices["close"])
-    volume = _floats(pair, "volume", arrays["volume"]) if arrays.get("volume") is not None else np.zeros(n)
+    none, unfilled = _blank(n)
+    volume = _floats(pair, "volume", arrays["volume"]) if arrays.get("volume") is not None else none
     time = _micros(pair, arrays.get("time"))
     sizes = {name: len(values) for name, values in (*prices.items(), ("volume", volume))} | ({"time": len(time)} if len(time) else {})
     if odd := [f"{name} {size}" for name, size in sizes.items() if size != n]:
@@ -188,7 +191,13 @@ def bars_of(pair: str, arrays: Mapping[str, Any], *, warmup: str = "exact") -> B
     if n == 0:
         raise ConfigError(f"{pair}: no candles")
     _check(pair, prices | ({"volume": volume} if arrays.get("volume") is not None else {}))
-    return Bars(Columns(time=time, volume=volume, filled=np.zeros(n, np.bool_), **prices), warmup=warmup)
+    return Bars(Columns(time=time, volume=volume, filled=unfilled, **prices), warmup=warmup)
+
+
+@lru_cache(maxsize=4)
+def _blank(n: int) -> tuple[kernel.Floats, kernel.Flags]:
+    """No volume and no filled bar, made once for all pairs of a length: columns of a pair are read, never written."""
+    return np.zeros(n), np.zeros(n, np.bool_)
 
 
 def _floats(pair: str, name: str, values: Any) -> kernel.Floats:
