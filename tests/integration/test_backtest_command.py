@@ -73,6 +73,21 @@ def test_the_reference_page_names_every_field(file: Path, capsys: pytest.Capture
     assert sorted(told) == sorted(_json(capsys, "S1", "--data", str(file)))
 
 
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_on_futures_a_side_pays_margin_fees_and_funding(file: Path, side: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = (MODE, "--data", str(file), "--warmup", "short", "--market", "futures", "--side", side)
+    found = _json(capsys, *asked)
+    assert found["trades"] >= 5 and found["quote"] == "USD" and found["round_trip"] == pytest.approx(0.002)
+    assert {line.split(" ")[1] for line in found["lines"]} == {side}
+    assert all(line.split(" ")[0].endswith("/USD:USD") for line in found["lines"])
+    if not found["open"]:
+        gained = float(found["equity_end"]) - float(found["cash"])
+        assert gained == pytest.approx(float(found["net"]) + float(found["funding"]), abs=1e-6)
+    other = _json(capsys, *asked, "--seed", "5")
+    assert other["funding"] != found["funding"] != "0"  # the premium, and so the rate, is the seed's
+    assert any("Funding is the simulated exchange's of seed 11" in one for one in found["warnings"])
+
+
 def test_s1_runs_pair_by_pair(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = _json(capsys, "S1", "--data", str(file))
     assert (found["pairs"], found["cash"]) == (5, "5000")
@@ -141,6 +156,14 @@ def test_the_screen_fits_100_columns_and_tells_what_matters(file: Path, capsys: 
         (("S1", "--spread", "0.03"), "strategy S1: target 0.03 must be above the round trip of 0.0352"),
         ((MODE, "--profile", "seed", "--spread", "0.02"), "target 0.02138 must be above the round trip of 0.028"),
         (("S1", "--seed", "-1"), "seed"),
+        ((MODE, "--market", "swaps"), "--market 'swaps' is not one of spot, futures"),
+        ((MODE, "--side", "short"), "--side 'short': shorts need --market futures; on spot there are none"),
+        ((MODE, "--leverage", "2"), "--leverage 2: needs --market futures; coins are paid in full"),
+        ((MODE, "--market", "futures", "--side", "up"), "--side 'up' is not one of long, short"),
+        ((MODE, "--market", "futures", "--leverage", "4"), "--leverage 4: must be from 1 to 3"),
+        ((MODE, "--market", "futures", "--volume", "1"), "--volume: picks a tier of the spot schedule"),
+        ((MODE, "--market", "futures", "--verify"), "--verify: compares with a session on spot"),
+        (("S1", "--market", "futures"), "--market futures: S1 runs pair by pair, without margin and funding"),
         (("S1", "--verify"), "--verify: no session trades S1; allowed with MODE/VARIATION"),
         ((MODE, "--verify", "--warmup", "short"), "no pair can be judged: BTC/EUR: too few 15m candles: 0 of "),
         ((MODE, "--verify", "--warmup", "short", "--from", "2025-12-20T00:07:00Z"), "2025-12-20T00:07:00Z is not on the 15m grid"),

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from trader.bootstrap.backtest_futures import PerpetualSource, costs_of, margin_at, turned
 from trader.bootstrap.backtest_verify import Session, session_of
 from trader.bootstrap.candles import FileSource, PairCandles, Source, StoreSource, gap
 from trader.bootstrap.world import moment
 from trader.domain.costs import SPOT_TIERS, Costs, slippage_of, tier_at
+from trader.domain.futures import FundingPayment, MarketKind
 from trader.domain.market import Instrument, Timeframe
 from trader.domain.messages import TradeLeg, stamp
 from trader.domain.money import ZERO, from_float, plain
@@ -23,7 +25,7 @@ from trader.indicators import technical
 from trader.ports import EquityRow
 from trader.reporting.study import whole_curve
 from trader.research import backtester, comparisons
-from trader.research.account import Rules, account_pass
+from trader.research.account import COINS, Rules, account_pass
 from trader.research.backtester import S1, Strategy
 from trader.research.markets import market_of
 from trader.strategy.columns import WARMUPS, Bars
@@ -40,7 +42,8 @@ class Asked:
     """What to run. `data` None: the history store of `state`; `pairs`: empty = all; `start`, `end` None = all there is.
 
     `volume`: the account's 30-day volume, which picks the fee tier; `spread`: (ask - bid) / mid to reckon with; None for both:
-    the strategy's own costs. `seed`: of the random entries. `verify`: run as a session would, so that its replay can be compared:
+    the strategy's own costs. `seed`: of the random entries, and of the funding of futures. `market`, `side`, `leverage`: see
+    `backtest_futures`. `verify`: run as a session would, so that its replay can be compared:
     the same pairs, indicators from the same candle on, halts that nobody clears.
     """
 
@@ -56,6 +59,9 @@ class Asked:
     volume: str | None = None
     spread: str | None = None
     seed: int = 11
+    market: str = "spot"
+    side: str = "long"
+    leverage: int = 1
     verify: bool = False
 
 
@@ -101,6 +107,7 @@ class Ran:
     risk: Mapping[str, float]
     against: Against
     session: Session | None = None
+    funding: Sequence[FundingPayment] = ()
 
     @property
     def timeframe(self) -> Timeframe:
@@ -115,7 +122,7 @@ def quiet(done: int, total: int, what: str) -> None:
 def run_backtest(asked: Asked, tell: Tell = quiet) -> Ran:
     """Raises ConfigError naming the option: an unknown strategy or pair, an empty range, costs no trade can pay, a bad file."""
     strategy = _strategy(asked)
-    source: Source = StoreSource(asked.state) if asked.data is None else FileSource(asked.data)
+    source = _source(asked)
     pairs = _pairs(asked.pairs, source)
     start, end = _range(asked, source)
     if strategy.parameters is None:
@@ -125,19 +132,45 @@ def run_backtest(asked: Asked, tell: Tell = quiet) -> Ran:
     return _shared(asked, strategy, source, pairs=pairs, span=(start, end), tell=tell)
 
 
+def _source(asked: Asked) -> Source:
+    if asked.market == MarketKind.SPOT:
+        return StoreSource(asked.state) if asked.data is None else FileSource(asked.data)
+    if asked.data is None:
+        raise ConfigError("--market futures: needs --data FILE; the history store holds spot candles")
+    return PerpetualSource(asked.data)
+
+
 # --- what was asked ----------------------------------------------------------------------------------------------------
 def _strategy(asked: Asked) -> Strategy:
     if asked.ai not in AI_MODES:
         raise ConfigError(f"--ai {asked.ai!r}: a backtest runs with the AI off; allowed: {', '.join(AI_MODES)}")
     if asked.warmup not in WARMUPS:
         raise ConfigError(f"warmup {asked.warmup!r} is not one of {', '.join(WARMUPS)}")
-    strategy = backtester.named(asked.strategy, asked.profile, _costs(asked, Costs()))
+    if asked.market not in list(MarketKind):
+        raise ConfigError(f"--market {asked.market!r} is not one of {', '.join(MarketKind)}")
+    futures = asked.market == MarketKind.FUTURES
+    strategy = backtester.named(asked.strategy, asked.profile, _costs(asked, costs_of(Costs().slippage) if futures else Costs()))
+    if futures:
+        return _on_futures(asked, strategy)
+    if asked.side != "long":
+        raise ConfigError(f"--side {asked.side!r}: shorts need --market futures; on spot there are none")
+    if asked.leverage != 1:
+        raise ConfigError(f"--leverage {asked.leverage}: needs --market futures; coins are paid in full")
     if strategy is S1:
         strategy = replace(S1, costs=_costs(asked, S1.costs))
     e, c = strategy.exits, strategy.costs
     if strategy.parameters is not None and strategy.parameters.seed and e.target <= c.round_trip:
         raise ConfigError(f"strategy {strategy.name}: target {e.target:g} must be above the round trip of {c.round_trip:g}")
     return strategy
+
+
+def _on_futures(asked: Asked, strategy: Strategy) -> Strategy:
+    if asked.volume is not None:
+        raise ConfigError("--volume: picks a tier of the spot schedule; it cannot go with --market futures")
+    if asked.verify:
+        raise ConfigError("--verify: compares with a session on spot; on futures it is `python -m tests.campaigns.parity_futures`")
+    margin_at(asked.leverage)
+    return turned(strategy, asked.side)
 
 
 def _costs(asked: Asked, own: Costs) -> Costs:
@@ -265,6 +298,7 @@ def _shared(
     found = account_pass(
         strategy, {pair: one.bars for pair, one in judged.items()}, {pair: one.instrument for pair, one in judged.items()}, cash=CASH,
         reference=reference, watched=watched, first_us=span[0], last_us=span[1], fine=fine, rules=Rules(clears_halts=session is None),
+        money=source.money(margin_at(asked.leverage), asked.seed) if isinstance(source, PerpetualSource) else COINS,
     )  # fmt: skip
     tell(1, 1, "drawing random entries")
     traded = {pair: one for pair, one in judged.items() if pair not in watched}
@@ -273,7 +307,7 @@ def _shared(
         excluded=excluded, capital=CASH, legs=found.legs, open=found.open, held=found.held, curve=whole_curve(found.equity, CASH, *span),
         signals=found.signals, refusals=found.refusals, halted=found.halted, risk=_risks(strategy, traded, found.legs),
         against=_against(asked, strategy, traded, found.legs, span),
-        session=None if session is None else replace(session, market=source.market(list(judged))),
+        session=None if session is None else replace(session, market=source.market(list(judged))), funding=found.funding,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from trader import __version__
 from trader.bootstrap.backtest import Ran
+from trader.domain.futures import MarketKind
 from trader.domain.market import DAY
 from trader.domain.messages import TradeLeg, stamp
 from trader.domain.money import ZERO, plain
@@ -60,7 +61,8 @@ def _head(ran: Ran) -> dict[str, Any]:
         "fee": costs.taker, "slippage": costs.slippage, "round_trip": round(costs.round_trip, 10), "volume": asked.volume,
         "spread": asked.spread, "source": source.kind, "data": source.name,
         "data_sha256": source.digest(list(ran.pairs) + list(ran.watched), ran.start_us, ran.end_us), "timeframe": str(ran.timeframe),
-        "quote": source.pairs[0].split("/")[1], "pairs": len(ran.pairs), "watched": list(ran.watched), "excluded": dict(ran.excluded),
+        "market": asked.market, "side": asked.side, "leverage": asked.leverage, "watched": list(ran.watched),
+        "quote": source.pairs[0].split("/")[1].split(":")[0], "pairs": len(ran.pairs), "excluded": dict(ran.excluded),
         "candles": sum(count for count, _ in candles.values()), "without_trade": sum(quiet for _, quiet in candles.values()),
         "account": "shared" if ran.shared else "a stake for each pair",
     }  # fmt: skip
@@ -113,6 +115,7 @@ def _costs(ran: Ran, trades: Sequence[Trade], figures: TradeFigures) -> dict[str
     gains = sum((gross for gross in before if gross > ZERO), ZERO)
     return {
         "net": plain(figures.net), "fees": plain(figures.fees), "slippage_paid": plain(total), "turnover": plain(figures.turnover),
+        "funding": plain(sum((one.amount for one in ran.funding), ZERO)),
         "turnover_times": float(figures.turnover / ran.capital), "before_costs": plain(sum(before, ZERO)), "fee_share": figures.fee_share,
         "cost_share": float((figures.fees + total) / gains) if gains else None,
     }  # fmt: skip
@@ -204,6 +207,12 @@ def warnings(ran: Ran, figures: TradeFigures) -> list[str]:
         found.append(f"{len(ran.excluded)} pairs were left out, each for the reason listed below.")
     if ran.watched:
         found.append(f"{', '.join(ran.watched)} was read for the state of the market, not traded.")
+    if ran.asked.market == MarketKind.FUTURES:
+        found.append(
+            f"Funding is the simulated exchange's of seed {ran.asked.seed}, in whole bars: a candle file knows none. It moves the equity, "
+            "not the net of a trade."
+        )
+        found.append("Stops watch the last price, not the mark, which a candle file does not know.")
     count, quiet = _quiet(ran)
     if count and quiet / count > QUIET_SHARE:
         found.append(f"{quiet / count:.1%} of the candles had no trade or are missing: they repeat the close before them.")

@@ -14,7 +14,7 @@ from trader.bootstrap.wire import exit_plan_of, limits_of, margin_of, sides_of
 from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.domain.costs import Costs
-from trader.domain.futures import MarketKind
+from trader.domain.futures import MarginRules, MarketKind
 from trader.domain.market import Instrument, Timeframe
 from trader.errors import ConfigError
 from trader.research.account import COINS, Pass, Rules, account_pass
@@ -71,17 +71,17 @@ def kernel_session(
         strategy, bars, instruments, cash=Decimal(world.cash), reference=kind.pair("BTC", market.quote),
         first_us=world.epoch_us, last_us=end_us, fine=fine,
         rules=Rules(exit_plan=exit_plan_of(settings), limits=limits_of(settings), clears_halts=False),
-        money=COINS if perpetuals is None else perpetual_money(settings, perpetuals, world.seed), sides=sides_of(settings, kind),
+        money=COINS if perpetuals is None else perpetual_money(margin_of(settings), perpetuals, world.seed), sides=sides_of(settings, kind),
     )  # fmt: skip
     return KernelRun(
         found=found, lines=tuple(sorted(found.lines())), left_out=rest, pairs=len(bars), cpu_s=round(time.process_time() - begin, 2)
     )
 
 
-def perpetual_money(settings: Settings, market: PerpetualMarket, seed: int) -> Contracts:
-    """Margin by the settings, and the funding that the venue of this seed pays."""
+def perpetual_money(margin: MarginRules, market: PerpetualMarket, seed: int) -> Contracts:
+    """Contracts with the funding that the venue of this seed pays."""
     contracts = {contract.pair: contract for contract in market.contracts().values()}
-    return Contracts(rates=hourly_rates(seed, contracts, market.last_price), margin=margin_of(settings))
+    return Contracts(rates=hourly_rates(seed, contracts, market.last_price), margin=margin)
 
 
 def session_bars(market: Market, pair: str, settings: Settings, start_us: int, end_us: int, *, short: bool) -> Bars:

@@ -26,7 +26,10 @@ def backtest(  # noqa: PLR0917 - the options of a command line
     ai: Annotated[str, typer.Option(help="off: a backtest asks no AI")] = "off",
     volume: Annotated[str | None, typer.Option(help="30-day volume in quote, picks the fee tier (default: the lowest tier)")] = None,
     spread: Annotated[str | None, typer.Option(help="(ask - bid) / mid, half of it is slippage a side, at least 0.0005")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the random entries the result is compared with")] = 11,
+    seed: Annotated[int, typer.Option(min=0, help="of the random entries the result is compared with, and of the funding of futures")] = 11,
+    market: Annotated[str, typer.Option(help="spot, or futures: the file's pairs as linear perpetuals, with margin and funding")] = "spot",
+    side: Annotated[str, typer.Option(help="long, or short on futures")] = "long",
+    leverage: Annotated[int, typer.Option(help="on futures, 1 to 3: a position takes its value / leverage of the cash")] = 1,
     html: Annotated[
         Path | None, typer.Option(help="write the report with its charts to this file, too; it needs nothing beside it")
     ] = None,
@@ -45,7 +48,8 @@ def backtest(  # noqa: PLR0917 - the options of a command line
     from trader.reporting.backtest_screen import backtest_screen
 
     asked = Asked(strategy=strategy, data=data, state=state or Path("state"), pairs=pairs or (), start=start, end=end, profile=profile,
-                  warmup=warmup, ai=ai, volume=volume, spread=spread, seed=seed, verify=verify)  # fmt: skip
+                  warmup=warmup, ai=ai, volume=volume, spread=spread, seed=seed, market=market, side=side,
+                  leverage=leverage, verify=verify)  # fmt: skip
     check_targets(html, trades)
     bar = Bar(hint)
     with bar.shown():

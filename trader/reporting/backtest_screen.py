@@ -51,6 +51,15 @@ def _account(r: Result) -> list[str]:
         f"costs     {money(r['fees'])} fees + {money(r['slippage_paid'])} slippage {quote}; "
         f"before them {money(r['before_costs'], sign=True)}, after {money(r['net'], sign=True)}",
         f"          turnover {r['turnover_times']:.1f} times the capital; costs took {_share(r['cost_share'])} of the gains",
+        *_margin(r),
+    ]
+
+
+def _margin(r: Result) -> list[str]:
+    if r["market"] == "spot":
+        return []
+    return [
+        f"futures   {r['side']}s at leverage {r['leverage']}; funding {money(r['funding'], sign=True)} {r['quote']} beside the trades' net"
     ]
 
 
