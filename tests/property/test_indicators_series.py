@@ -49,6 +49,21 @@ def test_a_window_of_lookback_agrees_with_the_whole_to_1e9(seed: int) -> None:
             assert (np.isnan(a) and np.isnan(b)) or abs(a - b) <= 1e-9 * scale, (name, a, b)
 
 
+def test_a_window_agrees_with_the_whole_where_the_average_is_233_candles_long() -> None:
+    strategy = parameters("seed", "sniper", "CONSERVATIVE")
+    assert (strategy.trend_ema, strategy.h4_ema) == (233, 233)
+    columns = walk(4, 52_000)
+    hours = four_hours(columns)
+    whole = features(columns, hours, strategy)
+    n15, n4 = lookback_15m(strategy.rsi_period, strategy.trend_ema), lookback_4h(strategy.h4_ema)
+    window = features(cut(columns, 52_000 - n15, 52_000), cut(hours, len(hours) - n4, len(hours)), strategy)
+    assert window.ready[-1] and not window.ready[-2]
+    for name in ("ema_trend", "h4_ema"):
+        a, b = getattr(whole, name)[-1], getattr(window, name)[-1]
+        assert a != b, "from another start, so not to the last bit"
+        assert abs(a - b) <= 1e-9 * a, (name, a, b)
+
+
 def test_truncating_the_future_changes_nothing_before() -> None:
     columns = walk(21, 14_000)
     hours = four_hours(columns)

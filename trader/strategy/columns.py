@@ -9,7 +9,7 @@ import numpy as np
 
 from trader.domain.market import Timeframe
 from trader.errors import ConfigError
-from trader.indicators import patterns, resample, series, technical
+from trader.indicators import crossings, patterns, resample, series, technical
 from trader.indicators.series import Features
 from trader.indicators.technical import Column
 from trader.ports import Columns
@@ -60,6 +60,10 @@ class Bars:
     def ema(self, period: int) -> Column:
         """Exponential moving average of the close."""
         return self.once(("ema", period), lambda: technical.ema(self.close, period))
+
+    def ema_cross(self, fast: int, slow: int) -> crossings.Crossings:
+        """1 where EMA(fast) of the close gets above EMA(slow), -1 where it no longer is, else 0."""
+        return self.once(("ema_cross", fast, slow), lambda: crossings.crossed(self.ema(fast), self.ema(slow)))
 
     def sma(self, period: int) -> Column:
         """Simple moving average of the close."""
