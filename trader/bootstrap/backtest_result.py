@@ -21,8 +21,8 @@ from trader.reporting import study
 from trader.reporting.analytics import Trade, TradeFigures, trade_figures, trades_of
 from trader.reporting.words import exit_words
 from trader.research.comparisons import DRAWS
+from trader.strategy.strategies import warnings_of
 
-EDGE = 3  # round trips that a target should be worth (SPEC section 2, edge rule)
 FEW = 30  # trades, or days, below which their statistics do not mean much
 QUIET_SHARE = 0.02  # candles without a trade that are worth a warning
 
@@ -188,14 +188,7 @@ def _period(one: study.Period) -> dict[str, Any]:
 
 def warnings(ran: Ran, figures: TradeFigures) -> list[str]:
     """What a reader must know before believing the figures, each one sentence."""
-    found, strategy, costs = [], ran.strategy, ran.strategy.costs
-    parameters = strategy.parameters
-    if parameters is not None and parameters.seed and strategy.exits.target < EDGE * costs.round_trip:
-        found.append(
-            f"Profile seed keeps its historic numbers: a first target of {strategy.exits.target:.2%} is less than {EDGE} round trips "
-            f"of {costs.round_trip:.2%}."
-        )
-        found.append("Profile seed starts every score at its own threshold, which therefore only filters penalties.")
+    found = list(warnings_of(ran.strategy))
     if ran.shared and ran.asked.warmup == "short":
         found.append("Warm-up short: a pair was ready after three periods, where the session asks for the exact warm-up.")
     if figures.trades < FEW:

@@ -83,7 +83,7 @@ def status_data(settings: Settings) -> StatusData:
     empty = StatusData(
         environment=settings.environment, strategy=settings.strategy, ai_mode=settings.ai.mode, quote=quote, as_of_us=now,
         daily_limit=limits.daily_loss, drawdown_limit=limits.drawdown, market=market.view,
-        blocked=market.blocked, pairs_ready=market.ready,
+        blocked=market.blocked, pairs_ready=market.ready, warnings=_warnings(settings),
     )  # fmt: skip
     if not exists(paths.ledger_at):
         return empty
@@ -102,11 +102,19 @@ def _read(reader: LedgerReader, empty: StatusData, market: _Market) -> StatusDat
     return StatusData(
         environment=empty.environment, strategy=str(told.get("strategy", empty.strategy)), ai_mode=str(told.get("ai", empty.ai_mode)),
         quote=empty.quote, as_of_us=empty.as_of_us, daily_limit=empty.daily_limit, drawdown_limit=empty.drawdown_limit,
-        market=empty.market, blocked=empty.blocked, pairs_ready=empty.pairs_ready,
+        market=empty.market, blocked=empty.blocked, pairs_ready=empty.pairs_ready, warnings=empty.warnings,
         equity=reader.equity(), cash=reader.cash(), holdings=[_holding(p, market.marks) for p in reader.positions()],
         legs=reader.trades(limit=1_000_000), halts=reader.halts(), decisions=reader.refusals(day), rulings=reader.verdicts(day),
         beat_lags_s=[beat.lag_s for beat in beats], last_beat_us=beats[0].time_us if beats else None,
     )  # fmt: skip
+
+
+def _warnings(settings: Settings) -> tuple[str, ...]:
+    """What must be said of the strategy that is set, at the worst published fees."""
+    from trader.strategy.modes import parameters
+    from trader.strategy.strategies import of_table, warnings_of  # lazy: it compiles, and the status page reads this module
+
+    return warnings_of(of_table(parameters(settings.profile, settings.mode, settings.variation)))
 
 
 def _holding(view: OpenPosition, marks: dict[str, float]) -> Holding:

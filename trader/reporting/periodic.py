@@ -74,6 +74,7 @@ class StatusData:
     pairs_ready: int = 0
     beat_lags_s: Sequence[float] = ()
     last_beat_us: int | None = None
+    warnings: Sequence[str] = ()
 
     @property
     def trades(self) -> list[Trade]:
@@ -179,7 +180,8 @@ def _risk(data: StatusData, figures: EquityFigures) -> str:
 def _strategy(data: StatusData) -> str:
     final = ", ".join(f"{code} {count}" for code, count in data.decisions.items()) or "none"
     rulings = ", ".join(f"{name} {count}" for name, count in data.rulings.items()) or "none"
-    return f"{data.strategy}, AI {data.ai_mode}. Decisions of the last 24 h: {final}. AI rulings on them: {rulings}."
+    told = f"{data.strategy}, AI {data.ai_mode}. Decisions of the last 24 h: {final}. AI rulings on them: {rulings}."
+    return "\n\n".join([told, *(f"**Warning:** {warning}" for warning in data.warnings)])
 
 
 def _market(data: StatusData) -> str:

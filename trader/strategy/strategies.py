@@ -32,6 +32,7 @@ from trader.strategy.modes import (
 from trader.strategy.scoring import mirrored
 
 DEFAULT_COSTS = Costs()
+EDGE = 3  # round trips that a first target should be worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +147,19 @@ def of_table(parameters: Parameters, costs: Costs = DEFAULT_COSTS, *, side: Side
             max_hold_bars=p.max_hold_bars, cooldown_bars=p.cooldown_bars, cooldown_stop_bars=p.cooldown_stop_bars,
         ),
     )  # fmt: skip
+
+
+def warnings_of(strategy: Strategy) -> tuple[str, ...]:
+    """What every report must say of a strategy, each one sentence (SPEC section 2, edge rule; section 5, base of the seed)."""
+    p, target, trip = strategy.parameters, strategy.exits.target, strategy.costs.round_trip
+    if p is None or not p.seed:
+        return ()
+    found = ["Profile seed starts every score at its own threshold, which therefore only filters penalties."]
+    if target < EDGE * trip:
+        found.insert(
+            0, f"Profile seed keeps its historic numbers: a first target of {target:.2%} is less than {EDGE} round trips of {trip:.2%}."
+        )
+    return tuple(found)
 
 
 def six(profile: str = "viable", costs: Costs = DEFAULT_COSTS) -> tuple[Strategy, ...]:

@@ -11,6 +11,8 @@ from trader.domain.orders import Side
 from trader.ports import EquityRow, Halt
 from trader.reporting import charts
 from trader.reporting.periodic import Holding, MarketView, StatusData, content_hash, markdown, position_rows, summary, trade_rows
+from trader.strategy.modes import STRATEGIES, parameters
+from trader.strategy.strategies import of_table, warnings_of
 
 D = Decimal
 NOW = 20_454 * DAY + 600 * MINUTE  # 2026-01-01T10:00Z
@@ -77,3 +79,19 @@ def test_equity_chart_is_one_spec_with_its_data_and_a_png() -> None:
     assert "greatest drawdown 0.60%" in spec["description"]
     assert charts.png(spec, scale=1.0)[:8] == b"\x89PNG\r\n\x1a\n"
     assert charts.png(charts.equity([], "EUR"), scale=1.0)[:4] == b"\x89PNG"
+
+
+def test_a_warning_of_the_strategy_stands_beside_it() -> None:
+    seed = warnings_of(of_table(parameters("seed", "sniper", "DEFAULT")))
+    assert [text.split(":")[0].split(" starts")[0] for text in seed] == ["Profile seed"]
+    assert "**Warning:** Profile seed starts every score" in markdown(replace(data(), warnings=seed))
+    assert "Warning" not in markdown(data())
+
+
+def test_the_seeds_small_targets_are_named_at_our_costs_and_viable_has_no_warning() -> None:
+    """SPEC section 2: at c = 0.009 all columns of mitraillette and the sniper's first fail the edge rule."""
+    small = [
+        f"{mode}/{variation}" for mode, variation in STRATEGIES if len(warnings_of(of_table(parameters("seed", mode, variation)))) == 2
+    ]
+    assert small == ["mitraillette/CONSERVATIVE", "mitraillette/DEFAULT", "mitraillette/AGGRESSIVE", "sniper/CONSERVATIVE"]
+    assert not any(warnings_of(of_table(parameters("viable", mode, variation))) for mode, variation in STRATEGIES)
