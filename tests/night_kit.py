@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trader.bootstrap import wire
 from trader.bootstrap.paths import Paths, tag_of
-from trader.bootstrap.playback import Doors, play_session
+from trader.bootstrap.playback import Doors, Progress, play_session
 from trader.bootstrap.world import HOST, World, gemini_twin, read_plans, world_of
 from trader.config import Settings, load
 from trader.data.history import HistoryStore
@@ -26,13 +26,18 @@ def lived(state: Path, *, evening: str = "2026-01-05T23:30:00Z", hours: int = 6,
     """Play `hours` from the evening on, straight on the matching engine, with verdicts of the AI's stand-in; its settings."""
     flags = {"state_dir": str(state), "market.epoch": evening, "market.pairs": pairs, "universe": pairs, "market.seed": seed}
     settings = load(flags, environ={})
-    paths, world = Paths(settings.state).make(), world_of(settings)
-    world.save(paths.world)
-    run_stepped(lambda: _session(settings, world, paths, 60 * hours))
+    live(settings, 60 * hours)
     return settings
 
 
-async def _session(settings: Settings, world: World, paths: Paths, minutes: int) -> None:
+def live(settings: Settings, minutes: int, progress: Progress | None = None) -> None:
+    """One session of so many minutes from the settings' epoch, on the ledger and the history of their state directory."""
+    paths, world = Paths(settings.state).make(), world_of(settings)
+    world.save(paths.world)
+    run_stepped(lambda: _session(settings, world, paths, minutes, progress))
+
+
+async def _session(settings: Settings, world: World, paths: Paths, minutes: int, progress: Progress | None) -> None:
     clock, market = LoopClock(world.epoch_us), world.market()
     async with AsyncExitStack() as stack:
         oracle = gemini_twin(world, clock, read_plans(None, world.seed).gemini)
@@ -50,4 +55,4 @@ async def _session(settings: Settings, world: World, paths: Paths, minutes: int)
             exchange=VenueExchange(venue), market=VenueMarketData(venue), ledger=ledger, store=store, judge=judge_staged, base=market.base,
             quote=market.quote, verdicts=wire.direct_verdicts(settings, wire.Endpoints.loopback(settings), clock, paths, stack),
         )  # fmt: skip
-        await play_session(settings, world, clock, doors, minutes=minutes)
+        await play_session(settings, world, clock, doors, minutes=minutes, progress=progress)
