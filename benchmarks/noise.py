@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.kernel import figure
-from benchmarks.worlds import BARS, GENERATORS, candles_of, generators, names_of, planted, stored
+from benchmarks.worlds import BARS, GENERATORS, Shape, candles_of, generators, names_of, planted, stored
 from trader.bootstrap.optimizing import Answer, Question, decide_on
 from trader.research.backtester import six
 from trader.research.optimizer.folds import TEST_DAYS, TRAIN_DAYS
@@ -86,8 +86,8 @@ def blocks(days: int) -> int:
     return round(days / TEST_DAYS)
 
 
-def judged(world: World) -> Judged:
-    """Make a world, store it, have it judged."""
+def made(world: World) -> tuple[str, str, Shape]:
+    """A world's generator, the strategy in use there, and its candles."""
     rng = np.random.default_rng([world.seed, world.number, round(1000 * world.edge)])
     names = [one.name for one in SIX]
     generator = GARCH if world.edge else generators()[world.number % len(generators())]
@@ -96,7 +96,12 @@ def judged(world: World) -> Judged:
     if world.edge:
         shape = planted(shape, next(one for one in SIX if one.name == PLANTED), drift_for(world.edge))
         names.remove(PLANTED)  # the edge is not the current strategy's already
-    current = str(rng.choice(names))
+    return generator, str(rng.choice(names)), shape
+
+
+def judged(world: World) -> Judged:
+    """Make a world, store it, have it judged."""
+    generator, current, shape = made(world)
     begin = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         stored(candles_of(shape), Path(folder))

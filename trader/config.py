@@ -73,6 +73,16 @@ class CostSettings(_Section):
     slippage_fraction: float = Field(0.0005, ge=0, lt=0.1)
 
 
+class OptimizerSettings(_Section):
+    runner: Literal["threads", "dask"] = Field("threads", description="where the sweep's tasks run")
+    threads: int = Field(2, ge=1, le=64, description="of the runner `threads`")
+    dask_address: str = Field("", description="of a running Dask scheduler; empty: a cluster of this machine, for the run alone")
+    approve_timeout_min: float = Field(720.0, gt=0, le=10_080, description="minutes after which an unanswered switch is a KEEP")
+    lock: bool = Field(False, description="report only, never switch")
+    warmup: Literal["exact", "short"] = Field("exact", description="`short`: ready after three periods")
+    candidates: str = Field("", description="TOML table of further candidates, see docs/explanation/optimizer.md")
+
+
 class FuturesSettings(_Section):
     allow_short: bool = Field(False, description="enter shorts too where the session trades futures; on spot there are none")
     leverage: int = Field(1, ge=1, le=3, description="isolated margin: a position takes its value / leverage of the cash")
@@ -111,6 +121,7 @@ class Settings(_Section):
     halts: HaltSettings = HaltSettings()
     exits: ExitSettings = ExitSettings()
     history: HistorySettings = HistorySettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
     beat: BeatSettings = BeatSettings()
     ports: PortSettings = PortSettings()
     costs: CostSettings = CostSettings()

@@ -41,7 +41,7 @@ def deployed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_deployments_carry_their_schedules_limits_and_words(deployed: dict[str, dict[str, Any]]) -> None:
-    assert sorted(deployed) == ["ingest_history", "nightly_analysis", "report_status", "trade_intraday"]
+    assert sorted(deployed) == ["ingest_history", "nightly_analysis", "optimize_strategies", "report_status", "trade_intraday"]
     for name, row in deployed.items():
         assert row["entrypoint"] == f"flows.{name}:{name}"
         assert row["tags"]
@@ -52,6 +52,7 @@ def test_deployments_carry_their_schedules_limits_and_words(deployed: dict[str, 
         assert not (row["job_variables"] or {}).get("env"), "a deployment row stores its environment in clear"
     schedules = {name: row["schedules"][0]["schedule"] for name, row in deployed.items()}
     assert schedules.pop("nightly_analysis")["cron"] == "0 3 * * *"
+    assert schedules.pop("optimize_strategies")["cron"] == "30 3 * * *"
     intervals = {name: schedule["interval"] for name, schedule in schedules.items()}
     assert intervals == {"ingest_history": 3600.0, "trade_intraday": 300.0, "report_status": 89 * 60.0}
     assert deployed["trade_intraday"]["parameters"] == {"minutes": 55}

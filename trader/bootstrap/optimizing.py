@@ -15,14 +15,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from trader.bootstrap.candles import FileSource, Source, StoreSource
 from trader.data.pinned import Pinned
 from trader.domain.costs import Costs
 from trader.domain.market import DAY, Timeframe
 from trader.domain.messages import stamp
-from trader.errors import ConfigError, CorruptError
+from trader.errors import ConfigError
+from trader.indicators.resample import cut
 from trader.research.optimizer.candidates import strategies
 from trader.research.optimizer.series import Run
 from trader.research.optimizer.study import Candles, competing, concluded
@@ -145,6 +144,12 @@ def load(question: Question, *, state: Path | None = None, data: Path | None = N
     return material
 
 
+def forget() -> None:
+    """Drop what this process has read."""
+    with _loading:
+        _loaded.clear()
+
+
 def candles_of(material: Material) -> Candles:
     """The candles, read once a process."""
     return _known(material).candles
@@ -188,14 +193,11 @@ def _remember(material: Material, source: Source) -> None:
 
 
 def _opened(state: Path | None, data: Path | None, pinned: Pinned | None) -> Source:
-    try:
-        if data is not None:
-            return FileSource(data)
-        assert state is not None
-        return StoreSource(state, pinned)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        where = data or state
-        raise CorruptError(f"{where}: a file that was pinned can no longer be read, nothing was decided; run again ({error})") from error
+    """Raises CorruptError for a pinned file that is gone or damaged."""
+    if data is not None:
+        return FileSource(data)
+    assert state is not None
+    return StoreSource(state, pinned)
 
 
 def _candles(source: Source, question: Question) -> Candles:
@@ -210,12 +212,6 @@ def _candles(source: Source, question: Question) -> Candles:
         if not len(one.quarters) or int(one.quarters.time[-1]) < source.end_us - LEAST_READY_DAYS * DAY:
             continue
         bars[one.pair] = Bars(
-            _from(one.quarters, first), one.four if one.four is not None and len(one.four) else None, warmup=question.warmup
+            cut(one.quarters, first, source.end_us), one.four if one.four is not None and len(one.four) else None, warmup=question.warmup
         )
     return Candles(bars, question.strategies(), f"BTC/{quote}")
-
-
-def _from(columns: Any, first_us: int) -> Any:
-    from trader.indicators.resample import cut
-
-    return cut(columns, first_us, int(columns.time[-1]) + 1) if int(columns.time[0]) < first_us else columns

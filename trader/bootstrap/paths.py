@@ -82,6 +82,11 @@ class Paths:
         return self.root / "nights"
 
     @property
+    def optimizer(self) -> Path:
+        """One file a judgement of the strategies, and what its sweep has finished."""
+        return self.root / "optimizer"
+
+    @property
     def lock(self) -> Path:
         return self.root / "trader.lock"
 

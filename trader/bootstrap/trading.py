@@ -12,6 +12,7 @@ from trader.bootstrap import wire
 from trader.bootstrap.grounds import stand
 from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
+from trader.bootstrap.promotion import active
 from trader.config import Settings
 from trader.data.link import DirectHistoryLink, ProcessHistoryLink
 from trader.domain.market import Timeframe
@@ -55,6 +56,7 @@ async def trade(
     tests that own time.
     """
     paths = Paths(settings.state).make()
+    settings = active(settings, paths)
     with sole_trader(paths):
         async with AsyncExitStack() as stack:
             ground = await stand(settings, paths, stack, clock)

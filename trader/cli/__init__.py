@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trader import __version__
-from trader.cli import backtest, data, db
+from trader.cli import backtest, data, db, optimize
 from trader.cli.words import JsonFlag, SettingsFile, StateDir, hint, say, settings_from, table
 from trader.config import SECRETS, Settings
 from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError, UnsafeError
@@ -303,6 +303,9 @@ def config_show(config: SettingsFile = None, as_json: JsonFlag = False) -> None:
     settings = settings_from(config)
     shown = settings.model_dump(mode="json") | {name: "set" if getattr(settings, name) else "unset" for name in sorted(SECRETS)}
     say(json.dumps(shown, indent=2) if as_json else table(shown))
+
+
+app.command()(optimize.optimize)
 
 
 @app.callback(invoke_without_command=True)

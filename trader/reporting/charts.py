@@ -74,6 +74,31 @@ def trades_words(rows: Sequence[Mapping[str, Any]], quote: str) -> str:
     return f"{len(nets)} closed trades, {sum(net > 0 for net in nets)} with a gain, from {min(nets):+.2f} to {max(nets):+.2f} {quote}."
 
 
+def folds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Vega-Lite spec: mean daily net return of each test block, of the best of its train block and of the strategy in use."""
+    series = (("best in train", "test_mean"), ("in use", "current_mean"))
+    values = [{"fold": row["fold"], "who": who, "mean": float(row[name] or 0.0)} for row in rows for who, name in series]
+    chart = (
+        altair.Chart(altair.InlineData(values=values))
+        .mark_bar()
+        .encode(
+            x=altair.X("fold:O", title="test block, oldest first"),
+            xOffset="who:N",
+            y=altair.Y("mean:Q", title="net return a day", axis=altair.Axis(format=".2%")),
+            color=altair.Color("who:N", title=None, scale=altair.Scale(range=[BLUE, ORANGE])),
+            tooltip=["fold:O", "who:N", "mean:Q"],
+        )
+        .properties(width=WIDTH, height=220)
+    )
+    return _spec(chart, folds_words(rows))
+
+
+def folds_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the chart of folds shows, in numbers."""
+    better = sum((row["test_mean"] or 0.0) > (row["current_mean"] or 0.0) for row in rows)
+    return f"{len(rows)} test blocks; the best of the train block was ahead of the strategy in use in {better}."
+
+
 def thinned(items: Sequence[T], points: int) -> list[T]:
     """Every k-th item, and the last."""
     if len(items) <= points:

@@ -1,0 +1,73 @@
+"""optimize_strategies: has another strategy earned the place of the one in use? KEEP unless all says otherwise and a person agrees."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from prefect import flow
+
+from tasks.artifacts import publish_page, publish_progress, publish_table
+from tasks.foreground import run_to_exit_code
+from tasks.hooks import HOOKS
+from tasks.optimizing import (
+    ask,
+    judge,
+    keep_record,
+    load_candles,
+    make_runner,
+    names_of,
+    obstacle,
+    pictures,
+    promote,
+    remembered,
+    report,
+    sweep,
+)
+from tasks.policies import run_name
+
+PROGRESS = "optimizer-progress"
+
+
+@flow(
+    name="optimize_strategies",
+    description="Judge the strategy in use against all others, over purged walk-forward folds; a switch waits for a person.",
+    flow_run_name=run_name("optimize {due:%m-%d %H:%M}"),
+    task_runner=make_runner(),
+    log_prints=True,
+    **HOOKS,
+)
+async def optimize_strategies(poll_s: float = 10.0) -> dict[str, Any]:
+    """Load, sweep, judge, report; where a switch passes, ask and promote. The judgement's headline is the result.
+
+    `poll_s`: seconds between two looks for a person's answer.
+    """
+    material = await load_candles()
+    names = names_of(material)
+    shown = await publish_progress(PROGRESS, 0.0, f"{len(names)} strategies")
+    runs = {name: known for name in names if (known := remembered(material, name)) is not None}
+    under_way = {name: sweep.submit(material, name) for name in names if name not in runs}
+    for name, future in under_way.items():
+        runs[name] = await asyncio.to_thread(future.result)
+        keep_record(material, runs[name])
+        print(f"{name}: {len(runs[name].trades)} trades")
+        await publish_progress(PROGRESS, 90.0 * len(runs) / len(names), name, shown)
+    told = await report(await judge(material, [runs[name] for name in names]))
+    board, folds, page = pictures(told)
+    if board:
+        await publish_table("optimizer-leaderboard", board, told["sentence"])
+        await publish_table("optimizer-folds", folds, "what the best of each train block made in its test block")
+    await publish_page("optimizer", page, told["sentence"])
+    await publish_progress(PROGRESS, 100.0, told["decision"], shown)
+    print(told["sentence"])
+    outcome = obstacle(told)
+    if not outcome:
+        answer = await ask(told, poll_s=poll_s)
+        outcome = await promote(told["run"], answer) if answer.approve else f"not approved: {answer.reason or 'no reason given'}"
+        print(outcome)
+    return {name: told[name] for name in ("run", "decision", "current", "candidate", "sentence", "inputs_digest")} | {"outcome": outcome}
+
+
+if __name__ == "__main__":
+    sys.exit(run_to_exit_code(optimize_strategies()))

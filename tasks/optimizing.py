@@ -1,0 +1,129 @@
+"""The choice of a strategy as tasks: load, sweep (a task a strategy, on threads or Dask), judge, ask, promote, report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from tasks.approval import Approval, ask_person
+from tasks.policies import BARE, TRIED_AGAIN
+from trader.config import load
+from trader.errors import RejectedError
+
+if TYPE_CHECKING:
+    from trader.bootstrap.optimizing import Answer, Material
+    from trader.research.optimizer.series import Run
+
+TAGS = ["optimizer"]
+
+
+def make_runner() -> TaskRunner[Any]:
+    """Where the sweep runs, by `optimizer.runner`: threads of this process, or Dask (a scheduler's address, or one for the run)."""
+    settings = load().optimizer
+    if settings.runner == "threads":
+        return ThreadPoolTaskRunner(max_workers=settings.threads)
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    if settings.dask_address:
+        return DaskTaskRunner(address=settings.dask_address)
+    return DaskTaskRunner(cluster_kwargs={"n_workers": settings.threads, "threads_per_worker": 1, "dashboard_address": None})
+
+
+@task(name="load", tags=[*TAGS, "disk"], description="Pin the candles of the history store and read them.", **TRIED_AGAIN)
+async def load_candles() -> Material:
+    """What every strategy's run reads, pinned."""
+    from trader.bootstrap.optimizing import load as material
+    from trader.bootstrap.promotion import question_of
+
+    settings = load()
+    return await asyncio.to_thread(lambda: material(question_of(settings), state=settings.state.resolve()))
+
+
+def names_of(material: Material) -> list[str]:
+    """Strategies that compete; none where the candles do not suffice to judge any."""
+    from trader.bootstrap.optimizing import candles_of
+
+    return [] if candles_of(material).lacking else [one.name for one in material.question.strategies()]
+
+
+def remembered(material: Material, name: str) -> Run | None:
+    """The record of a strategy that an earlier run over the same inputs has finished."""
+    from trader.bootstrap.optimizer_records import stored
+
+    return stored(load().state, material.digest, name)
+
+
+@task(name="sweep", task_run_name="sweep {name}", tags=TAGS, description="Run one strategy over all pairs.", **TRIED_AGAIN)
+def sweep(material: Material, name: str) -> Run:
+    """The record of one strategy, on whatever worker: it reads the pinned files itself."""
+    from trader.bootstrap.optimizing import record
+
+    return record(material, name)
+
+
+def keep_record(material: Material, run: Run) -> None:
+    """Write a finished record down, so that a run which is cut off goes on where it was."""
+    from trader.bootstrap.optimizer_records import store
+
+    store(load().state, material.digest, run)
+
+
+@task(name="judge", tags=TAGS, description="The conditions of the specification over all records.", **BARE)
+async def judge(material: Material, runs: Sequence[Run]) -> Answer:
+    """KEEP or SWITCH, and what was seen."""
+    from trader.bootstrap.optimizing import conclude
+
+    return await asyncio.to_thread(conclude, material, runs)
+
+
+@task(name="report", tags=[*TAGS, "disk"], description="Keep the judgement, tell people.", **TRIED_AGAIN)
+async def report(answer: Answer) -> dict[str, Any]:
+    """The judgement as plain values, with the name it is kept under."""
+    from trader.bootstrap import optimize_command
+
+    return optimize_command.report(load(), answer)
+
+
+def obstacle(told: Mapping[str, Any]) -> str:
+    """Why nobody need be asked: a KEEP, a lock, a switch in the last 7 days; empty where a person must decide."""
+    from trader.bootstrap.paths import Paths
+    from trader.bootstrap.promotion import obstacles
+    from trader.bootstrap.reading import now_of
+
+    settings = load()
+    paths = Paths(settings.state)
+    return obstacles(settings, paths, told, now_of(paths))
+
+
+async def ask(told: Mapping[str, Any], *, poll_s: float = 10.0) -> Approval:
+    """A person's answer to a switch, shown with the leaderboard."""
+    from trader.reporting.leaderboard import markdown
+
+    return await ask_person(markdown(told), timeout_s=load().optimizer.approve_timeout_min * 60, poll_s=poll_s)
+
+
+@task(name="promote", tags=[*TAGS, "disk"], description="Write an approved switch into the ledger; it binds the next session.", **BARE)
+async def promote(run: str, answer: Approval) -> str:
+    """What came of it, in words."""
+    from trader.bootstrap import promotion
+
+    try:
+        made = promotion.promote(load(), run, who=answer.who or "somebody in Prefect's UI", reason=answer.reason)
+    except RejectedError as error:
+        return str(error)
+    return f"{made.before} -> {made.after} from the next session on"
+
+
+def pictures(told: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[dict[str, str]], str]:
+    """Leaderboard and folds as rows, and the page with the chart of the folds."""
+    from tasks.artifacts import picture
+    from trader.reporting import charts, leaderboard
+
+    page = leaderboard.markdown(told)
+    if told["folds"]:
+        page += "\n\n" + picture(charts.png(charts.folds(told["folds"]), scale=1.5), charts.folds_words(told["folds"]))
+    return leaderboard.rows(told), leaderboard.fold_rows(told), page

@@ -1,0 +1,72 @@
+"""The leaderboard of a judgement as people read it: on a terminal, and as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+HEADS = ("strategy", "mean a day", "Sharpe", "p", "p Holm", "trades", "pairs", "a trade", "train Sharpe", "fails")
+
+
+def rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One row a strategy, best first; `told` is the judgement as plain values."""
+    return [dict(zip(HEADS, _row(one, told), strict=True)) for one in told["leaderboard"]]
+
+
+def _row(one: Mapping[str, Any], told: Mapping[str, Any]) -> tuple[str, ...]:
+    fails = ", ".join(name for name in one["failed"] if not name.startswith("plain_"))
+    marks = {told["current"]: "(in use)", told["candidate"]: fails or "nothing"}
+    return (
+        one["name"], f"{one['mean']:+.3%}", f"{one['sharpe']:+.2f}", f"{one['p']:.3f}", f"{one['p_adjusted']:.3f}", str(one["trades"]),
+        str(one["pairs"]), f"{one['gain_a_trade']:+.2%}", f"{one['train_sharpe']:+.2f}" if one["eligible"] else "too few trades",
+        marks.get(one["name"], fails or "nothing"),
+    )  # fmt: skip
+
+
+def fold_rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One row a fold, oldest first."""
+    return [
+        {
+            "fold": str(one["fold"]), "train": f"{_day(one['train_first'])} to {_day(one['train_end'])}",
+            "test": f"{_day(one['test_first'])} to {_day(one['test_end'])}", "best in train": one["best_in_train"] or "none",
+            "it made a day": f"{one['test_mean']:+.3%}", "in use made a day": f"{one['current_mean']:+.3%}", "trades": str(one["trades"]),
+        }
+        for one in told["folds"]
+    ]  # fmt: skip
+
+
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")
+
+
+def screen(told: Mapping[str, Any]) -> str:
+    """The judgement for a terminal; its last line is the answer."""
+    parts = []
+    if told["leaderboard"]:
+        parts += [_grid(rows(told)), "", _grid(fold_rows(told)), ""]
+    if told["no_edge"]:
+        parts.append("NO_EDGE: no strategy gains after costs by more than luck")
+    if told["excluded"]:
+        first = next(iter(told["excluded"].items()))
+        parts.append(f"{len(told['excluded'])} pairs left out, for instance {first[0]}: {first[1]}")
+    return "\n".join([*parts, told["sentence"]])
+
+
+def _grid(table: Sequence[Mapping[str, str]]) -> str:
+    heads = list(table[0])
+    widths = [max(len(head), *(len(row[head]) for row in table)) for head in heads]
+    lines = [heads, *([row[head] for head in heads] for row in table)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def markdown(told: Mapping[str, Any]) -> str:
+    """The judgement as a page: the sentence, then what the candidate was asked."""
+    lines = [f"# {told['decision']}", "", told["sentence"], ""]
+    if told["conditions"]:
+        lines += ["| condition | holds | seen |", "|---|---|---|"]
+        for one in told["conditions"]:
+            holds = ("yes" if one["holds"] else "no") + ("" if one["binding"] else ", shown only")
+            lines.append(f"| ({one['spec']}) {one['name']} | {holds} | {one['words']} |")
+    lines += ["", f"{len(told['pairs'])} pairs, {told['out_of_sample_days']} days in test blocks, inputs `{told['inputs_digest'][:16]}`"]
+    return "\n".join(lines)
