@@ -7,6 +7,8 @@ for flags) until warm; `ready` and `Row.reason` say whether they may be used (NO
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -249,11 +251,12 @@ _REQUIRED = (
 
 
 class Wanted(NamedTuple):
-    """What readiness asks of a pair, worked out once: candles, and the fields that must be finite with their places."""
+    """What readiness asks of a pair, worked out once: candles, and the fields that must be finite; `values` takes them from a row."""
 
     bars_15m: int
     bars_4h: int
-    finite: tuple[tuple[str, int], ...]
+    finite: tuple[str, ...]
+    values: Callable[[Row], tuple[float, ...]]
 
     @classmethod
     def by(cls, needs: Needs, *, short: bool = False) -> Wanted:
@@ -261,7 +264,8 @@ class Wanted(NamedTuple):
             technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short),
             technical.lookback_4h(needs.h4_ema, short=short),
         )
-        return cls(*lookbacks, tuple((name, Row._fields.index(name)) for name in required(needs)))
+        names = required(needs)
+        return cls(*lookbacks, names, itemgetter(*map(Row._fields.index, names)))
 
 
 def why_not_ready(row: Row, bars_15m: int, bars_4h: int, h4_due: bool, wanted: Wanted) -> str:
@@ -277,7 +281,7 @@ def why_not_ready(row: Row, bars_15m: int, bars_4h: int, h4_due: bool, wanted: W
         return f"{row.filled_share:.0%} of the last {FILLED_BARS} bars have no trade"
     if not row.atr > 0:
         return "ATR is zero"
-    for name, at in wanted.finite:
-        if not math.isfinite(float(row[at])):
-            return f"{name} is not finite"
+    values = wanted.values(row)
+    if not math.isfinite(sum(values)):  # one look at all of them; which one it is matters to nobody else
+        return next((f"{name} is not finite" for name, value in zip(wanted.finite, values, strict=True) if not math.isfinite(value)), "")
     return ""
