@@ -33,6 +33,7 @@ from trader.domain.orders import Intent, Leg, OrderType, Side, client_order_id, 
 
 ACCOUNT, STRATEGY, T0 = "bench", "viable/mitraillette/AGGRESSIVE", 1_767_571_200_000_000
 LEASE_US = 10**15
+OPEN = 20  # positions of a busy account
 TABLES = ("journal", "intent", "position", "cash", "lease")
 PLAN = ExitPlan(
     kind="hybrid", stop=0.02, tp1=0.02, tp2=0.04, legs=(0.382, 0.382), ratchet_base=0.01, breakeven=0.009, stagnation_bars=5,
@@ -120,8 +121,14 @@ def same_rows(one: Path, two: Path) -> bool:
 
 
 def reading(path: Path, times: int) -> list[float]:
-    """Milliseconds of what a status page asks for: positions, totals and halts, by another process's reader."""
+    """Milliseconds of what a status page asks for: 20 open positions, totals and halts, through a reader's own connection."""
     spent = []
+    ledger = SqlLedger(path, account=ACCOUNT)
+    lease = ledger.acquire_lease(ACCOUNT, "bench", T0, LEASE_US)
+    for number in range(OPEN):
+        intent, position = entry(number)
+        ledger.begin(intent, lease, intent.created_us, position=position)
+    ledger.close()
     reader = LedgerReader(path)
     for _ in range(times):
         begun = time.perf_counter()
@@ -152,7 +159,7 @@ def main() -> int:
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             line(f"sqlite3.commit.{name}", at(theirs, share))
             line(f"ledger.commit.{name}", at(ours, share), f"sqlite3.commit.{name}", at(theirs, share))
-        line("ledger.read", at(reading(ledger_file, 20), 0.5))
+        line("ledger.read", at(reading(Path(folder) / "read.sqlite", 50), 0.5))
         if not same_rows(ledger_file, bare_file):
             print("the two files do not hold the same rows: the comparison is void", file=sys.stderr)
             return 1
