@@ -33,11 +33,12 @@ def candle_frame(count: int = 5, *, young: int = 1) -> pl.DataFrame:
 
 
 def history_state(root: Path, count: int = 5) -> Path:
-    """A state directory whose history has 15m and, further back, 4h candles; the last pair lacks the 15m ones of HOLE."""
-    market, store = SyntheticMarket(5, count=count), HistoryStore(Paths(root).make().history)
+    """A state directory whose history has 15m and, further back, 4h candles. Of `count` pairs the last lacks the 15m ones of HOLE;
+    one more pair has 4h ones only."""
+    market, store = SyntheticMarket(5, count=count + 1), HistoryStore(Paths(root).make().history)
     for timeframe, days in ((Timeframe.M15, DAYS), (Timeframe.H4, 200)):
         candles = []
-        for number, pair in enumerate(market.pairs):
+        for number, pair in enumerate(market.pairs[: count if timeframe is Timeframe.M15 else None]):
             c = market.candles(pair, timeframe, EPOCH_US - days * DAY, EPOCH_US)
             broken = number == count - 1 and timeframe is Timeframe.M15
             candles += [

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
 
-from trader.bootstrap.backtest_futures import PerpetualSource, costs_of, margin_at, turned
+from trader.bootstrap.backtest_asked import Asked, pairs_of, range_of, source_of, strategy_of
+from trader.bootstrap.backtest_futures import PerpetualSource, margin_at
 from trader.bootstrap.backtest_verify import Session, session_of
-from trader.bootstrap.candles import FileSource, PairCandles, Source, StoreSource, gap
-from trader.bootstrap.world import moment
-from trader.domain.costs import SPOT_TIERS, Costs, slippage_of, tier_at
-from trader.domain.futures import FundingPayment, MarketKind
+from trader.bootstrap.candles import PairCandles, Source, gap
+from trader.domain.futures import FundingPayment
 from trader.domain.market import Instrument, Timeframe
-from trader.domain.messages import TradeLeg, stamp
+from trader.domain.messages import TradeLeg
 from trader.domain.money import ZERO, from_float, plain
 from trader.domain.orders import Side
 from trader.errors import ConfigError
@@ -26,43 +24,14 @@ from trader.ports import EquityRow
 from trader.reporting.study import whole_curve
 from trader.research import backtester, comparisons
 from trader.research.account import COINS, Rules, account_pass
-from trader.research.backtester import S1, Strategy
+from trader.research.backtester import Strategy
 from trader.research.markets import market_of
-from trader.strategy.columns import WARMUPS, Bars
+from trader.strategy.columns import Bars
 
 CASH = Decimal(10_000)
 M15 = Timeframe.M15
-AI_MODES = ("off",)
 END = "end"  # how the kernel calls a position that the data's end left open
 Tell = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What to run. `data` None: the history store of `state`; `pairs`: empty = all; `start`, `end` None = all there is.
-
-    `volume`: the account's 30-day volume, which picks the fee tier; `spread`: (ask - bid) / mid to reckon with; None for both:
-    the strategy's own costs. `seed`: of the random entries, and of the funding of futures. `market`, `side`, `leverage`: see
-    `backtest_futures`. `verify`: run as a session would, so that its replay can be compared:
-    the same pairs, indicators from the same candle on, halts that nobody clears.
-    """
-
-    strategy: str
-    data: Path | None = None
-    state: Path = Path("state")
-    pairs: Sequence[str] = ()
-    start: str | None = None
-    end: str | None = None
-    profile: str = "viable"
-    warmup: str = "exact"
-    ai: str = "off"
-    volume: str | None = None
-    spread: str | None = None
-    seed: int = 11
-    market: str = "spot"
-    side: str = "long"
-    leverage: int = 1
-    verify: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,94 +90,15 @@ def quiet(done: int, total: int, what: str) -> None:
 
 def run_backtest(asked: Asked, tell: Tell = quiet) -> Ran:
     """Raises ConfigError naming the option: an unknown strategy or pair, an empty range, costs no trade can pay, a bad file."""
-    strategy = _strategy(asked)
-    source = _source(asked)
-    pairs = _pairs(asked.pairs, source)
-    start, end = _range(asked, source)
+    strategy = strategy_of(asked)
+    source = source_of(asked)
+    pairs = pairs_of(asked.pairs, source)
+    start, end = range_of(asked, source)
     if strategy.parameters is None:
         if asked.verify:
             raise ConfigError(f"--verify: no session trades {strategy.name}; allowed with MODE/VARIATION, e.g. mitraillette/AGGRESSIVE")
         return _alone(asked, strategy, source, pairs=pairs, span=(start, end), tell=tell)
     return _shared(asked, strategy, source, pairs=pairs, span=(start, end), tell=tell)
-
-
-def _source(asked: Asked) -> Source:
-    if asked.market == MarketKind.SPOT:
-        return StoreSource(asked.state) if asked.data is None else FileSource(asked.data)
-    if asked.data is None:
-        raise ConfigError("--market futures: needs --data FILE; the history store holds spot candles")
-    return PerpetualSource(asked.data)
-
-
-# --- what was asked ----------------------------------------------------------------------------------------------------
-def _strategy(asked: Asked) -> Strategy:
-    if asked.ai not in AI_MODES:
-        raise ConfigError(f"--ai {asked.ai!r}: a backtest runs with the AI off; allowed: {', '.join(AI_MODES)}")
-    if asked.warmup not in WARMUPS:
-        raise ConfigError(f"warmup {asked.warmup!r} is not one of {', '.join(WARMUPS)}")
-    if asked.market not in list(MarketKind):
-        raise ConfigError(f"--market {asked.market!r} is not one of {', '.join(MarketKind)}")
-    futures = asked.market == MarketKind.FUTURES
-    strategy = backtester.named(asked.strategy, asked.profile, _costs(asked, costs_of(Costs().slippage) if futures else Costs()))
-    if futures:
-        return _on_futures(asked, strategy)
-    if asked.side != "long":
-        raise ConfigError(f"--side {asked.side!r}: shorts need --market futures; on spot there are none")
-    if asked.leverage != 1:
-        raise ConfigError(f"--leverage {asked.leverage}: needs --market futures; coins are paid in full")
-    if strategy is S1:
-        strategy = replace(S1, costs=_costs(asked, S1.costs))
-    e, c = strategy.exits, strategy.costs
-    if strategy.parameters is not None and strategy.parameters.seed and e.target <= c.round_trip:
-        raise ConfigError(f"strategy {strategy.name}: target {e.target:g} must be above the round trip of {c.round_trip:g}")
-    return strategy
-
-
-def _on_futures(asked: Asked, strategy: Strategy) -> Strategy:
-    if asked.volume is not None:
-        raise ConfigError("--volume: picks a tier of the spot schedule; it cannot go with --market futures")
-    if asked.verify:
-        raise ConfigError("--verify: compares with a session on spot; on futures it is `python -m tests.campaigns.parity_futures`")
-    margin_at(asked.leverage)
-    return turned(strategy, asked.side)
-
-
-def _costs(asked: Asked, own: Costs) -> Costs:
-    """The strategy's costs with what the options change."""
-    if asked.volume is not None:
-        try:
-            tier = tier_at(Decimal(asked.volume))
-        except (InvalidOperation, ValueError) as error:
-            known = ", ".join(str(tier.volume) for tier in SPOT_TIERS)
-            raise ConfigError(f"--volume {asked.volume!r}: a 30-day volume of 0 or more; the tiers begin at {known}") from error
-        own = replace(own, taker=float(tier.taker), maker=float(tier.maker))
-    if asked.spread is not None:
-        try:
-            spread = float(asked.spread)
-        except ValueError:
-            spread = np.nan
-        if not 0 <= spread < 0.5:
-            raise ConfigError(f"--spread {asked.spread!r}: a fraction of the price from 0 to below 0.5, e.g. 0.001")
-        own = replace(own, slippage=slippage_of(spread))
-    return own
-
-
-def _pairs(asked: Sequence[str], source: Source) -> list[str]:
-    names = [name.strip() for text in asked for name in text.split(",")]
-    if unknown := [pair for pair in names if pair not in source.pairs]:
-        raise ConfigError(
-            f"--pairs {unknown[0]}: not in {source.name}; {len(source.pairs)} pairs are, the first is {source.pairs[0]}"
-        )  # fmt: skip
-    return list(dict.fromkeys(names)) or list(source.pairs)
-
-
-def _range(asked: Asked, source: Source) -> tuple[int, int]:
-    start = source.first_us if asked.start is None else moment(asked.start)
-    end = source.end_us if asked.end is None else moment(asked.end)
-    if not source.first_us <= start < end <= source.end_us:
-        inside = f"{stamp(source.first_us)} to {stamp(source.end_us)}"
-        raise ConfigError(f"--from and --to: {stamp(start)} to {stamp(end)} must lie inside {inside}")
-    return start, end
 
 
 # --- pair by pair ------------------------------------------------------------------------------------------------------
@@ -323,7 +213,7 @@ def _session(
 
 def _bars(asked: Asked, one: PairCandles, session: Session | None) -> tuple[Bars, str]:
     """A pair's bars, and why a session could not trade it: "" if it could, or if none is asked for."""
-    if session is None:
+    if session is None or one.pair not in session.market.pairs:
         return Bars(one.quarters, one.four, warmup=asked.warmup), ""
     return session.bars(one.pair), session.left_out.get(one.pair, "")
 

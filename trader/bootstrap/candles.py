@@ -146,8 +146,8 @@ class StoreSource:
         return self.pinned.digest
 
     def market(self, pairs: Sequence[str]) -> TableMarket:
-        """Of 15m candles; what lies before a pair's newest hole is not replayed."""
-        both = {pair: self._columns(pair) for pair in pairs}
+        """Of 15m candles, without pairs that have none; what lies before a pair's newest hole is not replayed."""
+        both = {pair: columns for pair in pairs if len((columns := self._columns(pair))[0])}
         return StoredMarket(
             {pair: segments(quarters, self.base)[-1] for pair, (quarters, _) in both.items()},
             {Timeframe.H4: {pair: four for pair, (_, four) in both.items()}},

@@ -40,7 +40,8 @@ def backtest(  # noqa: PLR0917 - the options of a command line
     as_json: JsonFlag = False,
 ) -> None:
     """Run a strategy over recorded candles. The six share one account of 10,000; S1 runs pair by pair. AI is off."""
-    from trader.bootstrap.backtest import Asked, run_backtest
+    from trader.bootstrap.backtest import run_backtest
+    from trader.bootstrap.backtest_asked import Asked
     from trader.bootstrap.backtest_files import check_targets, write_page, write_trades
     from trader.bootstrap.backtest_result import result_of
     from trader.bootstrap.playing import Teller
