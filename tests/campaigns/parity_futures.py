@@ -1,6 +1,7 @@
 """The futures leg of parity: a session that goes long and short on the in-process futures venue against the compiled kernel.
 
     python -m tests.campaigns.parity_futures [--days 3] [--from 2024-08-20] [--pairs BTC ETH ...] [--least 10]
+    python -m tests.campaigns.parity_futures --warmup short --data FILE   # another file
 
 The recorded candles of core24 are shown as linear perpetuals. Every field of every exit leg must be equal, and what both were paid in
 funding to the last digit; the session's ledger must never differ from its venue. Fewer than `--least` short legs prove nothing. Exit
@@ -32,6 +33,7 @@ from trader.domain.messages import stamp
 from trader.domain.money import ZERO, add, plain
 from trader.research.account import Pass
 from trader.research.parity import Comparison, compare
+from trader.strategy.columns import WARMUPS
 from trader.strategy.modes import STRATEGIES
 
 DATA = Path(os.environ.get("TRADER_SHARED_DATA", Path(__file__).parents[2] / "../shared/data")) / "ohlcv/dev_binance_2024_5m_core24.parquet"
@@ -71,9 +73,9 @@ def of_bases(source: Path, target: Path, bases: Sequence[str]) -> Path:
     return target
 
 
-def kernel_beside(settings: Settings, world: World, replayed: Replayed) -> Pass:
-    """The kernel's account over the range that the session had."""
-    return kernel_session(settings, world, end_us=M15.floor(replayed.ended_us), kind=MarketKind.FUTURES).found
+def kernel_beside(settings: Settings, world: World, replayed: Replayed, *, short: bool = False) -> Pass:
+    """The kernel's account over the range that the session had; `short`: the warm-up of three periods."""
+    return kernel_session(settings, world, end_us=M15.floor(replayed.ended_us), short=short, kind=MarketKind.FUTURES).found
 
 
 def against(kernel: Pass, replayed: Replayed) -> Compared:
@@ -107,11 +109,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--from", dest="start", default="2024-08-20")
     parser.add_argument("--strategies", nargs="+", default=["mitraillette/AGGRESSIVE"], choices=NAMES, metavar="MODE/VARIATION")
     parser.add_argument("--pairs", nargs="*", default=[], metavar="BASE", help="bases to trade; none: all of the file")
+    parser.add_argument("--warmup", default="exact", choices=WARMUPS, help="short: three periods, for files that begin too late")
     parser.add_argument("--leverage", type=int, default=1)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--least", type=int, default=10, help="short legs compared in all, below which nothing is proved")
     asked = parser.parse_args(arguments)
-    shorts = differing = 0
+    shorts, differing, short = 0, 0, asked.warmup == "short"
     with tempfile.TemporaryDirectory(prefix="trader-parity-") as folder:
         file = of_bases(asked.data, Path(folder) / "candles.parquet", asked.pairs)
         for name in asked.strategies:
@@ -125,8 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
             }
             settings = load(flags, environ={})
             world = world_of(settings, replay=file, start=asked.start)
-            replayed = replay_session(settings, world, minutes=int(asked.days * DAY_MINUTES), kind=MarketKind.FUTURES)
-            both = against(kernel_beside(settings, world, replayed), replayed)
+            replayed = replay_session(settings, world, minutes=int(asked.days * DAY_MINUTES), short=short, kind=MarketKind.FUTURES)
+            both = against(kernel_beside(settings, world, replayed, short=short), replayed)
             shorts, differing = shorts + both.shorts, differing + both.differences
             print(json.dumps({"strategy": name, **both.as_dict(), "cpu_s": replayed.cpu_s}), flush=True)
     enough = shorts >= asked.least

@@ -121,3 +121,19 @@ def test_an_order_that_does_not_reduce_turns_it() -> None:
     assert bench.size() == D(2)
     with pytest.raises(Unplaced, match="wouldNotReducePosition"):
         bench.send("buy", "1", reduce_only=True)
+
+
+def test_a_price_that_jumps_over_stop_and_liquidation_is_served_by_the_stop() -> None:
+    """At leverage 3 a short at 100 is liquidated at 132; its stop at 105 comes first even where both are passed at once."""
+    bench = Bench()
+    bench.engine.prefer_leverage(BTC, D(3), bench.now)
+    bench.send("sell", "2")
+    stop = bench.send("buy", "2", "stp", stop_price="105", reduce_only=True)
+    bench.move(btc=160.0, gap=True)
+    (_, left) = bench.engine.state.fills.values()
+    assert (left.order_id, left.price, left.fill_type, bench.size()) == (stop.order_id, D(160), "taker", D(0))
+    alone = Bench()
+    alone.engine.prefer_leverage(BTC, D(3), alone.now)
+    alone.send("sell", "2")
+    alone.move(btc=160.0, gap=True)
+    assert [fill.fill_type for fill in alone.engine.state.fills.values()] == ["taker", "liquidation"]  # the control: bare
