@@ -66,7 +66,7 @@ def _night(state: Path, **steps: dict[str, object]) -> str:
 def test_the_page_tells_of_the_last_night_and_leads_to_its_own_page(tmp_path: Path) -> None:
     state = lively(tmp_path)
     assert "Last night" not in text_of(state)
-    assert "Night of 2026-01-04: 1 steps done" in _night(state, books={})
+    assert "Night of 2026-01-04: under way, steps done: 1" in _night(state, books={})
     found = {"headline": "Night of 2026-01-04: replay different", "lines": ["Replay: DIFFERENT in 2 fields."], "sound": False, "page": "x"}
     page = _night(state, publish=found)
     for told in ("replay different", "DIFFERENT in 2 fields", "look at it", 'href="http://127.0.0.1:4200/artifacts/key/night"'):

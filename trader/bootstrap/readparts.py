@@ -178,7 +178,7 @@ def night(record: Night) -> v.NightView:
     told, done = record.found("publish"), sum(record.done(name) for name in record.steps)
     at = max((step.at for step in record.steps.values()), default="")
     if not told:
-        return v.NightView(day=record.day, at=at, headline=f"Night of {record.day}: {done} steps done", lines=(), sound=None)
+        return v.NightView(day=record.day, at=at, headline=f"Night of {record.day}: under way, steps done: {done}", lines=(), sound=None)
     return v.NightView(
         day=record.day, at=at, headline=str(told["headline"]), lines=tuple(str(line) for line in told["lines"]), sound=bool(told["sound"])
     )

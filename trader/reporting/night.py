@@ -96,7 +96,7 @@ def lines(steps: Steps, failures: Mapping[str, str]) -> list[str]:
 def headline(day: str, steps: Steps, failures: Mapping[str, str]) -> str:
     """The night in one line."""
     verdict = str(steps.get(REPLAY, {}).get("verdict", "not done")).lower()
-    broken = f", {len(failures)} steps failed" if failures else ""
+    broken = f", {len(failures)} step{'s' if len(failures) > 1 else ''} failed" if failures else ""
     return f"Night of {day}: replay {verdict}{broken}"
 
 
