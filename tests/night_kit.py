@@ -22,7 +22,7 @@ from trader.simulation.venue_feed import VenueMarketData
 DAY, DAY_US = "2026-01-06", 1_767_657_600_000_000
 
 
-def lived(state: Path, *, evening: str = "2026-01-05T23:30:00Z", hours: int = 6, pairs: int = 12, seed: int = 7) -> Settings:
+def lived(state: Path, *, evening: str = "2026-01-05T22:30:00Z", hours: int = 7, pairs: int = 12, seed: int = 7) -> Settings:
     """Play `hours` from the evening on, straight on the matching engine, with verdicts of the AI's stand-in; its settings."""
     flags = {"state_dir": str(state), "market.epoch": evening, "market.pairs": pairs, "universe": pairs, "market.seed": seed}
     settings = load(flags, environ={})

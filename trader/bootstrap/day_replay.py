@@ -99,11 +99,11 @@ def play_day(settings: Settings, day_us: int, progress: Progress | None = None) 
     paths = Paths(settings.state)
     check_settings(settings, paths, day_us)
     stored = read_candles(settings, paths, day_us)
-    traded = read_traded(paths, day_us, stored.until_us)
+    traded, rulings = (read_traded(paths, since_us, stored.until_us) for since_us in (day_us, day_us - LEAD_US))
     with tempfile.TemporaryDirectory(prefix="trader-night-", dir=scratch_room()) as folder:
         scratch = Paths(Path(folder)).make()
         player = _Player(
-            settings=settings, paths=paths, scratch=scratch, day_us=day_us, stored=stored, traded=traded, progress=progress
+            settings=settings, paths=paths, scratch=scratch, day_us=day_us, stored=stored, rulings=rulings, progress=progress
         )  # fmt: skip
         return PlayedDay(day_us=day_us, stored=stored, again=player.play(), traded=traded)
 
@@ -118,7 +118,7 @@ class _Player:
     scratch: Paths
     day_us: int
     stored: Stored
-    traded: Traded
+    rulings: Traded  # from the start of the replay on, not of the day
     progress: Progress | None
 
     def play(self) -> Traded:
@@ -151,13 +151,13 @@ class _Player:
             await venue.run_market(clock.now_us())
             trading = asyncio.create_task(venue.run_market(), name="market")
             stack.callback(trading.cancel)
-            book = RecordedBook(self.traded.decisions, self.traded.deferred)
+            book = RecordedBook(self.rulings.decisions, self.rulings.deferred)
             doors = Doors(
                 exchange=VenueExchange(venue), market=VenueMarketData(venue), ledger=ledger, store=None, verdicts=RecordedLink(),
                 base=market.base, quote=market.quote, history=MarketHistory(market, clock, market.pairs), book=book,
             )  # fmt: skip
             minutes = (self.stored.until_us - self.start_us) // MINUTE
-            timing = replace(UNWATCHED, beats_from_us=self.traded.beats_from_us)
+            timing = replace(UNWATCHED, beats_from_us=self.rulings.beats_from_us)
             await play_session(self.settings, world, clock, doors, minutes=minutes, timing=timing, progress=self.progress)
 
 

@@ -19,7 +19,7 @@ from trader.domain.market import DAY, MINUTE, Timeframe
 from trader.domain.messages import TradeLeg, stamp
 from trader.ports import Columns
 
-LEAD_US = 10 * MINUTE  # before the day: time for all pairs to join before its first close
+LEAD_US = 70 * MINUTE  # before the day: all pairs join, and the hourly rank of the universe is made where the session made it
 ALL = 1_000_000_000  # more rows than any ledger has
 
 
@@ -65,13 +65,14 @@ def check_settings(settings: Settings, paths: Paths, day_us: int) -> None:
         started = reader.events_of(("system.started",), until_us=day_us + DAY)
     finally:
         reader.close()
-    of_day = [event for event in started if event.time_us >= day_us]
-    before = [event for event in started if event.time_us < day_us][-1:]
+    start_us = day_us - LEAD_US
+    later = [event for event in started if event.time_us > start_us]
+    before = [event for event in started if event.time_us <= start_us][-1:]
     if not before:
         began = stamp(started[0].time_us) if started else "never"
         raise UnknownDayError(f"the first session began {began}: a replay needs the books of the evening before")
     now = {"strategy": settings.strategy, "ai": settings.ai.mode, "settings": wire.rules_digest(settings)}
-    for event in [*before, *of_day]:
+    for event in [*before, *later]:
         for key, value in now.items():
             if event.payload.get(key) != value:
                 seen = event.payload.get(key, "not recorded")
@@ -113,7 +114,7 @@ def _by_pair(
 
 
 def read_traded(paths: Paths, day_us: int, until_us: int) -> Traded:
-    """The ledger's own account of the day."""
+    """The ledger's own account of what closed and was decided from `day_us` to before `until_us`."""
     reader = LedgerReader(paths.ledger_at)
     try:
         legs = [leg for leg in reader.trades(limit=ALL, since_us=day_us) if leg.exit_us < until_us]

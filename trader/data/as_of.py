@@ -29,6 +29,7 @@ from trader.ports import EquityRow, Halt, Lease
 HOLDER = "as of"
 FOREVER_US = 10**17
 OPENING = "position.opening"
+UNIVERSE = "universe"  # who was a member: kept as a setting, journalled when it changes
 
 Body = Mapping[str, Any]
 
@@ -50,7 +51,7 @@ def ledger_as_of(source: str | Path, target: Path, moment_us: int) -> int:
         with writing(new, str(target)):
             told = _Telling(new, account, rows).run()
             for name, value in names:
-                if not value.isdigit() or int(value) <= moment_us:  # watermarks of later are not known yet
+                if name != UNIVERSE and not (value.isdigit() and int(value) > moment_us):  # watermarks of later are not known yet
                     ledger_account.set_meta(new, name, value)
         return told
     finally:
@@ -70,7 +71,7 @@ class _Telling:
         self._do: dict[str, Callable[[Tx, Body], None]] = {
             "intent": self._begin, "adopted": _adopt, "resolved": _resolve, "status": _status, "terms": _terms, "fill": _fill,
             "fill.external": _fill, "position.dropped": _dropped, "position.dust": _dust, "exit_state": _exit_state,
-            "external_move": self._move, "equity": _equity, "halt.set": _halt_set, "halt.cleared": _halt_cleared,
+            "external_move": self._move, "equity": _equity, UNIVERSE: _universe, "halt.set": _halt_set, "halt.cleared": _halt_cleared,
         }  # fmt: skip
 
     def run(self) -> int:
@@ -170,6 +171,10 @@ def _exit_state(tx: Tx, body: Body) -> None:
 def _equity(tx: Tx, body: Body) -> None:
     money = {name: Decimal(body[name]) for name in ("cash", "marked", "equity", "realised", "fees")}
     ledger_account.record_equity(tx, EquityRow(time_us=body["time_us"], drawdown=body["drawdown"], **money))
+
+
+def _universe(tx: Tx, body: Body) -> None:
+    ledger_account.set_meta(tx.connection, UNIVERSE, body["kept"])
 
 
 def _halt_set(tx: Tx, body: Body) -> None:

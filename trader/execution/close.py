@@ -117,9 +117,13 @@ class CloseStage:
         return Universe(size, names.split(",") if stored == str(size) and names else ())
 
     def _rank(self) -> None:
-        """Membership from the turnover of the candles just closed."""
+        """Membership from the turnover of the candles just closed; a change is journalled, since later decisions depend on it."""
+        before = frozenset(self.universe.members)
         self.universe.rank({pair: self.engine.quote_volume(pair) for pair in self.engine.pairs})
-        self.w.ledger.set_meta(UNIVERSE, f"{self.universe.size}:{','.join(self.universe.members)}")
+        kept = f"{self.universe.size}:{','.join(self.universe.members)}"
+        self.w.ledger.set_meta(UNIVERSE, kept)
+        if before != frozenset(self.universe.members):
+            self.w.ledger.note(UNIVERSE, {"kept": kept}, self.w.clock.now_us())
 
     def _equity(self) -> EquityRow | None:
         return self.accounting.equity_row(self.engine.marks, self.w.clock.now_us())

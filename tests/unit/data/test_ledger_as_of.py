@@ -37,6 +37,9 @@ def traded(tmp_path: Path) -> Path:
     ledger.save_exit_state(first.position_id, {"stop": 2}, T0 + 3_000_000_000)
     ledger.set_meta("reconcile_watermark_us", str(T0 + 3_600_000_000))
     ledger.set_meta("note", "kept")
+    ledger.note("universe", {"kept": "2:BTC/EUR"}, T0 + 100_000_000)
+    ledger.note("universe", {"kept": "2:BTC/EUR,ETH/EUR"}, T0 + 3_000_000_000)
+    ledger.set_meta("universe", "2:BTC/EUR,ETH/EUR")
     ledger.save_exit_state(second.position_id, {"stop": 9}, T0 + 3_000_000_000)
     ledger.close()
     return Path(ledger.path)
@@ -64,10 +67,10 @@ def test_what_came_after_the_moment_is_not_there(traded: Path, tmp_path: Path) -
     reader.close()
 
 
-def test_a_watermark_of_later_is_left_out_and_other_notes_are_kept(traded: Path, tmp_path: Path) -> None:
+def test_a_watermark_of_later_is_left_out_and_the_universe_is_the_one_of_then(traded: Path, tmp_path: Path) -> None:
     target = tmp_path / "new.sqlite"
     ledger_as_of(traded, target, T0 + 120_000_000)
-    assert {row["name"]: row["value"] for row in rows(target, "meta")} == {"note": "kept"}
+    assert {row["name"]: row["value"] for row in rows(target, "meta")} == {"note": "kept", "universe": "2:BTC/EUR"}
 
 
 def test_the_lease_is_free_for_whoever_goes_on(traded: Path, tmp_path: Path) -> None:
