@@ -26,7 +26,13 @@ PUBLISH, TELL = "publish", "tell people"
 Found = dict[str, Any]
 
 
-@task(name="open the night", tags=TAGS, description="Which day is looked back on, and what of it is done.", **TRIED_AGAIN)
+@task(
+    name="open the night",
+    task_run_name="open the night",
+    tags=TAGS,
+    description="Which day is looked back on, and what of it is done.",
+    **TRIED_AGAIN,
+)
 async def begin(day: str | None, again: bool) -> Night | None:
     """The record of that night; None where no session had run by then."""
     from trader.bootstrap import night
