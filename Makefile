@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 ALONE := tests/flows/test_outage.py tests/integration/test_supervisor_up.py
 
-.PHONY: help setup run test check bench bench-check lock clean clients clients-js
+.PHONY: help setup run test check bench bench-check chaos lock clean clients clients-js
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ clients: setup clients-js ## strangers' clients against the Kraken twin: the tab
 
 clients-js: ## the npm package of the JavaScript client; goes on without node or network, the table then says SKIPPED
 	@cd tests/clients/js && { [ -d node_modules/ccxt ] || npm ci --ignore-scripts --no-audit --no-fund --silent; } || echo "no JavaScript client: needs node, npm and the network; its column will say SKIPPED"
+
+chaos: setup ## 200 seeds x 1 simulated day of faults on the whole trader, on both cores (ARGS="--seeds 20 --days 0.25 --json")
+	@$(BIN)/python -m tests.chaos --seeds 200 --days 1 --both 2 $(ARGS)
 
 lock: ## recompile requirements.lock from pyproject.toml (needs uv)
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev --output-file requirements.lock pyproject.toml

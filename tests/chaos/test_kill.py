@@ -1,4 +1,4 @@
-"""Real SIGKILLs: `python -m tests.kill` judges the exchange's books; each command plays its story twice and compares."""
+"""Three real SIGKILLs (all points, in one process: test_kills.py): `python -m tests.kill` judges the exchange's books; each command plays its story twice and compares."""
 
 from __future__ import annotations
 
@@ -54,13 +54,7 @@ def test_killed_with_the_answer_under_way_the_order_is_found_once(history: Path)
     assert outcome["deaths"][0]["released"] == 1, "the exchange held it"
 
 
-@pytest.mark.parametrize("point", ["before_fill_commit", "after_fill_commit"])
-def test_killed_around_the_commit_of_a_fill_it_counts_once(history: Path, point: str) -> None:
-    assert_one_of_each(kill(point, history, "--hours", "1.5"))
-
-
-@pytest.mark.parametrize("point", ["after_read_trades", "before_protect"])
-def test_killed_again_while_recovering_the_third_life_ends_at_the_same(history: Path, point: str) -> None:
-    outcome = kill(point, history, "--hours", "1.5")
+def test_killed_again_while_recovering_the_third_life_ends_at_the_same(history: Path) -> None:
+    outcome = kill("after_read_trades", history, "--hours", "1.5")
     assert_one_of_each(outcome)
     assert len(outcome["deaths"]) == 2

@@ -98,22 +98,6 @@ def test_one_lost_response_leaves_one_order_each(stage: Stage, history: Path, tm
     assert seen.fired == 1
 
 
-def test_a_server_error_after_the_effect_leaves_one_order_each(stage: Stage, history: Path, tmp_path: Path) -> None:
-    seen = play(stage, history, tmp_path / "state", Fault(where="AddOrder", match=BUY, nth=(1, 2), action="http", arg=502, after=True))
-    assert_one_to_one(seen)
-    assert seen.fired == 2
-
-
-def test_a_response_lost_with_the_private_stream_down_is_found_by_asking(stage: Stage, history: Path, tmp_path: Path) -> None:
-    faults = (
-        Fault(where="AddOrder", match=BUY, nth=(1,), action="lost_response"),
-        Fault(where="subscribe", match={"channel": "executions"}, action="hang"),
-    )
-    seen = play(stage, history, tmp_path / "state", *faults)
-    assert_one_to_one(seen)
-    assert seen.fired >= 2
-
-
 def test_a_lost_request_is_proved_absent_and_never_sent_again(stage: Stage, history: Path, tmp_path: Path) -> None:
     seen = play(stage, history, tmp_path / "state", Fault(where="AddOrder", match=BUY, nth=(1,), action="lost_request"))
     absent = [i for i in seen.entries.values() if i.outcome is Outcome.ABSENT]
@@ -122,17 +106,6 @@ def test_a_lost_request_is_proved_absent_and_never_sent_again(stage: Stage, hist
     assert set(seen.buys.values()) == {1}
     assert seen.filled_buys == seen.known == seen.stops >= 1
     assert not seen.bare
-
-
-def test_a_lost_stop_request_is_placed_again_within_seconds(stage: Stage, history: Path, tmp_path: Path) -> None:
-    faults = (
-        Fault(where="AddOrder", match=BUY, nth=(1,), action="swallow_stops"),
-        Fault(where="AddOrder", match={"ordertype": "stop-loss"}, nth=(1,), action="lost_request"),
-    )
-    seen = play(stage, history, tmp_path / "state", *faults)
-    assert seen.fired == 2
-    assert set(seen.buys.values()) == {1}
-    assert seen.filled_buys == seen.known == seen.stops >= 2
 
 
 class Killed(BaseException):

@@ -27,6 +27,7 @@ from trader.strategy.modes import entry_band
 DEFER_BEATS = 2
 BOOK_LEVELS = 100
 UNIVERSE = "universe"  # where the ledger keeps who is a member
+UNSAVED = 100_000  # candles kept while history cannot be written: 11 hours of 150 pairs; older ones come by REST
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
 
 
@@ -76,7 +77,13 @@ class CloseStage:
         try:
             while self._unsaved:
                 candles, self._unsaved = self._unsaved, []
-                for gate in await self.w.history.append(candles):
+                try:
+                    gates = await self.w.history.append(candles)
+                except RetryableError as error:  # kept, and handed over with the next ones
+                    self._unsaved = [*candles, *self._unsaved][-UNSAVED:]
+                    self.w.ledger.note("history.unknown", {"error": str(error)}, self.w.clock.now_us())
+                    return
+                for gate in gates:
                     self.on_block(gate.pair, gate.reason, gate.detail)
         finally:
             self._saving = False

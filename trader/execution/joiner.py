@@ -35,7 +35,11 @@ class Joiner:
         """Ask the gate again and rank by quote volume; on the beat, so that a repaired or new pair joins within one."""
         if not self.ranked or self.w.clock.now_us() - self._ranked_us >= Timeframe.H1.us:
             await self._rank()
-        gates = await self.w.history.gates()
+        try:
+            gates = await self.w.history.gates()
+        except RetryableError as error:  # what was ready stays ready; asked again at the next beat
+            self._unknown(error)
+            return
         for pair, gate in gates.items():
             if gate.reason and self.blocked.get(pair) != gate.reason:
                 self.block(pair, gate.reason, gate.detail)
@@ -79,10 +83,20 @@ class Joiner:
         waiting = [pair for pair in dict.fromkeys(self._waiting) if pair not in self.engine.pairs]  # joined meanwhile: never twice
         batch, self._waiting = waiting[:BATCH], waiting[BATCH:]
         if batch:
-            await self._join(batch)
+            try:
+                await self._join(batch)
+            except RetryableError as error:
+                self._unknown(error)
+                self._waiting = [*batch, *self._waiting]
+                self.pause_s = IDLE_S
+                return bool(self.engine.pairs)
         self.pause_s = 0.05 if self._waiting else IDLE_S
         self.summary.ready_pairs = len(self.engine.pairs)
         return bool(self.engine.pairs)
+
+    def _unknown(self, error: RetryableError) -> None:
+        """History cannot be read now: nobody joins, everything else goes on."""
+        self.w.ledger.note("history.unknown", {"error": str(error)}, self.w.clock.now_us())
 
     async def _join(self, pairs: Sequence[str]) -> None:
         parameters, short = self.engine.parameters, self.engine.short

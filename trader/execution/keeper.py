@@ -15,7 +15,19 @@ from typing import Any
 from trader.domain.account import Position, PositionState
 from trader.domain.market import Candle, Instrument
 from trader.domain.money import ZERO, add, sub
-from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Outcome, Rejected, RemoteOrder, client_order_id
+from trader.domain.orders import (
+    Acked,
+    Answer,
+    ExchangeStatus,
+    Fill,
+    Intent,
+    Leg,
+    OrderType,
+    Outcome,
+    Rejected,
+    RemoteOrder,
+    client_order_id,
+)
 from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.positions import Exit, ExitKind, Guard
@@ -205,6 +217,21 @@ class Keeper:
             now,
         )  # fmt: skip
         self.ledger.set_status(order.txid, order.status, now)
+
+    def recover(self, order: RemoteOrder, entry: Intent, leg: Leg, attempt: int) -> None:
+        """Book a reducing order of ours that the ledger has forgotten, under the id it was sent with; idempotent."""
+        if self.ledger.intent_by_txid(order.txid) is not None:
+            return
+        now = self.clock.now_us()
+        self.ledger.adopt(
+            Intent(
+                cl_ord_id=order.cl_ord_id or "", key=entry.key, leg=leg, attempt=attempt, position_id=entry.position_id, pair=order.pair,
+                side=order.side, order_type=OrderType(order.order_type), quantity=order.quantity, limit_price=order.limit_price,
+                trigger_price=order.trigger_price, created_us=now, reason="RECOVERED", outcome=Outcome.ACKED, txid=order.txid,
+                status=ExchangeStatus.OPEN,
+            ),
+            now,
+        )  # fmt: skip
 
     async def _place_stop(self, held: Held) -> None:
         """A new stop at the plan's level. Refused as passed, or twice for any reason: out at market. Lost on the way: again."""

@@ -12,9 +12,10 @@ from decimal import Decimal
 
 from trader.domain.account import Position, PositionState
 from trader.domain.money import ZERO, add
-from trader.domain.orders import Balance, ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
+from trader.domain.orders import Balance, ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder, client_order_id
 
 OUR_ID_LENGTH = 18
+ATTEMPTS = 40  # of one leg at one position whose ids are tried for an order the ledger does not know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class LocalView:
     positions: Sequence[Position]
     cash: Mapping[str, Decimal]
     tag: str
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,16 @@ class AdoptStop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recover:
+    """A reducing order of ours that the ledger has forgotten, as after an older backup came back: its id names what it was."""
+
+    order: RemoteOrder
+    entry: Intent
+    leg: Leg
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyFills:
     fills: tuple[Fill, ...]
 
@@ -123,7 +135,20 @@ class Mismatch:
     exchange: Decimal
 
 
-Fix = Acknowledge | SetStatus | SetTerms | AdoptStop | ApplyFills | Resolve | CancelOrphan | DropOpening | Foreign | Mismatch | Missing
+Fix = (
+    Acknowledge
+    | SetStatus
+    | SetTerms
+    | AdoptStop
+    | Recover
+    | ApplyFills
+    | Resolve
+    | CancelOrphan
+    | DropOpening
+    | Foreign
+    | Mismatch
+    | Missing
+)
 
 
 def reconcile_orders(local: LocalView, remote: RemoteView) -> list[Fix]:
@@ -146,6 +171,10 @@ def reconcile_orders(local: LocalView, remote: RemoteView) -> list[Fix]:
         entry = known.get(order.refid) if order.refid else None
         if entry is not None and entry.leg is Leg.ENTRY:
             adopted.append(AdoptStop(order=order, entry=entry))
+        elif (forgotten := _forgotten(order, local)) is not None:
+            adopted.append(forgotten)
+            if not order.status.live:
+                statuses.append(SetStatus(txid=order.txid, status=order.status, filled=order.filled))
         elif order.status.live:
             foreign.append(_foreign(order, local.tag))
     fills: list[Fix] = [ApplyFills(fills=tuple(remote.fills))] if remote.fills else []
@@ -156,6 +185,21 @@ def reconcile_orders(local: LocalView, remote: RemoteView) -> list[Fix]:
         Missing(txid=i.txid) for i in local.intents if i.outcome is Outcome.ACKED and i.live and i.txid and i.txid not in listed
     ]
     return acknowledged + adopted + fills + statuses + missing + unresolved + foreign
+
+
+def _forgotten(order: RemoteOrder, local: LocalView) -> Recover | None:
+    """Whose reducing order this is, by trying the ids of all attempts at all positions the ledger knows; None: nobody's."""
+    name = order.cl_ord_id or ""
+    if not name.startswith("t" + local.tag):
+        return None
+    for entry in local.intents:
+        if entry.leg is not Leg.ENTRY or entry.pair != order.pair:
+            continue
+        for leg in (Leg.STOP, Leg.TARGET, Leg.EXIT):
+            for attempt in range(ATTEMPTS):
+                if client_order_id(local.tag, local.account, entry.key, leg, attempt) == name:
+                    return Recover(order=order, entry=entry, leg=leg, attempt=attempt)
+    return None
 
 
 def _foreign(order: RemoteOrder, tag: str) -> Foreign:

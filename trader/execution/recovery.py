@@ -24,6 +24,7 @@ from trader.execution.reconcile import (
     LocalView,
     Mismatch,
     Missing,
+    Recover,
     RemoteView,
     Resolve,
     SetStatus,
@@ -103,7 +104,7 @@ class Recovery:
 
     def _local(self) -> LocalView:
         ledger = self.w.ledger
-        return LocalView(intents=ledger.intents(), positions=ledger.positions(), cash=ledger.cash(), tag=self.w.tag)
+        return LocalView(intents=ledger.intents(), positions=ledger.positions(), cash=ledger.cash(), tag=self.w.tag, account=self.w.account)
 
     async def _apply(self, fix: Fix) -> int:
         """Carry out one fix; 1 when it was a difference, 0 when the ledger already said so."""
@@ -128,6 +129,8 @@ class Recovery:
             ledger.resolve(fix.cl_ord_id, Outcome.ACKED, now, txid=fix.txid)
         elif isinstance(fix, AdoptStop):
             self.keeper.adopt(fix.order, fix.entry)
+        elif isinstance(fix, Recover):
+            self.keeper.recover(fix.order, fix.entry, fix.leg, fix.attempt)
         elif isinstance(fix, SetStatus):
             return self._set_status(fix, now)
         elif isinstance(fix, SetTerms):

@@ -5,6 +5,9 @@ Rules of triggers and fills: SIMULATION.md section 5; life of an order and dead-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 
 from trader.domain.money import ZERO
@@ -54,6 +57,22 @@ class TwinExchange(Venue):
             self._accept(judged, now_us)
         self._commit(now_us)
         return judged.order
+
+    @contextmanager
+    def giving(self, share: Decimal) -> Iterator[None]:
+        """Inside, an order that meets the market fills this share of its volume at most (a fault)."""
+        usual, self.fills = self.fills, replace(self.fills, share=share)
+        try:
+            yield
+        finally:
+            self.fills = usual
+
+    def fill_now(self, order: TwinOrder, now_us: int) -> None:
+        """Fill the rest of a live order at the market, whatever it waits for (a fault)."""
+        last, rules = self.last(order.pair), self.rule(order.pair)
+        order.triggered = order.triggered or order.waiting
+        self._fill(order, self.fills.taken(order.side, last, rules), order.remaining, now_us, at=last)
+        self._commit(now_us)
 
     def check(self, request: OrderRequest, now_us: int, *, instead_of: TwinOrder | None = None) -> TwinOrder:
         """What `place` (or `replace`) would open, placed nowhere. Raises Refused as they do."""

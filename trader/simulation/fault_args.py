@@ -49,6 +49,17 @@ def status(arg: Any) -> str | None:
     return None if _whole(arg) and 400 <= arg <= 599 else "an HTTP status from 400 to 599"
 
 
+def factor(arg: Any) -> str | None:
+    """A finite positive number."""
+    return None if _finite(arg) and arg > 0 else "a number above 0"
+
+
+def share(arg: Any) -> str | None:
+    """A part of a whole, exact in a string."""
+    number = None if quantity(arg) is not None else Decimal(arg)
+    return None if number is not None and number < 1 else 'a decimal above 0 and below 1 in a string, as "0.4"'
+
+
 def megabytes(arg: Any) -> str | None:
     """A size in megabytes (10^6 bytes)."""
     return None if _whole(arg) and 1 <= arg <= MOST_MB else f"a whole number of megabytes from 1 to {MOST_MB}"

@@ -93,6 +93,8 @@ ANSWERS: Mapping[str, Action] = {
         arg=args.path, at=(ENDPOINT, CHANNEL, METHOD), before=False, after=True, about="a field of the answer or frame is missing"
     ),
     "non_monotonic": _after("two candles change places", args.no_arg, "OHLC"),
+    "hide_fills": _after("orders that ended are shown as canceled, with nothing filled", args.no_arg, "QueryOrders", "ClosedOrders"),
+    "cross": _after("bid and ask change places", args.no_arg, "Ticker"),
     "nan": _after("a candle holds no number", args.no_arg, "OHLC", "ohlc"),
     "negative": _after("a candle has a negative low", args.no_arg, "OHLC", "ohlc"),
     "gap": _after("a candle, or a frame, is missing", args.no_arg, "OHLC", "ohlc"),
@@ -102,6 +104,9 @@ ORDERS: Mapping[str, Action] = {
     "ack_lag": _after(
         "the accepted order is seen so many seconds later in OpenOrders, ClosedOrders and executions", args.seconds, "AddOrder"
     ),
+    "partial_fill": _after("an order that meets the market fills this share of its volume only", args.share, "AddOrder"),
+    "cancel_ignored": _after("the cancel is acknowledged, the order stays", args.no_arg, "CancelOrder"),
+    "fill_at_cancel": _after("the order fills at the market the moment before its cancel", args.no_arg, "CancelOrder"),
     "expire_token": _after("the token has run out when it is handed over", args.no_arg, "GetWebSocketsToken"),
     "msg_rate": _before("Exceeded msg rate", args.no_arg, METHOD),
 }
@@ -114,6 +119,7 @@ FRAMES: Mapping[str, Action] = {
     "ws_lost": _frame("the frame never comes; its sequence number counts"),
     "ws_gap": _frame("sequence numbers jump by so many, nothing is missing", args.count),
     "ws_wrong_crc": _frame("the checksum is wrong"),
+    "spike": Action(arg=args.factor, at=("ohlc", "trade"), about="prices of the frame are so many times what they were"),
     "ws_garbage": _frame("instead of the frame: " + ", ".join(args.GARBAGE), args.one_of(*args.GARBAGE)),
 }
 TIMED: Mapping[str, Action] = {

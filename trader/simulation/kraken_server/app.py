@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -43,11 +44,20 @@ from trader.simulation.kraken_server.stream.subscriptions import PRIVATE, PUBLIC
 from trader.simulation.kraken_server.switches import Switches
 from trader.simulation.kraken_server.timed_faults import SkewedClock, TimedFaults
 from trader.simulation.kraken_server.wire.middleware import Call, Middleware
-from trader.simulation.kraken_server.wire.replies import deliver
+from trader.simulation.kraken_server.wire.replies import Reply, deliver
 from trader.simulation.kraken_server.wire.tls import make_certificate, server_context
 from trader.simulation.market import Market, Row
 
 QUIET_S = 1e9  # aiohttp's own keep-alive timer; on a simulated clock every timer is a jump
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a request is about, before its body is read; `query` as it came, still quoted."""
+
+    path: str
+    query: str
+    content_type: str
 
 
 class KrakenTwin:
@@ -224,27 +234,33 @@ class KrakenTwin:
     # --- REST ------------------------------------------------------------------------------------------------------
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
-        private = request.path.startswith("/0/private/")
+        target = Target(path=request.path, query=request.rel_url.raw_query_string, content_type=request.content_type)
+        reply = await self.answer(target, raw, request.headers, address=request.remote or "")
+        return await deliver(request, reply, self.middleware.stopped)
+
+    async def answer(self, target: Target, raw: bytes, headers: Mapping[str, str], *, address: str) -> Reply:
+        """The answer of the REST API to a request, however it came here; `headers` by their names in any case."""
+        base, _, name = target.path.rpartition("/")
+        private = base == "/0/private"
         call = Call(
-            name=request.match_info.get("name", request.path),
-            path=request.path,
+            name=name if private or base == "/0/public" else target.path,
+            path=target.path,
             private=private,
             raw=raw,
-            headers=request.headers,
+            headers=headers,
             fields={},
             arrived_us=self.shown.now_us(),
-            address=request.remote or "",
+            address=address,
         )
         try:
-            call.fields |= parse_body(raw, request.content_type)
+            call.fields |= parse_body(raw, target.content_type)
             if not private:  # the query of a private call is not signed, hence not read
-                call.fields |= parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True)
+                call.fields |= parse_qsl(target.query, keep_blank_values=True)
         except Refused:
             call.flags["unreadable"] = True
         if rules := self.view.find(call.fields.get("pair", "")):
             call.fields["symbol"] = rules.symbol
-        reply = await self.middleware.run(call, self._admit, self._effect, self.hub.flush)
-        return await deliver(request, reply, self.middleware.stopped)
+        return await self.middleware.run(call, self._admit, self._effect, self.hub.flush)
 
     def _admit(self, call: Call) -> None:
         handlers = self._private if call.private else self._public

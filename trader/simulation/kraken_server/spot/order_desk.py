@@ -7,6 +7,7 @@ Kraken charges the fixed part on receipt, even where validation fails (KRAKEN.md
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 from trader.ports import Clock
 from trader.simulation.exchange import TwinExchange
@@ -25,10 +26,13 @@ class OrderDesk:
     def __init__(self, exchange: TwinExchange, clock: Clock, limits: RateLimits) -> None:
         self._exchange, self._clock, self._limits = exchange, clock, limits
 
-    def add(self, pair: str, read: Read, *, validate: bool = False, swallow: bool = False) -> TwinOrder:
-        """Place the order that `read` makes out, or only judge it."""
+    def add(self, pair: str, read: Read, *, validate: bool = False, swallow: bool = False, share: Decimal | None = None) -> TwinOrder:
+        """Place the order that `read` makes out, or only judge it. `share`: the part that fills when it meets the market (a fault)."""
         self._limits.add(pair, self._clock.now_us())
-        return self._place(read, validate=validate, swallow=swallow)
+        if share is None:
+            return self._place(read, validate=validate, swallow=swallow)
+        with self._exchange.giving(share):
+            return self._place(read, validate=validate, swallow=swallow)
 
     def add_batch(self, pair: str, reads: Sequence[Read], *, validate: bool = False, swallow: bool = False) -> list[TwinOrder | Refused]:
         """Place 2 to 15 orders of one pair, each for itself: what is refused leaves the others as they are."""
@@ -68,12 +72,17 @@ class OrderDesk:
             return order, self._exchange.check(request, now_us, instead_of=order)
         return order, self._exchange.replace(order, request, now_us)
 
-    def cancel(self, target: Target) -> int:
-        """Cancel the order a txid or client id names, or all that carry a userref; returns how many."""
+    def cancel(self, target: Target, *, ignored: bool = False) -> int:
+        """Cancel the order a txid or client id names, or all that carry a userref; returns how many. `ignored`: say so only (a fault)."""
         orders = self._named(target)
         if not orders:
             raise Refused(UNKNOWN_ORDER)
-        return self._end(orders)
+        return len(orders) if ignored else self._end(orders)
+
+    def take(self, target: Target) -> None:
+        """Fill the live orders a target names at the market, whatever they wait for (a fault)."""
+        for order in self._named(target):
+            self._exchange.fill_now(order, self._clock.now_us())
 
     def cancel_batch(self, targets: Sequence[Target]) -> int:
         """Cancel up to 50 orders; ids that name no live order count for nothing, unless none does."""

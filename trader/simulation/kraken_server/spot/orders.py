@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,7 @@ class SpotOrders:
             lambda: order_requests.order_request(call.fields, rules.symbol, call.arrived_us),
             validate=validate,
             swallow=call.flags.get("swallow_stops", False),
+            share=Decimal(call.flags["partial_fill"]) if "partial_fill" in call.flags else None,
         )
         return _placed(order, rules, [order.txid], validate=validate)
 
@@ -90,7 +92,10 @@ class SpotOrders:
 
     # --- cancelling ------------------------------------------------------------------------------------------------
     def _cancel(self, call: Call) -> dict[str, int]:
-        return {"count": self._desk.cancel(_target(call.fields, "txid", userref=True))}
+        target = _target(call.fields, "txid", userref=True)
+        if "fill_at_cancel" in call.flags:
+            self._desk.take(target)
+        return {"count": self._desk.cancel(target, ignored="cancel_ignored" in call.flags)}
 
     def _cancel_batch(self, call: Call) -> dict[str, int]:
         targets = [_named(text) for text in listed(call.fields, "orders")]

@@ -192,7 +192,7 @@ def _since_us(call: Call) -> int:
     return int(value) // 1000 if value > NANOSECONDS else int(value * SECOND)
 
 
-def spoil(rows: list[list[Any]], flags: Mapping[str, bool]) -> list[list[Any]]:
+def spoil(rows: list[list[Any]], flags: Mapping[str, Any]) -> list[list[Any]]:
     """Play the market data faults on OHLC rows; each touches closed rows near the end, where readers look."""
     if len(rows) < 8:
         return rows

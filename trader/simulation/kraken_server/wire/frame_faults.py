@@ -8,7 +8,7 @@ from typing import Any
 
 from trader.simulation.faults import EDITS, Fault, FaultPlan
 from trader.simulation.kraken_server.wire.compact import dumps
-from trader.simulation.kraken_server.wire.garbage import garbage, spoilt_candle
+from trader.simulation.kraken_server.wire.garbage import garbage, spiked, spoilt_candle
 from trader.simulation.kraken_server.wire.spoiling import edited
 
 SEQUENCES = ("sequence", "seq")  # spot's and futures' name of a frame's number
@@ -70,6 +70,8 @@ class FrameFaults:
         """One frame in place of another."""
         if fault.action in ("nan", "negative"):
             return spoilt_candle(text, fault.action)
+        if fault.action == "spike":
+            return spiked(text, fault.arg or 1.0)
         if fault.action == "ws_garbage":
             return garbage(text, fault.arg or "json")
         new = edited(text, fault) if fault.action in EDITS else _wrong_checksum(text)

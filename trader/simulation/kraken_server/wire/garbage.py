@@ -21,6 +21,16 @@ def spoilt_candle(text: str, action: str) -> str:
     return dumps(frame)
 
 
+def spiked(text: str, factor: float) -> str:
+    """A candle that reaches and closes at so many times its price, or trades at it."""
+    frame = json.loads(text)
+    for row in frame["data"]:
+        for name in ("price", "close", "high" if factor > 1 else "low"):
+            if name in row:
+                row[name] *= factor
+    return dumps(frame)
+
+
 def _numbers(value: Any, number: Any) -> Any:
     """The same value with every number replaced."""
     if isinstance(value, dict):

@@ -36,7 +36,7 @@ class Call:
     fields: dict[str, str]
     arrived_us: int
     address: str = ""  # of the client, for the limits of public calls
-    flags: dict[str, bool] = field(default_factory=dict)  # faults that the effect itself has to play
+    flags: dict[str, Any] = field(default_factory=dict)  # faults that the effect itself has to play: their arguments, or True
 
 
 def comes_after(fault: Fault) -> bool:
@@ -90,7 +90,7 @@ class Middleware:
         if any(fault.action == "lost_request" for fault in faults):
             return Reply(end=End.FIN)
         early, late = [f for f in faults if not comes_after(f)], [f for f in faults if comes_after(f)]
-        call.flags.update((fault.action, True) for fault in late)
+        call.flags.update((fault.action, True if fault.arg is None else fault.arg) for fault in late)
         try:
             admit(call)
             for fault in early:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import WSMsgType, web
 
@@ -18,19 +18,42 @@ BUFFER = 1 << 26  # a client that leaves this many bytes unread is cut off
 NO_DRAIN = 1 << 30  # sending never waits for a slow client; BUFFER bounds what it may cost
 
 
+class Sink(Protocol):
+    """What a door writes to: aiohttp's side of a WebSocket, or a stand-in within the process."""
+
+    @property
+    def closed(self) -> bool: ...
+    async def send_str(self, data: str) -> None: ...
+    async def close(self) -> Any: ...
+
+
+class Line(Protocol):
+    """The connection under it."""
+
+    def abort(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def get_write_buffer_size(self) -> int: ...
+
+
+async def _texts(socket: web.WebSocketResponse) -> AsyncIterator[str]:
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            yield message.data
+
+
 @dataclass(slots=True, eq=False)
 class Client:
     """The `number`-th client of this run."""
 
-    socket: web.WebSocketResponse
-    transport: asyncio.WriteTransport
+    socket: Sink
+    transport: Line
     number: int
     wire: Wire = field(default_factory=Wire)  # what faults do to it
     busy: bool = False  # a frame went out since the last heartbeat
 
 
 C = TypeVar("C", bound=Client)
-Make = Callable[[web.WebSocketResponse, asyncio.WriteTransport, int], C]
+Make = Callable[[Sink, Line, int], C]
 
 
 class SocketDoor(ABC, Generic[C]):
@@ -39,9 +62,7 @@ class SocketDoor(ABC, Generic[C]):
     `prefix` stands before a channel's name in fault plans.
     """
 
-    def __init__(
-        self, make: Callable[[web.WebSocketResponse, asyncio.WriteTransport, int], C], plan: FaultPlan, *, prefix: str = ""
-    ) -> None:
+    def __init__(self, make: Make[C], plan: FaultPlan, *, prefix: str = "") -> None:
         self._make, self._faults, self._prefix = make, FrameFaults(plan), prefix
         self.connections: list[C] = []
         self.opened = self.sent = 0
@@ -61,17 +82,20 @@ class SocketDoor(ABC, Generic[C]):
         transport = request.transport
         if not isinstance(transport, asyncio.WriteTransport):
             return socket
+        await self.serve(socket, transport, _texts(socket))
+        return socket
+
+    async def serve(self, socket: Sink, transport: Line, texts: AsyncIterator[str]) -> None:
+        """Serve one client, however it is connected, until it sends nothing more."""
         self.opened += 1
         connection = self._make(socket, transport, self.opened)
         self.connections.append(connection)
         try:
             await self._greet(connection)
-            async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    await self._receive(connection, message.data)
+            async for text in texts:
+                await self._receive(connection, text)
         finally:
             self.connections.remove(connection)
-        return socket
 
     async def _send(self, connection: C, text: str) -> None:
         """Send one frame, unless the connection is stalled, gone or far behind."""

@@ -95,7 +95,32 @@ def _beside(text: str, string: str) -> str:
     return dumps(body | {"error": [*errors, string] if isinstance(errors, list) else string})
 
 
-_ANSWERS: dict[str, Callable[[Reply, Any], Reply]] = {
+def without_fills(text: str) -> str | None:
+    """An answer about orders in which every one that ended says canceled with nothing filled; None where none has ended."""
+    body = json.loads(text)
+    rows = [row for row in anywhere(body, "vol_exec") if row.get("status") in ("closed", "expired")]
+    for row in rows:
+        row.update(status="canceled", reason="User requested", **dict.fromkeys(("vol_exec", "cost", "fee"), "0.00000000"))
+        row.pop("trades", None)
+    return dumps(body) if rows else None
+
+
+def crossed(text: str) -> str:
+    """A Ticker answer whose bids lie above its asks."""
+    body = json.loads(text)
+    for row in anywhere(body, "b"):
+        row["a"], row["b"] = row["b"], row["a"]
+    return dumps(body)
+
+
+def _without_fills(reply: Reply, _: Any) -> Reply | None:
+    text = without_fills(reply.text)
+    return None if text is None else replace(reply, text=text)
+
+
+_ANSWERS: dict[str, Callable[[Reply, Any], Reply | None]] = {
+    "hide_fills": _without_fills,
+    "cross": lambda reply, _: replace(reply, text=crossed(reply.text)),
     "lost_response": lambda _, __: Reply(end=End.FIN),
     "reset": lambda _, __: Reply(end=End.RST),
     "half_open": lambda _, __: Reply(end=End.UNREAD),

@@ -1,0 +1,177 @@
+"""Many seeds over several processes, what they came to in one report, and the smallest plan that still fails."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.chaos.catalogue import ROWS, Row
+from tests.chaos.ordeal import Ended, Ground, play, scratch
+from tests.chaos.plan import ChaosPlan, draw
+from trader.domain.market import DAY
+
+T, R = TypeVar("T"), TypeVar("R")
+CRASH = "CRASH"
+SHRINKS = 40  # plays that the search for a smaller plan may cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One seed to play. `twice`: compare with a second play; `both`: with a play over the other transport."""
+
+    seed: int
+    fault_us: int
+    ids: tuple[str, ...]
+    transport: str = "direct"
+    pairs: int = 8
+    twice: bool = False
+    both: bool = False
+    shrink: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a seed came to, in plain values."""
+
+    seed: int
+    problems: dict[str, list[str]]
+    plan: tuple[str, ...]
+    smallest: tuple[str, ...] = ()
+    delivered: dict[str, int] = field(default_factory=dict)
+    planned: tuple[str, ...] = ()
+    behaviour: dict[str, str] = field(default_factory=dict)
+    ends: tuple[str, ...] = ()
+    deaths: int = 0
+    compared: dict[str, int] = field(default_factory=dict)
+    beats: int = 0
+    cpu_s: float = 0.0
+    journal: str = ""
+
+
+def run(task: Task) -> Result:
+    """Play a seed; a crash of the harness or the trader is a problem of its own kind."""
+    with scratch("trader-ground-") as folder:
+        ground = Ground.of(task.seed, Path(folder), pairs=task.pairs)
+        plan = draw(task.seed, tuple(ROWS[name] for name in task.ids), task.fault_us)
+        ended = attempt(plan, ground, task.transport)
+        if isinstance(ended, Ended):
+            ended = _compared(ended, ground, task)
+        problems = ended.problems if isinstance(ended, Ended) else {CRASH: [ended]}
+        smallest = shrink(plan, lambda smaller: _fails(smaller, ground, task, set(problems))) if problems and task.shrink else plan
+    common: dict[str, Any] = {
+        "seed": task.seed, "problems": {name: found[:10] for name, found in problems.items()},
+        "plan": tuple(map(str, plan.injections)), "planned": tuple(one.row for one in plan.injections),
+        "smallest": tuple(map(str, smallest.injections)) if problems and task.shrink else (),
+    }  # fmt: skip
+    if not isinstance(ended, Ended):
+        return Result(**common)
+    evidence = ended.evidence
+    compared = {
+        "fills": len(evidence.fills),
+        "orders": len(evidence.ours()),
+        "intents": len(evidence.intents),
+        "journal": len(evidence.journal),
+    }
+    return Result(
+        **common, delivered=dict(ended.delivered), behaviour=dict(evidence.seen.behaviour), ends=tuple(evidence.seen.ends),
+        deaths=len(evidence.seen.deaths), compared=compared, beats=ended.beats, cpu_s=ended.cpu_s, journal=ended.journal,
+    )  # fmt: skip
+
+
+def attempt(plan: ChaosPlan, ground: Ground, transport: str) -> Ended | str:
+    """The ended run, or the last lines of what broke it off."""
+    try:
+        return play(plan, ground, transport=transport)
+    except Exception:  # noqa: BLE001 - whatever breaks a run off is reported with its seed
+        return traceback.format_exc(limit=-6)
+
+
+def _compared(ended: Ended, ground: Ground, task: Task) -> Ended:
+    """The same run once more, here or over the other transport: INV-19 where journals or books differ."""
+    problems = dict(ended.problems)
+    others = ([task.transport] if task.twice else []) + (["wire" if task.transport == "direct" else "direct"] if task.both else [])
+    for transport in others:
+        again = attempt(ended.plan, ground, transport)
+        same = isinstance(again, Ended) and (again.journal, again.books) == (ended.journal, ended.books)
+        if not same:
+            what = again if isinstance(again, str) else f"journal {again.journal[:12]} for {ended.journal[:12]}"
+            problems.setdefault("INV-19", []).append(f"played over {transport}: {what}")
+    return replace(ended, problems=problems)
+
+
+def _fails(plan: ChaosPlan, ground: Ground, task: Task, wanted: set[str]) -> bool:
+    ended = attempt(plan, ground, task.transport)
+    return bool(wanted & ({CRASH} if isinstance(ended, str) else set(ended.problems)))
+
+
+def shrink(plan: ChaosPlan, fails: Callable[[ChaosPlan], bool]) -> ChaosPlan:
+    """A plan with as few injections as still fail: halves first, then single ones, within `SHRINKS` plays."""
+    left, size = SHRINKS, max(1, len(plan.injections) // 2)
+    while size >= 1:
+        start = 0
+        while start < len(plan.injections) and left > 0:
+            smaller = plan.without(plan.injections[start : start + size])
+            left -= 1
+            if fails(smaller):
+                plan = smaller
+            else:
+                start += size
+        size = 0 if size == 1 or left <= 0 else size // 2
+    return plan
+
+
+def play_all(tasks: Sequence[Task], jobs: int, told: Callable[[Result], None]) -> list[Result]:
+    """Every task, `jobs` at a time, in the order of the seeds; `told` hears of each as its turn comes."""
+    return [_tell(result, told) for result in in_processes(run, tasks, jobs)]
+
+
+def in_processes(work: Callable[[T], R], tasks: Iterable[T], jobs: int) -> Iterator[R]:
+    """Results in the order of the tasks, from so many processes; from this one where that is one."""
+    if jobs <= 1:
+        yield from map(work, tasks)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
+        yield from pool.map(work, tasks)
+
+
+def _tell(result: Result, told: Callable[[Result], None]) -> Result:
+    told(result)
+    return result
+
+
+def report(results: Sequence[Result], rows: Iterable[Row], *, fault_us: int) -> dict[str, Any]:
+    """The campaign in one object: verdict, every fault with its count under pending work, throughput."""
+    delivered, seen = Counter[str](), dict[str, tuple[int, str]]()
+    for result in results:
+        delivered.update(result.delivered)
+        for row, text in result.behaviour.items():
+            seen.setdefault(row, (result.seed, text))
+    first: dict[str, int] = {}
+    for result in results:
+        for row in result.delivered:
+            first.setdefault(row, result.seed)
+    faults = {
+        row.id: {"what": row.what, "under_pending": delivered[row.id], "seed": first.get(row.id), "seen": seen.get(row.id, (0, ""))[1]}
+        for row in rows if row.injectable
+    }  # fmt: skip
+    never = [name for name, fault in faults.items() if not fault["under_pending"]]
+    failing = [result for result in results if result.problems]
+    cpu_s, beats = sum(result.cpu_s for result in results), sum(result.beats for result in results)
+    return {
+        "ok": not failing and not never,
+        "seeds": len(results), "days_each": fault_us / DAY, "violations": sum(len(result.problems) for result in failing),
+        "failing": [
+            {"seed": r.seed, "problems": r.problems, "plan": list(r.plan), "smallest": list(r.smallest)} for r in failing
+        ],
+        "faults": faults, "never_delivered": never,
+        "not_injectable": {row.id: row.elsewhere for row in rows if not row.injectable},
+        "compared": dict(sum((Counter(r.compared) for r in results), Counter())),
+        "deaths": sum(result.deaths for result in results), "beats": beats, "cpu_s": round(cpu_s, 1),
+        "beats_per_cpu_s": round(beats / cpu_s, 1) if cpu_s else 0.0,
+    }  # fmt: skip

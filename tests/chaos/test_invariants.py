@@ -1,0 +1,145 @@
+"""Each of the twenty invariants holds on a run without faults and fails on a breach planted into its evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.evidence import Evidence, JournalLine
+from tests.chaos.invariants import INVARIANTS, judge
+from tests.chaos.ordeal import Ground, play
+from tests.chaos.plan import ChaosPlan
+from trader.bootstrap.paths import API_SECRET
+from trader.domain.market import MINUTE, SECOND
+
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    ground = Ground.of(1, tmp_path_factory.mktemp("ground"), pairs=5)
+    plan = ChaosPlan(seed=1, fault_us=70 * MINUTE, injections=(), exit_us=25 * MINUTE)
+    return play(plan, ground).evidence
+
+
+def first(e: Evidence, **wanted: Any) -> int:
+    """Place of the first intent with these values."""
+    return next(n for n, row in enumerate(e.intents) if all(row[name] == value for name, value in wanted.items()))
+
+
+def intent(e: Evidence, place: int, **changes: Any) -> Evidence:
+    rows = [dict(row) for row in e.intents]
+    rows[place] |= changes
+    return replace(e, intents=rows)
+
+
+def twice(e: Evidence) -> Evidence:
+    """The first buy stands a second time on the exchange, under another id."""
+    order = next(order for order in e.orders.values() if order.side == "buy")
+    again = replace(order, txid="OAGAIN-AGAIN-AGAINA", cl_ord_id=(order.cl_ord_id or "")[:-1] + "a")
+    return replace(e, orders={**e.orders, again.txid: again})
+
+
+def seen(e: Evidence, **changes: Any) -> Evidence:
+    return replace(e, seen=replace(e.seen, **changes))
+
+
+def journal(e: Evidence, *lines: tuple[str, dict[str, Any]], after: str = "") -> Evidence:
+    """Journal lines put in behind the first one of a type, or at the end."""
+    rows = list(e.journal)
+    place = next((n + 1 for n, line in enumerate(rows) if line.type == after), len(rows))
+    time_us = rows[place - 1].time_us
+    rows[place:place] = [JournalLine(seq=0, time_us=time_us, type=type_, payload=payload) for type_, payload in lines]
+    return replace(e, journal=rows)
+
+
+def entry(e: Evidence) -> dict[str, Any]:
+    return dict(next(line.payload for line in e.journal if line.type == "intent" and line.payload["leg"] == "entry"))
+
+
+def without_trade(e: Evidence) -> Evidence:
+    return replace(e, fills=e.fills[1:])
+
+
+def guessed(e: Evidence) -> Evidence:
+    return intent(e, 0, outcome="ABSENT", txid=None, proof_json=json.dumps({"passes_us": [1]}))
+
+
+def slow_exit(e: Evidence) -> Evidence:
+    rows = [dict(row) | {"closed_us": row["closed_us"] and row["closed_us"] + MINUTE} for row in e.positions]
+    return replace(e, positions=rows)
+
+
+def late_entry(e: Evidence) -> Evidence:
+    place = first(e, leg="entry")
+    return intent(e, place, created_us=e.intents[place]["created_us"] + 60 * MINUTE)
+
+
+def off_tick(e: Evidence) -> Evidence:
+    order = next(order for order in e.orders.values() if order.side == "buy" and order.price is not None)
+    return replace(e, orders={**e.orders, order.txid: replace(order, price=(order.price or Decimal(0)) + Decimal("1e-9"))})
+
+
+def oversold(e: Evidence) -> Evidence:
+    stop = next(order for order in e.orders.values() if order.side == "sell")
+    return replace(e, orders={**e.orders, stop.txid: replace(stop, status="open", volume=Decimal(10**9))})
+
+
+def too_dear(e: Evidence) -> Evidence:
+    place = first(e, leg="entry")
+    return intent(e, place, quantity=str(Decimal(e.intents[place]["quantity"]) * 2))
+
+
+def fewer_pairs(e: Evidence) -> Evidence:
+    last = [line for line in e.journal if line.type == "decisions"][-1]
+    return journal(e, ("decisions", dict(last.payload) | {"rows": 1}))
+
+
+BREACHES: dict[str, Callable[[Evidence], Evidence]] = {
+    "INV-1": without_trade,
+    "INV-2": lambda e: intent(e, 0, created_us=e.intents[0]["created_us"] + MINUTE),
+    "INV-3": guessed,
+    "INV-4": lambda e: replace(e, balances={**e.balances, "EUR": e.balances["EUR"] + Decimal("0.0001")}),
+    "INV-5": twice,
+    "INV-6": lambda e: seen(e, bare=[("BTC/EUR", 0, 13 * SECOND)]),
+    "INV-7": oversold,
+    "INV-8": slow_exit,
+    "INV-9": lambda e: journal(e, ("lease.acquired", {"token": 7})),
+    "INV-10": late_entry,
+    "INV-11": lambda e: journal(e, ("reconcile", {"differences": 3})),
+    "INV-12": lambda e: seen(e, limiter=[(0, 1.0, 2.0)]),
+    "INV-13": off_tick,
+    "INV-14": lambda e: journal(e, ("system.started", {}), ("intent", entry(e)), after="lease.acquired"),
+    "INV-15": lambda e: seen(e, tasks=[500]),
+    "INV-16": fewer_pairs,
+    "INV-17": too_dear,
+    "INV-18": lambda e: journal(e, ("halt.set", {"cause": "operator"}), ("intent", entry(e))),
+    "INV-19": lambda e: replace(e, again=("another", e.books_hash)),
+    "INV-20": lambda e: replace(e, logs=[f"sent with {API_SECRET}"]),
+}
+
+
+def test_a_run_without_faults_breaks_nothing_and_has_something_to_look_at(clean: Evidence) -> None:
+    assert judge(clean) == {}
+    assert list(INVARIANTS) == list(BREACHES)
+    assert len(clean.fills) >= 3
+    assert sum(row["leg"] == "exit" for row in clean.intents) >= 1
+    assert any(line.type == "control.answered" for line in clean.journal)
+
+
+@pytest.mark.parametrize("name", INVARIANTS)
+def test_an_invariant_fails_on_its_breach(name: str, clean: Evidence) -> None:
+    assert INVARIANTS[name](clean) == []
+    assert INVARIANTS[name](BREACHES[name](clean))
+
+
+def test_what_an_act_found_on_the_spot_counts_under_its_invariant(clean: Evidence, tmp_path: Path) -> None:
+    assert judge(seen(clean, breaches={"INV-9": ["a second trader ran beside the first"]})) == {
+        "INV-9": ["a second trader ran beside the first"]
+    }

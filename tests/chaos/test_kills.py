@@ -1,0 +1,56 @@
+"""Every numbered kill point once: dead at its first hit, alive again, nothing lost, nothing doubled, protected.
+
+The second hit and the death during a recovery: `python -m tests.chaos --kills`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.kills import FIRST, IN_RECOVERY, POINTS, kill
+from tests.chaos.ordeal import Ground
+from tests.chaos.world import Killed
+from trader.data.ledger import SqlLedger
+from trader.data.migrations import run as migrations
+
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+
+SEED = 1
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return Ground.of(SEED, tmp_path_factory.mktemp("ground"), pairs=5)
+
+
+@pytest.mark.parametrize("name", [name for name, point in POINTS.items() if not point.unreached])
+def test_killed_at_a_point_nothing_is_lost_and_nothing_doubled(name: str, ground: Ground) -> None:
+    ended = kill(POINTS[name], FIRST, ground, SEED)
+    assert ended.problems == {}
+    assert len(ended.evidence.seen.deaths) == (2 if name in IN_RECOVERY else 1)
+    assert len(ended.evidence.fills) >= 1
+
+
+def test_the_table_has_forty_points_and_names_why_some_are_not_reached() -> None:
+    assert [point.number for point in POINTS.values()] == list(range(1, 41))
+    assert all(len(point.unreached) > 20 for point in POINTS.values() if point.unreached)
+
+
+def test_killed_in_a_migration_the_next_start_migrates_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate = migrations.migrate
+
+    def killed(connection: Any) -> None:
+        migrate(connection)
+        raise Killed("mid_migration")
+
+    path = tmp_path / "ledger.sqlite"
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "migrate", killed)
+        with pytest.raises(Killed):
+            SqlLedger(path, account="kraken")
+    ledger = SqlLedger(path, account="kraken")
+    assert ledger.positions() == []
+    ledger.close()

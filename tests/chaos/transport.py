@@ -1,0 +1,174 @@
+"""The direct transport: ccxt's fetch and frame hand-over replaced by the twin's core, everything before and after them kept.
+
+ccxt signs and parses as always; what is left out is HTTP, aiohttp and sockets. A session over it writes the same journal as one
+over the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any
+
+import aiohttp
+from multidict import CIMultiDict
+
+from trader.kraken.ccxt_session import BODY_LIMIT
+from trader.kraken.transport import SocketEvents, Unanswered
+from trader.simulation.kraken_server.app import KrakenTwin, Target
+from trader.simulation.kraken_server.wire.replies import MEGABYTE, End, Reply
+
+ADDRESS = "127.0.0.1"
+
+
+class Severed:
+    """Everything a client sends passes here; once cut, no byte leaves and nobody hears what comes."""
+
+    def __init__(self, client: Any) -> None:
+        self.is_cut = False
+        self._request, self._socket, self._sockets = client.request, client.socket, list[Any]()
+        client.request, client.socket = self._guarded, self._dialled
+
+    def cut(self) -> None:
+        self.is_cut = True
+
+    async def _guarded(self, *words: Any, **more: Any) -> Any:
+        if self.is_cut:
+            await asyncio.get_running_loop().create_future()
+        return await self._request(*words, **more)
+
+    async def _dialled(self, **words: Any) -> Any:
+        if self.is_cut:
+            await asyncio.get_running_loop().create_future()
+        return await self._socket(**words)
+
+
+class Pipe:
+    """Both ends of a WebSocket: what the twin's door asks of aiohttp, and what our stream asks of its socket."""
+
+    def __init__(self, events: SocketEvents) -> None:
+        self.events, self.closed = events, False
+        self.heard: asyncio.Queue[str | None] = asyncio.Queue()
+
+    # the exchange's end: `web.WebSocketResponse` and its transport
+    async def send_str(self, text: str) -> None:
+        if not self.closed:
+            asyncio.get_running_loop().call_soon(self._hand_over, text)
+
+    def _hand_over(self, text: str) -> None:
+        if not self.closed:
+            self.events.frame(text)
+
+    def abort(self) -> None:
+        self._end("1006")
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    async def close(self) -> None:
+        self._end("1000")
+
+    def _end(self, code: str) -> None:
+        if not self.closed:
+            self.closed = True
+            self.heard.put_nowait(None)
+            asyncio.get_running_loop().call_soon(self.events.lost, f"closed with {code}")
+
+    async def texts(self) -> AsyncIterator[str]:
+        """What our end sends, until it ends."""
+        while (text := await self.heard.get()) is not None:
+            yield text
+
+    # our end
+    async def send_text(self, text: str) -> None:
+        if self.closed:
+            raise Unanswered("socket: closed")
+        self.heard.put_nowait(text)
+
+    async def ping(self) -> None:
+        """Answered by the protocol itself; nothing to see."""
+
+    async def shut(self) -> None:
+        self.closed = True
+        self.heard.put_nowait(None)
+
+
+class _Response:
+    """What ccxt reads of an answer."""
+
+    def __init__(self, reply: Reply, url: Any) -> None:
+        self.status, self.reason, self.url = reply.status, "", url
+        self.headers = CIMultiDict({"Content-Type": reply.content_type})
+        self._body = reply.body
+
+    async def text(self, errors: str = "strict") -> str:
+        return self._body.decode(errors=errors)
+
+
+class DirectSession:
+    """In place of aiohttp's session: requests go to the twin's core, which goes on with one whose client has left."""
+
+    closed = False
+
+    def __init__(self, twin: KrakenTwin) -> None:
+        self.twin = twin
+        self.headers = CIMultiDict[str]()
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def get(self, url: Any, **more: Any) -> contextlib.AbstractAsyncContextManager[_Response]:
+        return self._call(url, **more)
+
+    post = get
+
+    @contextlib.asynccontextmanager
+    async def _call(
+        self, url: Any, *, data: bytes | None = None, headers: Mapping[str, str] | None = None, **_: Any
+    ) -> AsyncIterator[_Response]:
+        sent = CIMultiDict(headers or {})
+        target = Target(path=url.path, query=url.raw_query_string, content_type=sent.get("Content-Type", ""))
+        answering = self.keep(self.twin.answer(target, data or b"", sent, address=ADDRESS))
+        yield _Response(await self._received(await asyncio.shield(answering)), url)
+
+    def keep(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run beside whoever asked."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def _received(self, reply: Reply) -> Reply:
+        """The answer as aiohttp would hand it over. Raises its errors where the connection ends or the body is too long."""
+        if reply.end in (End.SILENT, End.UNREAD):
+            await self.twin.middleware.stopped.wait()
+        if reply.end is not None:
+            raise aiohttp.ServerDisconnectedError
+        if reply.drip_s is not None:
+            await asyncio.sleep(reply.drip_s * len(reply.body))
+        if reply.padding_mb * MEGABYTE > BODY_LIMIT:
+            raise aiohttp.ClientPayloadError(f"body exceeds {BODY_LIMIT} bytes")
+        return reply
+
+    async def close(self) -> None:
+        """End what is still under way."""
+        self.closed = True
+        tasks = sorted(self.tasks, key=lambda task: task.get_name())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def direct(client: Any, twin: KrakenTwin) -> None:
+    """Let a ccxt client talk to the twin's core without a network; ccxt closes what it was given."""
+    session = DirectSession(twin)
+
+    async def socket(*, private: bool, events: SocketEvents) -> Pipe:
+        del private  # the twin serves both kinds at one door
+        pipe = Pipe(events)
+        session.keep(twin.hub.serve(pipe, pipe, pipe.texts()))
+        return pipe
+
+    client.session, client.socket = session, socket

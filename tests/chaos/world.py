@@ -1,0 +1,434 @@
+"""One run of chaos: exchange, AI and trader on a simulated clock; sessions that die and come back; what was seen on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.plan import ChaosPlan, Tagged
+from tests.chaos.transport import Severed, direct
+from tests.session_kit import NoVerdicts, Stage
+from trader.bootstrap import wire
+from trader.bootstrap.ingestion import lookbacks
+from trader.bootstrap.paths import Paths
+from trader.bootstrap.world import HOST, gemini_twin, kraken_twin
+from trader.config import Settings
+from trader.data.journal import Tx
+from trader.data.ledger import SqlLedger
+from trader.domain.market import SECOND, Timeframe
+from trader.domain.orders import Outcome
+from trader.errors import TraderError
+from trader.execution.session import Session
+from trader.execution.wiring import Timing, Wiring
+from trader.ports import HistoryLink
+from trader.simulation.clock import LoopClock
+from trader.simulation.faults import Fault, FaultPlan
+
+TIMING = Timing(lease_ttl_s=180.0, lease_renew_s=45.0, control_poll_s=10.0)
+DOWN_S = 20.0  # from an end to the next start, as a supervisor would take
+LONGEST_DOWN_S = 120.0  # the pause doubles up to this while it fails again
+ORDERS = ("AddOrder", "AmendOrder", "CancelOrder")
+LOGGED = 2000  # log lines kept, the newest
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A fault that happened: when, and whether an order, stop or fill was pending then."""
+
+    row: str
+    time_us: int
+    pending: bool
+
+
+class WatchedPlan(FaultPlan):
+    """A fault plan that tells of every fault it delivers, and of calls that some rows count as their own."""
+
+    def __init__(self, faults: list[Fault], *, seed: int, natural: Mapping[str, list[str]], told: Callable[[str, str], None]) -> None:
+        super().__init__(faults, seed=seed)
+        self._natural, self._told = natural, told
+
+    def take(self, where: str, fields: Mapping[str, str]) -> list[Fault]:
+        due = super().take(where, fields)
+        for fault in due:
+            if isinstance(fault, Tagged):
+                self._told(fault.row, where)
+        for row in self._natural.get(where, ()):
+            self._told(row, where)
+        return due
+
+
+class LockedHistory:
+    """The history link behind a lock that somebody else may hold."""
+
+    def __init__(self, inner: HistoryLink, locked: Callable[[], bool]) -> None:
+        self._inner, self._locked = inner, locked
+
+    def __getattr__(self, name: str) -> Any:
+        if self._locked() and name in ("gates", "warm", "append"):
+            return _locked
+        return getattr(self._inner, name)
+
+
+async def _locked(*_: Any) -> Any:
+    from trader.errors import RetryableError
+
+    raise RetryableError("history: another process holds the lock")
+
+
+class LogLines(logging.Handler):
+    """The newest log lines, searched for secrets after the run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        del self.lines[:-LOGGED]
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What was seen while the run went on, beside what stands in the books afterwards."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)  # how sessions ended that nobody had told to
+    deaths: list[tuple[str, int]] = field(default_factory=list)
+    bare: list[tuple[str, int, int]] = field(default_factory=list)  # pair, from, to: without stops of its size
+    limiter: list[tuple[int, float, float]] = field(default_factory=list)  # time, ours, the exchange's, where ours was below
+    samples: int = 0
+    tasks: list[int] = field(default_factory=list)
+    breaches: dict[str, list[str]] = field(default_factory=dict)  # invariant -> what an act found wrong
+    behaviour: dict[str, str] = field(default_factory=dict)  # row -> what the system did, in words
+    troubled_until_us: int = 0
+
+    def breach(self, invariant: str, text: str) -> None:
+        self.breaches.setdefault(invariant, []).append(text)
+
+
+@dataclass(slots=True, kw_only=True)
+class Arm:
+    """A death to come: at the n-th hit of the last point of a chain, the others before it in order, so many seconds later."""
+
+    row: str
+    chain: tuple[str, ...]
+    hits: int = 1
+    after_s: float = 0.0
+
+
+class Reaper:
+    """KillPoints: counts every hit, tells who listens, and ends the life at the armed one."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.hits = world, Counter[str]()
+        self.armed: list[Arm] = []
+        self.listeners: dict[str, list[Callable[[], None]]] = {}
+
+    def reach(self, name: str) -> None:
+        """A point in the code. Raises Killed at the armed one."""
+        self.hits[name] += 1
+        for listener in self.listeners.pop(name, []):
+            listener()
+        if not self.armed or self.armed[0].chain[0] != name or self.world.dying or self.world.session is None:
+            return
+        arm = self.armed[0]
+        if len(arm.chain) > 1:
+            arm.chain = arm.chain[1:]
+            return
+        arm.hits -= 1
+        if arm.hits:
+            return
+        self.armed.pop(0)
+        self.world.happened(arm.row, "AddOrder")
+        if arm.after_s:
+            asyncio.get_running_loop().call_later(arm.after_s, self.world.die, name)
+            return
+        self.world.die(name)
+        raise Killed(name)
+
+
+class MortalLedger(SqlLedger):
+    """The ledger with two more points at which to die: inside a transaction, and right after its commit."""
+
+    @contextmanager
+    def _change(self, now_us: int) -> Iterator[Tx]:
+        with super()._change(now_us) as tx:
+            yield tx
+            self._kill.reach("mid_ledger_commit")
+        self._kill.reach("after_ledger_commit")
+
+
+class World:
+    """A running ordeal. `transport`: wire (aiohttp over in-memory sockets) or direct (the twin's core in process)."""
+
+    def __init__(self, stage: Stage, paths: Paths, plan: ChaosPlan, *, transport: str = "wire") -> None:
+        self.stage, self.paths, self.plan, self.transport = stage, paths, plan, transport
+        self.settings: Settings = stage.settings.model_copy(
+            update={"ai": stage.settings.ai.model_copy(update={"mode": "veto" if plan.ai else "off"})}
+        )
+        self.clock = LoopClock(stage.world.epoch_us)
+        self.seen, self.reaper, self.logs = Seen(), Reaper(self), LogLines()
+        self.holder = "session"
+        self.session: Session | None = None
+        self.exchange: Any = None
+        self.slow_stages_until_us = self.history_locked_until_us = 0
+        self.shifted_us = self.healed_us = self.clock_end_us = 0
+        self.skewed: list[tuple[int, int]] = []
+        self.dying = False
+        self.resume_files: Path | None = None  # ledger files that the next life begins with
+        self._gone: asyncio.Event = asyncio.Event()
+        self._severed: Severed | None = None
+        faults = [fault for one in plan.injections for fault in one.faults]
+        natural: dict[str, list[str]] = {}
+        from tests.chaos.catalogue import ROWS
+
+        for one in plan.injections:
+            for where in ROWS[one.row].natural if one.row in ROWS else ():
+                natural.setdefault(where, []).append(one.row)
+        soon = str(stage.world.epoch_us // SECOND + plan.fault_us // SECOND // 2)
+        kraken = [_dated(fault, soon) for fault in faults if fault.where != "decisions"]
+        self.faults = WatchedPlan(kraken, seed=plan.seed, natural=natural, told=self.happened)
+        self.ai_faults = WatchedPlan([f for f in faults if f.where == "decisions"], seed=plan.seed, natural={}, told=self.happened)
+        for one in plan.injections:
+            self.reaper.armed += [Arm(row=one.row, chain=(point,), after_s=after, hits=hit) for point, after, hit in one.kills]
+        self.reaper.armed += [Arm(row=row, chain=chain, hits=hits, after_s=after) for row, chain, hits, after in plan.deaths]
+        self.twin = kraken_twin(stage.world, stage.world.market(), self.clock, paths=paths, plan=self.faults)
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+    def happened(self, row: str, where: str) -> None:
+        """A fault was delivered."""
+        now = self.clock.now_us()
+        self.seen.deliveries.append(Delivery(row=row, time_us=now, pending=where in ORDERS or self.pending()))
+        self.seen.troubled_until_us = max(self.seen.troubled_until_us, now)
+
+    def pending(self) -> bool:
+        """Whether an order of ours rests or is under way."""
+        if any(order.ours for order in self.twin.exchange.open_orders()):
+            return True
+        ledger = self.session.w.ledger if self.session is not None and not self.dying else None
+        return ledger is not None and any(i.outcome is Outcome.SENT for i in ledger.intents(live_only=True))
+
+    async def until_pending(self) -> None:
+        """Wait for work that a fault could spoil."""
+        while not self.pending():
+            await self.clock.sleep(5.0)
+
+    def trouble(self, seconds: float) -> None:
+        """What is wrong now stays wrong for so long."""
+        self.seen.troubled_until_us = max(self.seen.troubled_until_us, self.clock.now_us() + int(seconds * SECOND))
+
+    def die(self, why: str) -> None:
+        """The process is killed at this instant: its committed ledger stays, nothing it does from now on counts."""
+        if self.dying or self.session is None:
+            return
+        self.dying = True
+        self.seen.deaths.append((why, self.clock.now_us()))
+        if self._severed is not None:
+            self._severed.cut()
+        self.resume_files = _copy_ledger(self.paths, self.paths.root / "grave")
+        self._gone.set()
+
+    def end(self) -> None:
+        """Ask the session to end; the next one starts as usual."""
+        if self.session is not None:
+            self.session.stop("asked to end")
+
+    # --- lives -------------------------------------------------------------------------------------------------------
+    async def lives(self, until_us: Callable[[], int]) -> None:
+        """Sessions, one after the other, until the end."""
+        pause_s = DOWN_S
+        while self.clock.now_us() < until_us():
+            try:
+                async with self.life(self.holder) as session:
+                    self.session = session
+                    await self._live(session, until_us)
+                pause_s = DOWN_S
+            except TraderError as error:
+                pause_s = DOWN_S if self.healed_us else min(2 * pause_s, LONGEST_DOWN_S)
+                self.seen.ends.append(f"{type(error).__name__}: {error}")
+            finally:
+                self.session = None
+            if self.resume_files is not None:
+                _restore_ledger(self.paths, self.resume_files)
+                self.resume_files = None
+            self.dying = False
+            self._gone.clear()
+            if self.clock.now_us() < until_us():
+                await self.clock.sleep(pause_s)
+                self.trouble(0)
+
+    async def _live(self, session: Session, until_us: Callable[[], int]) -> None:
+        running = asyncio.create_task(session.run(), name="session")
+        dead = asyncio.create_task(self._gone.wait(), name="dead")
+        try:
+            while self.clock.now_us() < until_us() and not running.done() and not dead.done():
+                waiting = asyncio.create_task(self.clock.sleep_until(until_us()), name="until")
+                await asyncio.wait({running, waiting, dead}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+            if dead.done():
+                await self._bury(session, running)
+            elif running.done():
+                running.result()
+                self.seen.ends.append(session.summary.ended)
+            else:
+                await self.at_the_end(session)
+                session.stop("time over")
+                await running
+        finally:
+            dead.cancel()
+            if not running.done():
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    async def at_the_end(self, session: Session) -> None:
+        """Looked at while the last session still lives: a second reconciliation must find and write nothing."""
+        for _ in range(2):
+            differences = await session.recovery.run()
+        self.seen.behaviour["second reconciliation"] = f"{differences} differences"
+        if differences:
+            self.seen.breach("INV-11", f"a second reconciliation found {differences} differences")
+        self.seen.tasks.append(len(asyncio.all_tasks()))
+
+    async def _bury(self, session: Session, running: asyncio.Task[Any]) -> None:
+        """Take the dead session's tasks off the loop; what their endings write goes to a ledger that is thrown away."""
+        tasks = [running, *session._loops, *session._work]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @asynccontextmanager
+    async def life(self, holder: str) -> AsyncIterator[Session]:
+        """A session that is ready to run, wired as the program wires it."""
+        async with AsyncExitStack() as stack:
+            endpoints = wire.Endpoints.loopback(self.settings)
+            exchange, market = wire.adapters(endpoints, self.clock, stack=stack, seed=self.stage.world.seed, key_dir=self.paths.root)
+            client = exchange._rest.transport  # type: ignore[attr-defined]
+            if self.transport == "direct":
+                direct(client, self.twin)
+            severed = Severed(client)
+            client.save_nonce = partial(_saving, client.save_nonce, self.reaper)
+            instruments = await exchange.instruments()
+            taker, _ = await exchange.fee_rates()
+            store, history = wire.direct_history(self.paths, self.clock, lookbacks(self.settings))
+            store.reach = self.reaper.reach
+            stack.callback(store.close)
+            ledger = MortalLedger(self.paths.ledger, account=wire.ACCOUNT, kill=self.reaper)
+            stack.callback(ledger.close)
+            verdicts = wire.direct_verdicts(self.settings, endpoints, self.clock, self.paths, stack) if self.plan.ai else NoVerdicts()
+            self._severed, self.exchange = severed, exchange
+            yield Session(
+                busy(wire.wiring(
+                    self.settings, clock=self.clock, exchange=exchange, market=market, instruments=instruments, ledger=ledger,
+                    history=LockedHistory(history, lambda: self.clock.now_us() < self.history_locked_until_us), verdicts=verdicts,
+                    base=Timeframe.M1, quote="EUR", taker=float(taker), seed=self.stage.world.seed, timing=TIMING, stage=self._stage,
+                    kill=self.reaper, holder=holder,
+                ))
+            )  # fmt: skip
+
+    async def _stage(self, _name: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        """A stage of the session, slow while whoever runs it is."""
+        if self.clock.now_us() < self.slow_stages_until_us:
+            await self.clock.sleep(10.0)
+        return await work()
+
+    # --- watching ----------------------------------------------------------------------------------------------------
+    async def watch(self, every_s: float = 3.0) -> None:
+        """Look at protection and at both sides' counters every few seconds."""
+        bare: dict[str, int] = {}
+        while True:
+            await self.clock.sleep(every_s)
+            now = self.clock.now_us()
+            self.seen.samples += 1
+            current = self.twin.exchange.state.bare_since
+            for pair in [pair for pair in bare if pair not in current]:
+                self.seen.bare.append((pair, bare.pop(pair), now))
+            down = self.session is None or self.dying  # the time of a dead trader is not its own
+            for pair, since in current.items():
+                bare[pair] = now if down else max(since, bare.get(pair, since), self.seen.troubled_until_us)
+            self._counters(now)
+
+    def _counters(self, now: int) -> None:
+        if self.session is None or self.dying:
+            return
+        theirs = max((value[0] for value in self.twin.limits.figures(now)["rest"].values()), default=0.0)  # type: ignore[attr-defined]
+        ours = self.exchange._rest.limiter.rest.at(now)
+        if ours + 1e-6 < theirs:
+            self.seen.limiter.append((now, ours, theirs))
+
+
+def _saving(save: Callable[[int], None], reaper: Reaper, floor: int) -> None:
+    reaper.reach("nonce_ceiling")
+    save(floor)
+
+
+def busy(wiring: Wiring) -> Wiring:
+    """The wiring with a strategy that buys often and sells soon: every fault wants orders to spoil."""
+    often = {
+        "rsi_oversold": 48.0,
+        "composite_limit": 60.0,
+        "min_score": 20.0,
+        "cooldown_bars": 1,
+        "cooldown_stop_bars": 1,
+        "max_hold_bars": 6,
+    }
+    return replace(wiring, parameters=replace(wiring.parameters, **often))
+
+
+def _dated(fault: Fault, soon: str) -> Fault:
+    """`{soon}` in an argument is a moment of this run in Unix seconds."""
+    if isinstance(fault, Tagged) and isinstance(fault.arg, str) and "{soon}" in fault.arg:
+        fields = {name: getattr(fault, name) for name in ("where", "action", "match", "nth", "p", "after", "row")}
+        return Tagged(**fields, arg=fault.arg.replace("{soon}", soon))
+    return fault
+
+
+def _copy_ledger(paths: Paths, grave: Path) -> Path:
+    """The ledger's files as a kill at this instant leaves them."""
+    shutil.rmtree(grave, ignore_errors=True)
+    grave.mkdir(mode=0o700)
+    for name in ("ledger.sqlite", "ledger.sqlite-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy(paths.root / name, grave / name)
+    return grave
+
+
+def _restore_ledger(paths: Paths, grave: Path) -> None:
+    for file in paths.root.glob("ledger.sqlite*"):
+        file.unlink()
+    for file in sorted(grave.iterdir()):
+        shutil.copy(file, paths.root / file.name)
+
+
+@asynccontextmanager
+async def served(world: World) -> AsyncIterator[None]:
+    """The twins of a world, serving, with the market running."""
+    await world.twin.start(HOST, world.settings.ports.kraken_twin)
+    oracle = gemini_twin(world.stage.world, world.clock, world.ai_faults) if world.plan.ai else None
+    if oracle is not None:
+        await oracle.start(HOST, world.settings.ports.gemini_twin)
+    beside = [asyncio.create_task(world.twin.run_market(None), name="market"), asyncio.create_task(world.watch(), name="watch")]
+    logging.getLogger("trader").addHandler(world.logs)
+    try:
+        yield
+    finally:
+        world.clock_end_us = world.clock.now_us()
+        logging.getLogger("trader").removeHandler(world.logs)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        if oracle is not None:
+            await oracle.close()
+        await world.twin.close()
