@@ -1,4 +1,4 @@
-"""Three real SIGKILLs (all points, in one process: test_kills.py): `python -m tests.kill` judges the exchange's books; each command plays its story twice and compares."""
+"""Three real SIGKILLs, each story played twice and compared by `python -m tests.kill`; all points in one process: test_kills.py."""
 
 from __future__ import annotations
 
