@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.deaths import Killed
 from tests.chaos.plan import Tagged
-from tests.chaos.world import Killed, World
+from tests.chaos.world import World
 from trader.bootstrap.sending import Follower
 from trader.config import load
 from trader.data.ledger_control import submit_control

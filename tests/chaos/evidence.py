@@ -11,7 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.world import Seen, World
+from tests.chaos.watching import Seen
+from tests.chaos.world import World
 from trader.bootstrap.paths import API_SECRET, tag_of
 from trader.data.audit import Problem, audit
 from trader.simulation.exchange_account import ProtectionReport

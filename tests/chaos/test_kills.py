@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.deaths import Killed
 from tests.chaos.kills import FIRST, IN_RECOVERY, POINTS, kill
 from tests.chaos.ordeal import Ground
-from tests.chaos.world import Killed
 from trader.data.ledger import SqlLedger
 from trader.data.migrations import run as migrations
 

@@ -3,172 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import shutil
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.catalogue import ROWS
+from tests.chaos.deaths import Arm, MortalLedger, Reaper, copy_ledger, restore_ledger
 from tests.chaos.plan import ChaosPlan, Tagged
 from tests.chaos.transport import Severed, direct
+from tests.chaos.watching import Delivery, LockedHistory, LogLines, Seen, WatchedPlan
 from tests.session_kit import NoVerdicts, Stage
 from trader.bootstrap import wire
 from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import HOST, gemini_twin, kraken_twin
 from trader.config import Settings
-from trader.data.journal import Tx
-from trader.data.ledger import SqlLedger
 from trader.domain.market import SECOND, Timeframe
 from trader.domain.orders import Outcome
 from trader.errors import TraderError
 from trader.execution.session import Session
 from trader.execution.wiring import Timing, Wiring
-from trader.ports import HistoryLink
 from trader.simulation.clock import LoopClock
-from trader.simulation.faults import Fault, FaultPlan
+from trader.simulation.faults import Fault
 
 TIMING = Timing(lease_ttl_s=180.0, lease_renew_s=45.0, control_poll_s=10.0)
 DOWN_S = 20.0  # from an end to the next start, as a supervisor would take
 LONGEST_DOWN_S = 120.0  # the pause doubles up to this while it fails again
 ORDERS = ("AddOrder", "AmendOrder", "CancelOrder")
-LOGGED = 2000  # log lines kept, the newest
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """A fault that happened: when, and whether an order, stop or fill was pending then."""
-
-    row: str
-    time_us: int
-    pending: bool
-
-
-class WatchedPlan(FaultPlan):
-    """A fault plan that tells of every fault it delivers, and of calls that some rows count as their own."""
-
-    def __init__(self, faults: list[Fault], *, seed: int, natural: Mapping[str, list[str]], told: Callable[[str, str], None]) -> None:
-        super().__init__(faults, seed=seed)
-        self._natural, self._told = natural, told
-
-    def take(self, where: str, fields: Mapping[str, str]) -> list[Fault]:
-        due = super().take(where, fields)
-        for fault in due:
-            if isinstance(fault, Tagged):
-                self._told(fault.row, where)
-        for row in self._natural.get(where, ()):
-            self._told(row, where)
-        return due
-
-
-class LockedHistory:
-    """The history link behind a lock that somebody else may hold."""
-
-    def __init__(self, inner: HistoryLink, locked: Callable[[], bool]) -> None:
-        self._inner, self._locked = inner, locked
-
-    def __getattr__(self, name: str) -> Any:
-        if self._locked() and name in ("gates", "warm", "append"):
-            return _locked
-        return getattr(self._inner, name)
-
-
-async def _locked(*_: Any) -> Any:
-    from trader.errors import RetryableError
-
-    raise RetryableError("history: another process holds the lock")
-
-
-class LogLines(logging.Handler):
-    """The newest log lines, searched for secrets after the run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-        del self.lines[:-LOGGED]
-
-
-@dataclass(slots=True, kw_only=True)
-class Seen:
-    """What was seen while the run went on, beside what stands in the books afterwards."""
-
-    deliveries: list[Delivery] = field(default_factory=list)
-    ends: list[str] = field(default_factory=list)  # how sessions ended that nobody had told to
-    deaths: list[tuple[str, int]] = field(default_factory=list)
-    bare: list[tuple[str, int, int]] = field(default_factory=list)  # pair, from, to: without stops of its size
-    limiter: list[tuple[int, float, float]] = field(default_factory=list)  # time, ours, the exchange's, where ours was below
-    samples: int = 0
-    tasks: list[int] = field(default_factory=list)
-    breaches: dict[str, list[str]] = field(default_factory=dict)  # invariant -> what an act found wrong
-    behaviour: dict[str, str] = field(default_factory=dict)  # row -> what the system did, in words
-    troubled_until_us: int = 0
-
-    def breach(self, invariant: str, text: str) -> None:
-        self.breaches.setdefault(invariant, []).append(text)
-
-
-@dataclass(slots=True, kw_only=True)
-class Arm:
-    """A death to come: at the n-th hit of the last point of a chain, the others before it in order, so many seconds later."""
-
-    row: str
-    chain: tuple[str, ...]
-    hits: int = 1
-    after_s: float = 0.0
-
-
-class Reaper:
-    """KillPoints: counts every hit, tells who listens, and ends the life at the armed one."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.hits = world, Counter[str]()
-        self.armed: list[Arm] = []
-        self.listeners: dict[str, list[Callable[[], None]]] = {}
-
-    def reach(self, name: str) -> None:
-        """A point in the code. Raises Killed at the armed one."""
-        self.hits[name] += 1
-        for listener in self.listeners.pop(name, []):
-            listener()
-        if not self.armed or self.armed[0].chain[0] != name or self.world.dying or self.world.session is None:
-            return
-        arm = self.armed[0]
-        if len(arm.chain) > 1:
-            arm.chain = arm.chain[1:]
-            return
-        arm.hits -= 1
-        if arm.hits:
-            return
-        self.armed.pop(0)
-        self.world.happened(arm.row, "AddOrder")
-        if arm.after_s:
-            asyncio.get_running_loop().call_later(arm.after_s, self.world.die, name)
-            return
-        self.world.die(name)
-        raise Killed(name)
-
-
-class MortalLedger(SqlLedger):
-    """The ledger with two more points at which to die: inside a transaction, and right after its commit."""
-
-    @contextmanager
-    def _change(self, now_us: int) -> Iterator[Tx]:
-        with super()._change(now_us) as tx:
-            yield tx
-            self._kill.reach("mid_ledger_commit")
-        self._kill.reach("after_ledger_commit")
 
 
 class World:
@@ -193,8 +58,6 @@ class World:
         self._severed: Severed | None = None
         faults = [fault for one in plan.injections for fault in one.faults]
         natural: dict[str, list[str]] = {}
-        from tests.chaos.catalogue import ROWS
-
         for one in plan.injections:
             for where in ROWS[one.row].natural if one.row in ROWS else ():
                 natural.setdefault(where, []).append(one.row)
@@ -206,6 +69,11 @@ class World:
             self.reaper.armed += [Arm(row=one.row, chain=(point,), after_s=after, hits=hit) for point, after, hit in one.kills]
         self.reaper.armed += [Arm(row=row, chain=chain, hits=hits, after_s=after) for row, chain, hits, after in plan.deaths]
         self.twin = kraken_twin(stage.world, stage.world.market(), self.clock, paths=paths, plan=self.faults)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a session runs that has not been killed yet."""
+        return self.session is not None and not self.dying
 
     # --- what happens ------------------------------------------------------------------------------------------------
     def happened(self, row: str, where: str) -> None:
@@ -238,7 +106,7 @@ class World:
         self.seen.deaths.append((why, self.clock.now_us()))
         if self._severed is not None:
             self._severed.cut()
-        self.resume_files = _copy_ledger(self.paths, self.paths.root / "grave")
+        self.resume_files = copy_ledger(self.paths, self.paths.root / "grave")
         self._gone.set()
 
     def end(self) -> None:
@@ -262,7 +130,7 @@ class World:
             finally:
                 self.session = None
             if self.resume_files is not None:
-                _restore_ledger(self.paths, self.resume_files)
+                restore_ledger(self.paths, self.resume_files)
                 self.resume_files = None
             self.dying = False
             self._gone.clear()
@@ -393,23 +261,6 @@ def _dated(fault: Fault, soon: str) -> Fault:
         fields = {name: getattr(fault, name) for name in ("where", "action", "match", "nth", "p", "after", "row")}
         return Tagged(**fields, arg=fault.arg.replace("{soon}", soon))
     return fault
-
-
-def _copy_ledger(paths: Paths, grave: Path) -> Path:
-    """The ledger's files as a kill at this instant leaves them."""
-    shutil.rmtree(grave, ignore_errors=True)
-    grave.mkdir(mode=0o700)
-    for name in ("ledger.sqlite", "ledger.sqlite-wal"):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copy(paths.root / name, grave / name)
-    return grave
-
-
-def _restore_ledger(paths: Paths, grave: Path) -> None:
-    for file in paths.root.glob("ledger.sqlite*"):
-        file.unlink()
-    for file in sorted(grave.iterdir()):
-        shutil.copy(file, paths.root / file.name)
 
 
 @asynccontextmanager

@@ -229,3 +229,18 @@ def test_an_opening_position_is_not_an_orphan_owner(tmp_path: Path) -> None:
     ledger.adopt(replace(reducing(intent, "0.5", leg=Leg.STOP), outcome=Outcome.ACKED, txid="C1", status=ExchangeStatus.OPEN), T0)
     assert r.reconcile_positions(local(ledger)) == []
     ledger.close()
+
+
+@pytest.mark.parametrize(("leg", "attempt"), [(Leg.EXIT, 0), (Leg.TARGET, 3), (Leg.STOP, 11)])
+def test_a_reducing_order_that_an_older_backup_has_forgotten_is_known_by_its_id(tmp_path: Path, leg: Leg, attempt: int) -> None:
+    ledger = open_ledger(tmp_path)
+    bought = buy(ledger, lease_of(ledger))
+    known = replace(local(ledger), account="demo")
+    name = client_order_id("abc", "demo", bought.key, leg, attempt)
+    forgotten = remote(bought, cl_ord_id=name, txid="FORGOT", side=Side.SELL, status=ExchangeStatus.CLOSED)
+    (fix,) = [fix for fix in r.reconcile_orders(known, view(closed=(forgotten,))) if isinstance(fix, r.Recover)]
+    assert (fix.entry.cl_ord_id, fix.leg, fix.attempt) == (bought.cl_ord_id, leg, attempt)
+    stranger = replace(forgotten, cl_ord_id="tabc" + "z" * 14, status=ExchangeStatus.OPEN)
+    (foreign,) = [fix for fix in r.reconcile_orders(known, view(stranger)) if isinstance(fix, r.Foreign)]
+    assert foreign.detail == "our tag without an intent"
+    ledger.close()

@@ -1,0 +1,88 @@
+"""What a run notices while it goes on: faults delivered, log lines, and the neighbours whose trouble it stages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.plan import Tagged
+from trader.errors import RetryableError
+from trader.ports import HistoryLink
+from trader.simulation.faults import Fault, FaultPlan
+
+LOGGED = 2000  # log lines kept, the newest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A fault that happened: when, and whether an order, stop or fill was pending then."""
+
+    row: str
+    time_us: int
+    pending: bool
+
+
+class WatchedPlan(FaultPlan):
+    """A fault plan that tells of every fault it delivers, and of calls that some rows count as their own."""
+
+    def __init__(self, faults: list[Fault], *, seed: int, natural: Mapping[str, list[str]], told: Callable[[str, str], None]) -> None:
+        super().__init__(faults, seed=seed)
+        self._natural, self._told = natural, told
+
+    def take(self, where: str, fields: Mapping[str, str]) -> list[Fault]:
+        due = super().take(where, fields)
+        for fault in due:
+            if isinstance(fault, Tagged):
+                self._told(fault.row, where)
+        for row in self._natural.get(where, ()):
+            self._told(row, where)
+        return due
+
+
+class LockedHistory:
+    """The history link behind a lock that somebody else may hold."""
+
+    def __init__(self, inner: HistoryLink, locked: Callable[[], bool]) -> None:
+        self._inner, self._locked = inner, locked
+
+    def __getattr__(self, name: str) -> Any:
+        if self._locked() and name in ("gates", "warm", "append"):
+            return _locked
+        return getattr(self._inner, name)
+
+
+async def _locked(*_: Any) -> Any:
+    raise RetryableError("history: another process holds the lock")
+
+
+class LogLines(logging.Handler):
+    """The newest log lines, searched for secrets after the run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        del self.lines[:-LOGGED]
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What was seen while the run went on, beside what stands in the books afterwards."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)  # how sessions ended that nobody had told to
+    deaths: list[tuple[str, int]] = field(default_factory=list)
+    bare: list[tuple[str, int, int]] = field(default_factory=list)  # pair, from, to: without stops of its size
+    limiter: list[tuple[int, float, float]] = field(default_factory=list)  # time, ours, the exchange's, where ours was below
+    samples: int = 0
+    tasks: list[int] = field(default_factory=list)
+    breaches: dict[str, list[str]] = field(default_factory=dict)  # invariant -> what an act found wrong
+    behaviour: dict[str, str] = field(default_factory=dict)  # row -> what the system did, in words
+    troubled_until_us: int = 0
+
+    def breach(self, invariant: str, text: str) -> None:
+        self.breaches.setdefault(invariant, []).append(text)
