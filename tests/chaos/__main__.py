@@ -22,7 +22,7 @@ def main(words: list[str] | None = None) -> int:
     """Run the campaign that the words describe and print its report."""
     given = _parser().parse_args(words)
     try:
-        rows = chosen([name for name in given.faults.split(",") if name])
+        rows = () if given.faults == "none" else chosen([name for name in given.faults.split(",") if name])
     except ValueError as error:
         print(f"--faults: {error}", file=sys.stderr)
         return 2
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=10, help="how many seeds (default 10)")
     parser.add_argument("--first", type=int, default=1, help="the first seed (default 1)")
     parser.add_argument("--days", type=float, default=0.25, help="simulated days of faults each (default 0.25)")
-    parser.add_argument("--faults", default="all", help="all, or ids of the catalogue with commas: H2,K4,W3")
+    parser.add_argument("--faults", default="all", help="all, none, or ids of the catalogue with commas: H2,K4,W3")
     parser.add_argument("--transport", choices=("direct", "wire"), default="direct")
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")

@@ -18,12 +18,10 @@ from trader.domain.money import ZERO, add, sub
 from trader.domain.orders import (
     Acked,
     Answer,
-    ExchangeStatus,
     Fill,
     Intent,
     Leg,
     OrderType,
-    Outcome,
     Rejected,
     RemoteOrder,
     client_order_id,
@@ -31,12 +29,14 @@ from trader.domain.orders import (
 from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.positions import Exit, ExitKind, Guard
+from trader.execution.reconcile import conditional_close
 from trader.ports import Clock, Exchange, Ledger
 
 STOP_WITHIN_S = 5.0
 STOP_TRIES = 5
 STOPS_REFUSED = 2  # by the venue; a request that got lost or had to wait is no refusal of the stop
 STOP_PAUSE_S = 0.5
+LONGEST_AGAIN_S = 10.0  # between attempts at a stop that the venue does not take
 NO_REFUSAL = ("absent", "later", "nonce")
 PASSED = "Invalid price"  # Kraken's word for a trigger that the market has passed
 LEAVE_PAUSES_S = (1.0, 2.0, 4.0)
@@ -49,6 +49,8 @@ class Held:
     position: Position
     guard: Guard | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    bare: int = 0  # times in a row that no stop could be placed
+    retrying: bool = False
 
 
 class Keeper:
@@ -146,9 +148,26 @@ class Keeper:
 
     # --- protection ----------------------------------------------------------------------------------------------------
     async def protect(self, held: Held) -> None:
-        """A live stop of the held quantity at the plan's level, adopted, amended or newly placed."""
+        """A live stop of the held quantity at the plan's level, adopted, amended or newly placed; tried again soon where none stands."""
         async with held.lock:
             await self._protect(held)
+            bare = self._refresh(held) and self._is_bare(held)
+        held.bare = held.bare + 1 if bare else 0
+        if bare and not held.retrying:
+            held.retrying = True
+            self.spawn(self._protect_again(held), f"protect {held.position.pair} again")
+
+    def _is_bare(self, held: Held) -> bool:
+        """Whether it ought to have a stop and has none."""
+        wanted = held.guard is not None and held.position.state is PositionState.OPEN
+        return wanted and self.stop_of(held.position.position_id) is None
+
+    async def _protect_again(self, held: Held) -> None:
+        """After a pause: the venue may take stops again, and the next beat is far."""
+        await asyncio.sleep(min(STOP_WITHIN_S * held.bare, LONGEST_AGAIN_S))
+        held.retrying = False
+        if held.bare and self.held.get(held.position.position_id) is held:
+            await self.protect(held)
 
     async def _protect(self, held: Held) -> None:
         if not self._refresh(held) or held.guard is None or held.position.state is PositionState.DUST:
@@ -205,33 +224,13 @@ class Keeper:
         """Book a conditional close as the stop of its entry's position; idempotent."""
         if self.ledger.intent_by_txid(order.txid) is not None:
             return
+        now = self.clock.now_us()
         attempt = self.ledger.next_attempt(entry.key, Leg.STOP)
-        now = self.clock.now_us()
         self.ledger.adopt(
-            Intent(
-                cl_ord_id=client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt), key=entry.key,
-                leg=Leg.STOP, attempt=attempt, position_id=entry.position_id, pair=order.pair, side=order.side,
-                order_type=OrderType.STOP_LOSS, quantity=order.quantity, trigger_price=order.trigger_price, created_us=now,
-                reason="STOP_LOSS", outcome=Outcome.ACKED, txid=order.txid, status=order.status,
-            ),
+            conditional_close(order, entry, client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt), attempt, now),
             now,
-        )  # fmt: skip
+        )
         self.ledger.set_status(order.txid, order.status, now)
-
-    def recover(self, order: RemoteOrder, entry: Intent, leg: Leg, attempt: int) -> None:
-        """Book a reducing order of ours that the ledger has forgotten, under the id it was sent with; idempotent."""
-        if self.ledger.intent_by_txid(order.txid) is not None:
-            return
-        now = self.clock.now_us()
-        self.ledger.adopt(
-            Intent(
-                cl_ord_id=order.cl_ord_id or "", key=entry.key, leg=leg, attempt=attempt, position_id=entry.position_id, pair=order.pair,
-                side=order.side, order_type=OrderType(order.order_type), quantity=order.quantity, limit_price=order.limit_price,
-                trigger_price=order.trigger_price, created_us=now, reason="RECOVERED", outcome=Outcome.ACKED, txid=order.txid,
-                status=ExchangeStatus.OPEN,
-            ),
-            now,
-        )  # fmt: skip
 
     async def _place_stop(self, held: Held) -> None:
         """A new stop at the plan's level. Refused as passed, or twice for any reason: out at market. Lost on the way: again."""

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from trader.domain.account import Position, PositionState
 from trader.domain.money import ZERO, add
-from trader.domain.orders import Balance, ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder, client_order_id
+from trader.domain.orders import Balance, ExchangeStatus, Fill, Intent, Leg, OrderType, Outcome, RemoteOrder, client_order_id
 
 OUR_ID_LENGTH = 18
 ATTEMPTS = 40  # of one leg at one position whose ids are tried for an order the ledger does not know
@@ -200,6 +200,26 @@ def _forgotten(order: RemoteOrder, local: LocalView) -> Recover | None:
                 if client_order_id(local.tag, local.account, entry.key, leg, attempt) == name:
                     return Recover(order=order, entry=entry, leg=leg, attempt=attempt)
     return None
+
+
+def conditional_close(order: RemoteOrder, entry: Intent, cl_ord_id: str, attempt: int, now_us: int) -> Intent:
+    """The stop that the venue made for an entry, as an order of ours."""
+    return Intent(
+        cl_ord_id=cl_ord_id, key=entry.key, leg=Leg.STOP, attempt=attempt, position_id=entry.position_id, pair=order.pair, side=order.side,
+        order_type=OrderType.STOP_LOSS, quantity=order.quantity, trigger_price=order.trigger_price, created_us=now_us, reason="STOP_LOSS",
+        outcome=Outcome.ACKED, txid=order.txid, status=order.status,
+    )  # fmt: skip
+
+
+def forgotten(fix: Recover, now_us: int) -> Intent:
+    """The order of a `Recover` as it was sent, under its own id; its fills and its end come after it."""
+    order = fix.order
+    return Intent(
+        cl_ord_id=order.cl_ord_id or "", key=fix.entry.key, leg=fix.leg, attempt=fix.attempt, position_id=fix.entry.position_id,
+        pair=order.pair, side=order.side, order_type=OrderType(order.order_type), quantity=order.quantity, limit_price=order.limit_price,
+        trigger_price=order.trigger_price, created_us=now_us, reason="RECOVERED", outcome=Outcome.ACKED, txid=order.txid,
+        status=ExchangeStatus.OPEN,
+    )  # fmt: skip
 
 
 def _foreign(order: RemoteOrder, tag: str) -> Foreign:

@@ -29,6 +29,7 @@ from trader.execution.reconcile import (
     Resolve,
     SetStatus,
     SetTerms,
+    forgotten,
     reconcile_balances,
     reconcile_orders,
     reconcile_positions,
@@ -130,7 +131,7 @@ class Recovery:
         elif isinstance(fix, AdoptStop):
             self.keeper.adopt(fix.order, fix.entry)
         elif isinstance(fix, Recover):
-            self.keeper.recover(fix.order, fix.entry, fix.leg, fix.attempt)
+            ledger.adopt(forgotten(fix, now), now)
         elif isinstance(fix, SetStatus):
             return self._set_status(fix, now)
         elif isinstance(fix, SetTerms):
