@@ -50,6 +50,8 @@ def _bare() -> tuple[Tagged, ...]:
     return (Tagged(where="AddOrder", action=BARE, match=dict(BUY), nth=(1, 2, 3, 4), row="K7"),)
 
 
+NO_ORPHAN = "no exit begins before its stop has ended by the exchange's own word, so no live stop is left at a flat position"
+
 POINTS: Mapping[str, Point] = {
     point.name: point
     for point in (
@@ -79,7 +81,7 @@ POINTS: Mapping[str, Point] = {
         _p(24, "before_exit_fill_commit", "after_exit_ack", "before_fill_commit"),
         _p(25, "after_exit_fill", "after_exit_ack", "after_fill_commit"),
         _p(26, "stop_fill_seen", "stop_touched", "before_fill_commit", act="touch_stop"),
-        _p(27, "before_cancel_orphan"),
+        _p(27, "before_cancel_orphan", unreached=NO_ORPHAN),
         _p(28, "kill_switch_set", act="kill_switch_set"),
         _p(29, "lease_acquired"),
         _p(30, "after_read_open"),

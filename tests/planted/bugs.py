@@ -32,7 +32,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         name="an order without an answer is sent again under a new id", file=DESK, old=SUBMIT, breaks=("INV-2", "INV-5"), faults="H2,H5",
         new=SUBMIT + "        if isinstance(answer, Ambiguous):\n"
-        '            answer = await self.exchange.submit(__import__("dataclasses").replace(intent, cl_ord_id=intent.cl_ord_id[:-1] + "2"))\n',
+        '            other = __import__("dataclasses").replace(intent, cl_ord_id=intent.cl_ord_id[:-1] + "2")\n'
+        "            answer = await self.exchange.submit(other)\n",
     ),
     Bug(
         name="an order without an answer is sent again under the same id", file=DESK, old=SUBMIT, breaks=("INV-5",), faults="H2,H5",
