@@ -7,6 +7,7 @@ before it trades, ends when asked, and leaves stops resting on the exchange.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any
 from trader.domain.market import SECOND, Candle, Timeframe
 from trader.domain.messages import BarsClosed, FeedReset, Filled, OrderChanged, Tick
 from trader.domain.orders import Fill
-from trader.errors import FatalError, LeaseLostError, RetryableError
+from trader.errors import FatalError, LeaseLostError, RetryableError, TraderError
 from trader.execution.close import CloseStage
 from trader.execution.controls import Controls
 from trader.execution.desk import OrderDesk
@@ -25,6 +26,8 @@ from trader.execution.pulse import Pulse
 from trader.execution.recovery import Recovery
 from trader.execution.wiring import Wiring
 from trader.ports import Halt, SessionSummary
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,9 +136,13 @@ class Session:
         self._work.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
-        self.w.ledger.note("task.failed", {"task": task.get_name(), "error": f"{type(error).__name__}: {error}"}, self.w.clock.now_us())
         if isinstance(error, FatalError) or not isinstance(error, Exception):
             self._fail(error)
+        words = f"{type(error).__name__}: {error}"
+        try:
+            self.w.ledger.note("task.failed", {"task": task.get_name(), "error": words}, self.w.clock.now_us())
+        except TraderError as trouble:  # a ledger that takes nothing is often why the task failed
+            log.error("task %s failed: %s; not written down: %s", task.get_name(), words, trouble)
 
     # --- feed and guard ------------------------------------------------------------------------------------------------
     def on_fills(self, fills: Sequence[Fill], source: str) -> None:
