@@ -69,7 +69,7 @@ def test_the_page_tells_of_the_last_night_and_leads_to_its_own_page(tmp_path: Pa
     assert "Night of 2026-01-04: under way, steps done: 1" in _night(state, books={})
     found = {"headline": "Night of 2026-01-04: replay different", "lines": ["Replay: DIFFERENT in 2 fields."], "sound": False, "page": "x"}
     page = _night(state, publish=found)
-    for told in ("replay different", "DIFFERENT in 2 fields", "look at it", 'href="http://127.0.0.1:4200/artifacts/key/night"'):
+    for told in ("replay different", "DIFFERENT in 2 fields", "look at it", 'href="http://127.0.0.1:4200/artifacts/artifact/x"'):
         assert told in page, told
     assert "look at it" not in _night(state, publish={**found, "sound": True})
 

@@ -180,5 +180,6 @@ def night(record: Night) -> v.NightView:
     if not told:
         return v.NightView(day=record.day, at=at, headline=f"Night of {record.day}: under way, steps done: {done}", lines=(), sound=None)
     return v.NightView(
-        day=record.day, at=at, headline=str(told["headline"]), lines=tuple(str(line) for line in told["lines"]), sound=bool(told["sound"])
-    )
+        day=record.day, at=at, headline=str(told["headline"]), lines=tuple(str(line) for line in told["lines"]),
+        sound=bool(told["sound"]), page=str(told["page"]),
+    )  # fmt: skip

@@ -207,13 +207,15 @@ class ControlView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightView:
-    """The newest night. `sound`: nothing of it needs a person, None while it is under way; `lines`: what its steps found."""
+    """The newest night. `sound`: nothing of it needs a person, None while it is under way; `lines`: what its steps found;
+    `page`: id of its artifact in Prefect."""
 
     day: str
     at: str
     headline: str
     lines: tuple[str, ...]
     sound: bool | None
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
