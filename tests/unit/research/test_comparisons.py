@@ -8,7 +8,7 @@ import pytest
 from trader.domain.costs import Costs
 from trader.domain.market import DAY, Timeframe
 from trader.ports import Columns
-from trader.research import comparisons
+from trader.research import comparisons, kernel
 from trader.research.backtester import S1, Exits, Signals, Strategy, taken
 from trader.research.comparisons import Taken, buy_and_hold, eligible, random_entries
 from trader.strategy.columns import Bars
@@ -53,7 +53,7 @@ def test_a_fall_and_its_depth_are_seen() -> None:
 
 def test_an_entry_drawn_where_the_strategy_entered_has_the_strategys_result() -> None:
     one = walk(1)
-    swept = taken(FREE, one)
+    swept = taken(FREE, kernel.rule_of(FREE), one)
     signals = np.unique(swept.entry_bar) - 1
     found = random_entries(
         FREE, {"A/EUR": Taken(bars=one, count=len(signals), eligible=signals[:1], units=np.ones(1))}, seed=1, draws=3
