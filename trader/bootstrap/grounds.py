@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from decimal import Decimal
 
 from trader.bootstrap import preflight, wire
 from trader.bootstrap.installation import claim, must_be_demo
@@ -71,7 +70,7 @@ async def _paper(settings: Settings, paths: Paths, stack: AsyncExitStack, given:
     real = wire.public_market(wire.Endpoints.chosen(settings), clock, stack=stack)
     venue = PaperVenue(
         await real.instruments(), clock, quote=settings.quote, cash=from_float(settings.market.starting_cash_quote), tag=here.tag,
-        state_dir=paths.twin, fills=FillRules(slippage=Decimal(str(settings.costs.slippage_fraction))),
+        state_dir=paths.twin, fills=FillRules(slippage=from_float(settings.costs.slippage_fraction)),
     )  # fmt: skip
     stack.callback(venue.close)
     market = PaperMarketData(real, venue)
