@@ -1,6 +1,6 @@
 """Generated 15m candles for the parity campaign: months of history, then everything that the rules of a position can meet.
 
-Rising markets with slides that trigger entries, rebounds that reach targets, falls that reach stops, idle days, bars with long
+Markets that sank at first (so that the smallest order is a sum of money, and a small position can sink to it) and then rise, with slides that trigger entries, rebounds that reach targets, falls that reach stops, idle days, bars with long
 wicks on both sides (stop and target in one candle), opens away from the close before, and bars without a trade. Pure: equal
 arguments give equal bytes.
 """
@@ -60,6 +60,7 @@ def _moves(rng: np.random.Generator, n: int, lively: int, *, calm: bool) -> Floa
     """Log returns: a rising walk; from bar `lively` on with slides and what follows them."""
     size = np.full(n, 0.0006) if calm else 0.0010 * np.exp(0.5 * np.repeat(rng.standard_normal(n // 96 + 1), 96)[:n])
     moves = rng.standard_normal(n) * size + (0.00001 if calm else 0.00005)
+    moves[: lively // 3] -= 0.0 if calm else 2.5 / max(1, lively // 3)
     at = lively + int(rng.integers(0, 200))
     while not calm and at < n:
         length, depth = int(rng.integers(30, 120)), rng.uniform(0.03, 0.14)
