@@ -1,8 +1,8 @@
 """Generated 15m candles for the parity campaign: months of history, then everything that the rules of a position can meet.
 
-Markets that sank at first (so that the smallest order is a sum of money, and a small position can sink to it) and then rise, with slides that trigger entries, rebounds that reach targets, falls that reach stops, idle days, bars with long
-wicks on both sides (stop and target in one candle), opens away from the close before, and bars without a trade. Pure: equal
-arguments give equal bytes.
+Markets sink at first, so that the smallest order is a sum of money and a small position can sink to it. Then they rise, with
+slides that trigger entries, rebounds that reach targets, falls that reach stops, idle days, bars with long wicks on both sides
+(stop and target in one candle), opens away from the close before, and bars without a trade. Pure: equal arguments, equal bytes.
 """
 
 from __future__ import annotations

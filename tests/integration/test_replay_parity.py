@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from session_kit import Stage
 
-from tests.campaigns import parity
 from trader.bootstrap.replay import replay_session, verify
 from trader.config import load
 from trader.errors import ConfigError
@@ -34,10 +33,3 @@ def test_replay_refuses_to_run_with_the_ai() -> None:
     settings = load({"ai.mode": "veto"}, environ={})
     with pytest.raises(ConfigError, match="AI off"):
         replay_session(settings, Stage.of(3).world, minutes=1)
-
-
-def test_too_few_legs_prove_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    if not parity.DATA.exists():
-        pytest.skip(f"no recorded candles at {parity.DATA}; set TRADER_SHARED_DATA")
-    assert parity.main(["--days", "0.02", "--strategies", "sniper/CONSERVATIVE"]) == 1
-    assert "0 legs compared, 0 differing fields; at least 50 legs are needed" in capsys.readouterr().out

@@ -1,0 +1,106 @@
+"""Is anybody looking? Each of ten one-line mistakes, alone in a copy of the tree, must turn a table test or the parity campaign red.
+
+    python -m tests.mutants [--only WORD ...] [--json]
+
+First the clean copy must be green. Prints a row a mutant: what was changed, file and line, and what caught it. Exit code 1 where
+one survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.mutants.table import MUTANTS, Mutant
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("trader", "tests", "pyproject.toml")
+CAMPAIGN = "tests.campaigns.parity replay --edition small"
+TESTS_FAILED = 1  # pytest's word for it; any other failure is ours, not the mutant's
+LIMIT_S = 600
+
+
+def copy_of(root: Path, into: Path) -> Path:
+    """The tree, without what runs leave behind."""
+    for name in COPIED:
+        source = root / name
+        if source.is_dir():
+            shutil.copytree(source, into / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        else:
+            shutil.copy(source, into / name)
+    return into
+
+
+def caught_by(tree: Path, tables: Sequence[str], *, campaign: bool = True) -> str:
+    """The first test of the tree that fails, or the campaign; "" where all are green. Raises RuntimeError where none could run."""
+    if tables:
+        done = _run(tree, "pytest", "-q", "-x", "-p", "no:cacheprovider", *tables)
+        if done.returncode == TESTS_FAILED:
+            failed = re.search(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
+            return failed[1].rsplit("/", 1)[-1] if failed else "a table test"
+        if done.returncode:
+            raise RuntimeError(f"the tables could not run: {(done.stdout + done.stderr)[-400:]}")
+    if not campaign:
+        return ""
+    done = _run(tree, *CAMPAIGN.split(" "))
+    if done.returncode == 0:
+        return ""
+    said = re.search(r"\d+ differing fields.*", done.stdout)
+    if said is None:
+        raise RuntimeError(f"the campaign could not run: {(done.stdout + done.stderr)[-400:]}")
+    return f"parity: {said[0]}"
+
+
+def _run(tree: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tree / "numba"), "PYTHONPATH": str(tree)}
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
+
+
+def judge(mutant: Mutant, root: Path = ROOT, *, campaign: bool = True) -> str:
+    """What catches the mutant in a copy of `root`; "" where it survives."""
+    with tempfile.TemporaryDirectory(prefix="trader-mutant-") as folder:
+        tree = copy_of(root, Path(folder))
+        mutant.apply(tree)
+        return caught_by(tree, mutant.tables, campaign=campaign)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Judge them all; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="mutants whose name holds one of these")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args(arguments)
+    chosen = [one for one in MUTANTS if not asked.only or any(word in one.name for word in asked.only)]
+    if not chosen:
+        parser.error(f"no mutant is called so; there are: {', '.join(one.name for one in MUTANTS)}")
+    with tempfile.TemporaryDirectory(prefix="trader-mutant-") as folder:
+        tables = sorted({table for one in chosen for table in one.tables})
+        if clean := caught_by(copy_of(ROOT, Path(folder)), tables, campaign=any(not one.tables for one in chosen)):
+            print(f"the clean tree is red: {clean}")
+            return 1
+    survived = 0
+    for one in chosen:
+        found = judge(one)
+        survived += not found
+        row = {"mutant": one.name, "at": f"{one.file}:{one.line(ROOT)}", "caught_by": found}
+        print(json.dumps(row) if asked.json else f"{one.name:36} {row['at']:36} {found or 'SURVIVED'}", flush=True)
+    print(
+        json.dumps({"caught": len(chosen) - survived, "of": len(chosen)})
+        if asked.json
+        else f"{len(chosen) - survived} of {len(chosen)} caught"
+    )
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
