@@ -99,6 +99,10 @@ class Totals:
             found.append(f"{self.contested} candles with stop and target of {least.contested}")
         return found
 
+    def proves(self, least: Least) -> bool:
+        """Whether nothing differed in enough."""
+        return not self.differing and not self.lacks(least)
+
     def as_dict(self, least: Least, strategies: Sequence[str]) -> dict[str, Any]:
         """The sum, JSON-ready."""
         return {
@@ -125,9 +129,9 @@ def cases(legs: Sequence[Leg], strategies: Sequence[str], planted: Mapping[str, 
             yield Case(leg=leg, strategy=strategy, settings=settings, world=world, market=market, planted=planted)
 
 
-def run(case: Case, against: str, totals: Totals) -> dict[str, Any]:
-    """Compare one case and count it; returns its line."""
-    kernel, replayed = case.kernel(), case.replay()
+def run(case: Case, against: str, totals: Totals, replayed: Replayed | None = None) -> dict[str, Any]:
+    """Compare one case and count it; returns its line. `replayed`: where the session was played before."""
+    kernel, replayed = case.kernel(), replayed or case.replay()
     mine, theirs = case.closed(kernel.lines), case.closed(replayed.lines)
     found = {"kernel=replay": compare(mine, theirs)}
     cpu = {"kernel": kernel.cpu_s, "replay": replayed.cpu_s}
@@ -163,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     played = [name for name in asked.strategies if any(name in leg.strategies for leg in chosen)]
     said = totals.as_dict(least, played)
     print(json.dumps({"total": said}) if asked.json else _words(said))
-    return 1 if totals.differing or totals.lacks(least) else 0
+    return 0 if totals.proves(least) else 1
 
 
 def _words(said: Mapping[str, Any]) -> str:

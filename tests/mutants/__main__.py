@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.mutants.table import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("trader", "tests", "pyproject.toml")
+COPIED = ("trader", "tests", "benchmarks", "pyproject.toml")
 CAMPAIGN = "tests.campaigns.parity replay --edition small"
 TESTS_FAILED = 1  # pytest's word for it; any other failure is ours, not the mutant's
 LIMIT_S = 600
