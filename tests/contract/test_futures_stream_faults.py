@@ -59,6 +59,18 @@ def test_own_news_of_a_break_of_the_private_stream_come_once_after_it(feed: str)
     on_venue(FUTURES, test, Fault(where=f"futures_ws:{feed}", action="ws_drop", nth=(1,)))
 
 
+def test_fills_of_a_spoilt_frame_are_told_though_the_orders_beside_them_cannot_be_read() -> None:
+    async def test(b: Bench) -> None:
+        await b.listen([b.kind.pair])
+        fill = await b.bought()
+        await b.clock.sleep(30)
+        assert [event.fill for event in b.of(Filled)] == [fill]
+        assert b.fired["futures:openorders:http"] >= 2
+
+    spoilt = Fault(where="futures_ws:fills", action="ws_garbage", arg="json", nth=(1,))
+    on_venue(FUTURES, test, spoilt, Fault(where="futures:openorders", action="http", arg=503))
+
+
 def test_an_order_that_ended_during_a_break_is_reported_ended() -> None:
     async def test(b: Bench) -> None:
         await b.listen([b.kind.pair])

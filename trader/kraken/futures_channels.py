@@ -208,7 +208,9 @@ class FuturesChannels:
             since_us, self._owed_us = self._owed_us, None
             unknown, self._unknown = self._unknown, {}
             try:
-                fills = await self._account.fills(since_us)
+                for fill in await self._account.fills(since_us):  # told at once: whatever the orders below come to
+                    for event in self._reader.take_fill(fill):
+                        self._queue.put_nowait(event)
                 standing = {order.txid for order in await self._account.open_orders()}
                 ended = [txid for txid in dict.fromkeys([*self._reader.live, *unknown]) if txid not in standing]
                 states = await self._account.orders(ended) if ended else []
@@ -219,9 +221,6 @@ class FuturesChannels:
                 self._due.set()
                 continue
             self.counts["catch-ups"] += 1
-            for fill in fills:
-                for event in self._reader.take_fill(fill):
-                    self._queue.put_nowait(event)
             for order in states:
                 for event in self._reader.take_order(order):
                     self._queue.put_nowait(event)
