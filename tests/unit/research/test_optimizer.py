@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.market_kit import bars_of, market
 from trader.domain.costs import Costs
 from trader.errors import ConfigError
+from trader.reporting import leaderboard
 from trader.research.backtester import six
 from trader.research.board import board_of
 from trader.research.optimizer.candidates import strategies
@@ -270,3 +272,13 @@ def test_a_pair_with_a_hole_is_left_out_by_name(bars: dict[str, Bars]):
 def test_a_current_strategy_that_does_not_compete_is_refused(bars: dict[str, Bars]):
     with pytest.raises(ConfigError, match="seed/sniper/DEFAULT"):
         study(Candles(bars, SIX, "BTC/EUR"), SIX, "seed/sniper/DEFAULT")
+
+
+def test_a_judgement_is_plain_values_and_readable_as_page_screen_and_rows():
+    told = judge(SIX, dict(failing_each())["costs"], CURRENT, 0).as_dict() | {"excluded": {}, "pairs": [], "inputs_digest": "0" * 64}
+    assert json.loads(json.dumps(told)) == told
+    assert [one["name"] for one in told["conditions"] if not one["binding"]] == ["plain_spa", "plain_interval"]
+    assert f"| (6) costs | no | {told['conditions'][-1]['words']} |" in leaderboard.markdown(told)
+    assert leaderboard.screen(told).splitlines()[-1] == told["sentence"]
+    assert [row["fails"] for row in leaderboard.rows(told) if row["strategy"] == BETTER] == ["costs"]
+    assert len(leaderboard.fold_rows(told)) == 8

@@ -43,13 +43,9 @@ class Condition:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; a value that is not finite is null."""
         return {
-            "name": self.name,
-            "spec": self.number,
-            "holds": self.holds,
-            "value": finite(self.value),
-            "limit": self.limit,
-            "words": self.words,
-        }
+            "name": self.name, "spec": self.number, "holds": self.holds, "value": finite(self.value), "limit": self.limit,
+            "words": self.words, "binding": self.binding,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

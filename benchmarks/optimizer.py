@@ -1,0 +1,96 @@
+"""The optimizer from the history store to its answer, against the nine TA-Lib calls of PERFORMANCE.md section 3.
+
+    python -m benchmarks.optimizer [--quick] [--pairs N] [--bars N]
+
+144 pairs x 43,200 bars of 15m (--quick: 6 x 14,400, the least that can be judged). `read`: pinned files to bars; `kernel`: six
+strategies pair by pair, from bars to legs; `total`: both, with trade tables and their statistics; `walk_forward`: six runs over a
+shared account, folds and all conditions, from bars. JSON lines on stdout; CPU time, best of the rounds, references interleaved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.kernel import Clocked, figure
+from benchmarks.worlds import candles_of, gaussian, stored
+from trader.bootstrap.candles import StoreSource
+from trader.indicators import technical
+from trader.ports import Columns
+from trader.research.backtester import FIELDS, run_all, six
+from trader.research.optimizer.study import Candles, study
+from trader.strategy.columns import Bars
+
+SIX = six()
+
+
+def nine(columns: dict[str, Columns]) -> None:
+    """RSI, MACD, BBANDS, ATR, EMA9, EMA21, SMA20 of the volume, highest and lowest of 100: each pair's arrays dropped at once."""
+    for one in columns.values():
+        technical.rsi(one.close, 14)
+        technical.macd(one.close)
+        technical.bollinger(one.close)
+        technical.atr(one.high, one.low, one.close)
+        technical.ema(one.close, 9)
+        technical.ema(one.close, 21)
+        technical.sma(one.volume, 20)
+        technical.highest(one.high, 100)
+        technical.lowest(one.low, 100)
+
+
+def read(state: Path) -> dict[str, Columns]:
+    """All 15m candles of the store, as the optimizer reads them."""
+    source = StoreSource(state)
+    return {one.pair: one.quarters for one in source.read(source.pairs, source.end_us)}
+
+
+def swept(columns: dict[str, Columns]) -> float:
+    """Six trade tables and what they say: a mean net return, so that the work is not for nothing."""
+    data = {pair: {name: getattr(one, name) for name in (*FIELDS, "volume", "time")} for pair, one in columns.items()}
+    tables = run_all(SIX, data, warmup="short")
+    return sum(float(frame["net_return"].mean() or 0.0) for frame in tables.values())
+
+
+def judged(columns: dict[str, Columns]) -> str:
+    """The whole walk-forward from bars."""
+    candles = Candles({pair: Bars(one, warmup="short") for pair, one in columns.items()}, SIX, "BTC/EUR")
+    return study(candles, SIX, SIX[0].name).sentence
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.optimizer", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--pairs", type=int)
+    parser.add_argument("--bars", type=int)
+    asked = parser.parse_args()
+    pairs, bars = asked.pairs or (6 if asked.quick else 144), asked.bars or (14_400 if asked.quick else 43_200)
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder)
+        stored(candles_of(gaussian(np.random.default_rng(1), pairs, bars)), state)
+        columns = read(state)
+        raw = sum(getattr(one, name).nbytes for one in columns.values() for name in (*FIELDS, "volume", "time")) / 2**20
+        print(judged(columns), file=sys.stderr)  # compile or load from the cache: start-up, not speed
+        swept({pair: columns[pair] for pair in list(columns)[:2]})
+        floor, reading = Clocked(lambda: nine(columns)), Clocked(lambda: read(state))
+        kernel, walk = Clocked(lambda: swept(columns)), Clocked(lambda: judged(columns))
+        for _ in range(3):
+            for work in (floor, reading, kernel, walk):
+                work.go()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    total = reading.least + kernel.least
+    figure("talib.nine", floor.least, "CPU-s")
+    figure("optimizer.read", reading.least, "CPU-s", against="talib.nine", ratio=reading.least / floor.least)
+    figure("optimizer.kernel", kernel.least, "CPU-s", against="talib.nine", ratio=kernel.least / floor.least)
+    figure("optimizer.total", total, "CPU-s", against="talib.nine", ratio=total / floor.least)
+    figure("optimizer.walk_forward", walk.least, "CPU-s", against="optimizer.total", ratio=walk.least / total)
+    figure("optimizer.rss", peak, "MB", against="raw data", ratio=peak / raw)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
