@@ -17,6 +17,7 @@ from trader.bootstrap.nights import DONE, FAILED, Night, Step
 from trader.bootstrap.notices import post_notice
 from trader.bootstrap.past_day import ALL, day_name
 from trader.bootstrap.paths import Paths
+from trader.bootstrap.promotion import active
 from trader.bootstrap.reading import now_of
 from trader.bootstrap.world import World
 from trader.config import Settings
@@ -154,8 +155,8 @@ def audit_data(settings: Settings) -> dict[str, Any]:
 
 
 def replay(settings: Settings, day: str, progress: Callable[[str], None] | None = None) -> dict[str, Any]:
-    """The day played again and compared with the ledger (`bootstrap.day_replay`)."""
-    return asdict(replay_day(settings, nights.day_of(day), progress))
+    """The day played again, with the strategy in use, and compared with the ledger (`bootstrap.day_replay`)."""
+    return asdict(replay_day(active(settings), nights.day_of(day), progress))
 
 
 def sum_up(settings: Settings, day: str) -> dict[str, Any]:
