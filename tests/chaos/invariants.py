@@ -63,8 +63,9 @@ def nothing_guessed(e: Evidence) -> list[str]:
         elif row["outcome"] == "REJECTED" and not row["answer"]:
             found.append(f"{name} is REJECTED without a word")
         elif row["outcome"] == "ABSENT":
-            passes = json.loads(row["proof_json"] or "{}").get("passes_us", [])
-            if len(passes) < 2 or passes[-1] - passes[0] < SECOND or passes[0] <= row["deadline_us"]:
+            proof = json.loads(row["proof_json"] or "{}")
+            passes, late = proof.get("passes_us", []), proof.get("late", False)
+            if len(passes) < 2 or passes[-1] - passes[0] < SECOND or (passes[0] <= row["deadline_us"] and not late):
                 found.append(f"{name} is ABSENT on {row['proof_json'] or 'no proof'}")
         if row["outcome"] in ("REJECTED", "ABSENT") and row["cl_ord_id"] in standing:
             found.append(f"{name} is {row['outcome']}, and stands on the exchange")

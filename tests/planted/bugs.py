@@ -54,7 +54,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         name="no grace before an order counts as absent", file=DESK, breaks=("INV-3",), faults="H26,H2",
-        old="past = now > intent.deadline_us + int(grace * SECOND)", new="past = now > intent.created_us",
+        old="past = late or now > intent.deadline_us + int(grace * SECOND)", new="past = now > intent.created_us",
     ),
     Bug(
         name="an unknown word counts as refused", file="trader/kraken/outcomes.py", breaks=("INV-3",), faults="H23", seeds=4,

@@ -203,9 +203,13 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ambiguous:
-    """Nothing is proved: timeout, reset, 5xx, unreadable answer or unknown words."""
+    """Nothing is proved: timeout, reset, 5xx, unreadable answer or unknown words.
+
+    `late`: the venue's own word that the request came after its deadline; what it did not do by then it never does.
+    """
 
     message: str
+    late: bool = False
 
 
 Answer = Acked | Rejected | Ambiguous

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from trader.domain.account import Position
 from trader.domain.market import MINUTE, SECOND
+from trader.domain.money import ZERO
 from trader.domain.orders import (
     Acked,
     Ambiguous,
@@ -36,6 +37,8 @@ REDUCING_DEADLINE_S = 3.0
 ENTRY_GRACE_S = 60.0
 REDUCING_GRACE_S = 4.0
 PASSES_S = (0.5, 1.0, 2.0, 4.0)
+LATER_PASSES_S = 5.0
+CONFIRM_S = 1.0  # from a clean pass that may prove absence to the one that confirms it
 REMEMBERED = 500  # final states the stream told and nobody asked for
 CANCEL_PATIENCE_S = (4.0, 10.0)
 GONE_PATIENCE_S = 2.0
@@ -122,22 +125,31 @@ class OrderDesk:
     async def send_and_resolve(self, intent: Intent, *, position: Position | None = None) -> Answer:
         """As `send`, but an ambiguous outcome is resolved before this returns."""
         answer = await self.send(intent, position=position)
-        return await self.resolve(intent) if isinstance(answer, Ambiguous) else answer
+        return await self.resolve(intent, late=answer.late) if isinstance(answer, Ambiguous) else answer
 
-    async def resolve(self, intent: Intent) -> Answer:
-        """Find the order, or prove that it is absent; may take the deadline plus the grace."""
+    async def resolve(self, intent: Intent, *, late: bool = False) -> Answer:
+        """Find the order, or prove that it is absent; may take the deadline plus the grace, none where the venue said it was late."""
         self.resolving.add(intent.cl_ord_id)
         try:
-            return await self._resolve(intent)
+            return await self._resolve(intent, late=late)
         finally:
             self.resolving.discard(intent.cl_ord_id)
 
-    async def _resolve(self, intent: Intent) -> Answer:
-        grace = REDUCING_GRACE_S if intent.leg.reducing else ENTRY_GRACE_S
+    def _grace_s(self, intent: Intent) -> float:
+        """How far behind the order itself the venue's lists may be, where a second order could do harm.
+
+        A second sale could not fill where all coins are held by their stops; where coins of others lie beside ours it could.
+        """
+        strangers = self.ledger.cash().get(intent.pair.split("/")[0], ZERO) > ZERO
+        return REDUCING_GRACE_S if intent.leg.reducing and not strangers else ENTRY_GRACE_S
+
+    async def _resolve(self, intent: Intent, *, late: bool) -> Answer:
+        grace = 0.0 if late else self._grace_s(intent)
         clean: list[int] = []
         index = 0
         while True:
-            await asyncio.sleep(PASSES_S[index] if index < len(PASSES_S) else 5.0)
+            pause_s = PASSES_S[index] if index < len(PASSES_S) else LATER_PASSES_S
+            await asyncio.sleep(CONFIRM_S if clean else pause_s)
             index += 1
             if (told := self._known_txid(intent)) is not None:
                 return Acked(txid=told)  # the stream was faster
@@ -150,10 +162,10 @@ class OrderDesk:
             now = self.clock.now_us()
             if found is not None:
                 return await self._found(intent, found)
-            past = now > intent.deadline_us + int(grace * SECOND)
+            past = late or now > intent.deadline_us + int(grace * SECOND)
             clean = [*clean, now] if online and past else []
             if len(clean) >= 2 and clean[-1] - clean[0] >= SECOND:
-                proof = {"passes_us": clean, "deadline_us": intent.deadline_us, "grace_s": grace}
+                proof = {"passes_us": clean, "deadline_us": intent.deadline_us, "grace_s": grace, "late": late}
                 self.ledger.resolve(intent.cl_ord_id, Outcome.ABSENT, now, proof=proof)
                 return Rejected(kind="absent", message="proved absent")
 
@@ -298,7 +310,7 @@ class OrderDesk:
         """Whether an acknowledged order that seems gone has ended: by its own word, or because two answers a second apart,
         past the grace, do not know its id. The latter is written down as lost: an exchange that acknowledged it and forgot it."""
         assert intent.txid is not None
-        grace = REDUCING_GRACE_S if intent.leg.reducing else ENTRY_GRACE_S
+        grace = self._grace_s(intent)
         for _ in range(2):
             found = next(iter(await self.exchange.orders([intent.txid])), None)
             if found is not None:

@@ -54,7 +54,7 @@ class Entries:
         if isinstance(answer, Acked):
             self.spawn(self._follow(intent, answer.txid), f"follow {decision.pair}")
         elif isinstance(answer, Ambiguous):
-            self.spawn(self._resolve(intent), f"resolve {decision.pair}")
+            self.spawn(self._resolve(intent, answer), f"resolve {decision.pair}")
         else:
             self._rejected(intent, answer)
 
@@ -66,8 +66,8 @@ class Entries:
         self.w.ledger.drop_opening(intent.position_id, self.w.clock.now_us())
         self.keeper.load()
 
-    async def _resolve(self, intent: Intent) -> None:
-        answer = await self.desk.resolve(intent)
+    async def _resolve(self, intent: Intent, doubt: Ambiguous) -> None:
+        answer = await self.desk.resolve(intent, late=doubt.late)
         if isinstance(answer, Acked):
             await self._follow(intent, answer.txid)
         elif isinstance(answer, Rejected):

@@ -14,6 +14,7 @@ from trader.errors import FatalError, RejectedError, RetryableError, TraderError
 from trader.kraken.words import EXACT_WORDS, PREFIX_WORDS
 
 MESSAGE = 500  # characters of the venue's words that are kept; a hostile answer may hold millions
+DEADLINE_ELAPSED = "EService:Deadline elapsed"
 LOCKOUT_S = 900.0  # EGeneral:Temporary lockout holds for about 15 minutes
 
 
@@ -90,7 +91,7 @@ def answer_for(strings: Sequence[str], *, placing: bool, now_us: int, has_result
     message = "; ".join(strings)[:MESSAGE] or "no reason given"
     kind = classify(strings, write=placing)
     if kind is Class.AMBIGUOUS or has_result:
-        return Ambiguous(message=message)
+        return Ambiguous(message=message, late=not has_result and {normal(text) for text in strings} == {DEADLINE_ELAPSED})
     return Rejected(kind=kind.value, message=message, retry_after_s=retry_after(strings, now_us))
 
 

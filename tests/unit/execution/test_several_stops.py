@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from desk_kit import House, in_house
 from kraken_kit import PAIR
 
-from tests.unit.execution.test_desk import House, in_house
 from trader.domain.account import Position
 from trader.domain.orders import Leg
 from trader.simulation.faults import Fault
