@@ -79,7 +79,8 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         name="the stop waits for the next beat", file=KEEPER, breaks=("INV-6",), faults="K7",
-        old='                self.spawn(self.protect(held), f"protect {held.position.pair}")\n            ', new="            ",
+        old="                self.begin_guard(held)\n                self.spawn(self.protect(held)",
+        new="                self.begin_guard(held)\n                held.retrying and self.spawn(self.protect(held)",
     ),
     Bug(
         name="a recovery protects nothing", file=RECOVERY, breaks=("INV-6",), faults="K7", seeds=3,
@@ -99,8 +100,8 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         name="ids of adopted stops are drawn by chance", file=KEEPER, breaks=("INV-19",), words=("--twice", "1"), seeds=1,
-        old="cl_ord_id=client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt)",
-        new='cl_ord_id="t" + __import__("uuid").uuid4().hex[:17]',
+        old="client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt), attempt, now)",
+        new='"t" + __import__("uuid").uuid4().hex[:17], attempt, now)',
     ),
     Bug(
         name="the beat looks at the machine's clock", file=SESSION, breaks=("INV-19", "INV-10"), words=("--twice", "1"), seeds=1,
