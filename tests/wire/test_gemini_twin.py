@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import pytest
 
+from tests.gemini_modes import CONTROLS, EPOCH, TABLE, fault, meet, questions, with_twin
 from trader.domain.orders import Side
-from trader.domain.verdicts import AskOutcome, Question, Verdict, VerdictKey
+from trader.domain.verdicts import AskOutcome, VerdictKey
 from trader.errors import ConfigError
 from trader.execution.confirmation import Desk, Snapshot, VerdictBook
 from trader.gemini.client import make_client
@@ -21,90 +22,58 @@ from trader.gemini.decisions import GeminiDecisions
 from trader.gemini.link import DirectLink
 from trader.simulation import gemini_server as server
 from trader.simulation.clock import LoopClock
-from trader.simulation.gemini_faults import MODES, gemini_plan, load_gemini_plan
+from trader.simulation.gemini_faults import MODES, load_gemini_plan
 from trader.simulation.gemini_server import GeminiTwin
-from trader.simulation.loops import run_stepped
-
-T = TypeVar("T")
-EPOCH = 1_767_571_200_000_000
-TABLE = {
-    "ok": AskOutcome.OK,
-    "slow": AskOutcome.OK,
-    "hang": AskOutcome.TIMEOUT,
-    "reset": AskOutcome.UNAVAILABLE,
-    "400": AskOutcome.REFUSED,
-    "401": AskOutcome.REFUSED,
-    "403": AskOutcome.REFUSED,
-    "404": AskOutcome.REFUSED,
-    "408": AskOutcome.UNAVAILABLE,
-    "429": AskOutcome.RATE_LIMITED,
-    "500": AskOutcome.UNAVAILABLE,
-    "503": AskOutcome.UNAVAILABLE,
-    "block": AskOutcome.BLOCKED,
-} | dict.fromkeys(
-    (
-        "html200", "truncated", "empty_body", "nan", "bool", "string", "out_of_range", "null", "missing_id", "extra_id", "wrong_type",
-        "unknown_type", "bad_confidence", "answers_list", "oversize", "duplicate_key",
-    ),
-    AskOutcome.INVALID,
-)  # fmt: skip
-
-
-def questions(count: int = 5, now_us: int = EPOCH) -> list[Question]:
-    return [
-        Question(
-            key=VerdictKey(pair=f"P{i}/EUR", side=Side.BUY, strategy="viable/mitraillette/AGGRESSIVE"),
-            asked_us=now_us,
-            asked_price=100.0,
-            band_lo=99.0,
-            band_hi=101.0,
-            features={"rsi": 24.0 + i, "score": 60.0 + i, "volume_ratio": 1.0 + i / 10, "h4": "neutral"},
-        )
-        for i in range(count)
-    ]
-
-
-def with_twin(use: Callable[[GeminiTwin, GeminiDecisions], Awaitable[T]], plan: str = "", seed: int = 7) -> T:
-    async def main() -> T:
-        clock = LoopClock(EPOCH)
-        twin = GeminiTwin(clock, seed, gemini_plan(plan, seed=seed))
-        await twin.start(port=8702)
-        advisor = GeminiDecisions(make_client("test-key", twin.url), clock, seed=seed)
-        try:
-            return await use(twin, advisor)
-        finally:
-            await advisor.close()
-            await twin.close()
-
-    return run_stepped(main)
-
-
-def fault(mode: str, **extra: Any) -> str:
-    lines = [f"{name} = {json.dumps(value)}" for name, value in {"where": "decisions", "action": mode, **extra}.items()]
-    return "[[fault]]\n" + "\n".join(lines) + "\n"
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_each_mode_ends_in_its_table_row_after_exactly_one_request(mode: str) -> None:
-    async def use(twin: GeminiTwin, advisor: GeminiDecisions) -> tuple[list[Verdict], int, float]:
-        verdicts = list(await advisor.ask(questions()))
-        elapsed = asyncio.get_running_loop().time()
-        await asyncio.sleep(30.0)  # a hidden retry would come in this time
-        return verdicts, twin.requests, elapsed
-
-    verdicts, requests, elapsed = with_twin(use, fault(mode))
-    assert {verdict.outcome for verdict in verdicts} == {TABLE[mode]}
+    row, verdicts = meet(mode)
+    assert row.wrong == ""
     assert [verdict.key.pair for verdict in verdicts] == [f"P{i}/EUR" for i in range(5)]
-    assert requests == 1
-    assert elapsed <= 2.0 + 1e-6
+    assert row.elapsed_s <= 2.0 + 1e-6
     for verdict in verdicts:
-        assert (verdict.p_loss is not None) == (mode in ("ok", "slow"))
-        assert verdict.is_twin or mode in ("hang", "reset")
+        assert (verdict.p_loss is not None) == (mode in CONTROLS)
+        assert verdict.is_twin or mode in ("hang", "reset", "refuse")
+
+
+def test_a_row_is_wrong_by_outcome_by_requests_and_by_what_it_admits() -> None:
+    good, _ = meet("503")
+    assert not good.wrong
+    assert "the table says UNAVAILABLE" in replace(good, outcome="OK").wrong
+    assert "2 requests" in replace(good, requests=2).wrong
+    assert "1 of 5 entries admitted" in replace(good, rulings={"ALLOW": 1, "DEFER": 4}).wrong
+
+
+def test_after_refuse_nobody_listens_for_the_time_of_the_plan() -> None:
+    async def use(twin: GeminiTwin, advisor: GeminiDecisions) -> list[tuple[str, str, int]]:
+        seen = []
+        for pause in (0.0, 1.0, 20.0):
+            await asyncio.sleep(pause)
+            (verdict,) = await advisor.ask(questions(1))
+            seen.append((verdict.outcome.value, verdict.detail, twin.requests))
+        return seen
+
+    seen = with_twin(use, fault("refuse", nth=1, arg=12.0))
+    assert [(outcome, requests) for outcome, _, requests in seen] == [("UNAVAILABLE", 1), ("UNAVAILABLE", 1), ("OK", 2)]
+
+
+def test_the_plan_can_be_replaced_and_taken_back_while_the_twin_runs() -> None:
+    async def use(twin: GeminiTwin, advisor: GeminiDecisions) -> list[Any]:
+        seen: list[Any] = []
+        async with aiohttp.ClientSession() as session:
+            for plan in (fault("503"), fault("explode"), ""):
+                async with session.post(f"{twin.url}/_twin/plan", data=plan) as response:
+                    seen.append((response.status, (await response.json()).get("faults")))
+                seen += [verdict.outcome.value for verdict in await advisor.ask(questions(1))]
+        return seen
+
+    assert with_twin(use) == [(200, 1), "UNAVAILABLE", (400, None), "UNAVAILABLE", (200, 0), "OK"]
 
 
 def test_the_table_covers_every_mode() -> None:
     assert set(TABLE) == set(MODES)
-    assert len(MODES) >= 27
+    assert len(MODES) >= 31
 
 
 def test_the_client_is_usable_after_a_hang_and_asks_again() -> None:

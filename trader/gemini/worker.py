@@ -26,6 +26,7 @@ from trader.ports import VerdictStore
 
 KEY_VARIABLE = "TRADER_GEMINI_API_KEY"
 SOCKET, STORE = "ai.sock", "ai.sqlite"
+DAY_S = 86_400.0
 _WRITE_LIMIT_S = 5.0
 
 
@@ -121,8 +122,10 @@ class _WallClock:
         await self.sleep((time_us - self.now_us()) / 1e6)
 
 
-async def serve(server: WorkerServer, ready: Callable[[], None] | None = None) -> None:
-    """Run until SIGTERM or SIGINT, then close in order."""
+async def serve(
+    server: WorkerServer, ready: Callable[[], None] | None = None, *, daily: Callable[[], object] | None = None, day_s: float = DAY_S
+) -> None:
+    """Run until SIGTERM or SIGINT, then close in order. `daily`: called at the start and every `day_s`; its error ends the worker."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -130,7 +133,12 @@ async def serve(server: WorkerServer, ready: Callable[[], None] | None = None) -
     try:
         if ready is not None:
             ready()
-        await stop.wait()
+        while not stop.is_set():
+            if daily is not None:
+                daily()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(day_s):
+                    await stop.wait()
     finally:
         await server.close()
 
@@ -165,11 +173,11 @@ async def _main(arguments: argparse.Namespace, key: str) -> None:
         tokens=arguments.input_tokens_per_day,
         usd_per_million=arguments.usd_per_million,
     )
-    store = _open_store(arguments.store, arguments.state / STORE)
+    store, clock = _open_store(arguments.store, arguments.state / STORE), _WallClock()
     try:
         advisor = GeminiDecisions(
             make_client(key, arguments.base_url),
-            _WallClock(),
+            clock,
             model=arguments.model,
             store=store,
             limits=limits,
@@ -178,7 +186,11 @@ async def _main(arguments: argparse.Namespace, key: str) -> None:
             ttl_s=arguments.ttl_s,
         )
         server = WorkerServer(advisor, arguments.state / SOCKET)
-        await serve(server, lambda: print(f"ai worker ready on {arguments.state / SOCKET}", flush=True))
+        await serve(
+            server,
+            lambda: print(f"ai worker ready on {arguments.state / SOCKET}", flush=True),
+            daily=lambda: store.drop_bodies(clock.now_us()),
+        )
     finally:
         store.close()
 

@@ -35,7 +35,9 @@ HTTP_FAULTS: Mapping[str, HttpFault] = {
     "500": HttpFault(status=500, word="INTERNAL", message="Internal error encountered."),
     "503": HttpFault(status=503, word="UNAVAILABLE", message="The model is overloaded."),
 }
-CONNECTION_FAULTS = ("ok", "slow", "hang", "reset")
+CONNECTION_FAULTS = ("ok", "slow", "hang", "reset", "refuse")
+HTML_502 = b"<html><head><title>502 Bad Gateway</title></head><body>a proxy answered</body></html>"
+REFUSE_S = 30.0
 
 
 def _each(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], bytes]:
@@ -89,13 +91,14 @@ BODY_FAULTS: Mapping[str, Callable[[dict[str, Any]], bytes]] = {
     "oversize": lambda reply: json.dumps({**reply, "padding": "x" * (1 << 20)}).encode(),
     "duplicate_key": _duplicate,
 }
-MODES: tuple[str, ...] = (*CONNECTION_FAULTS, *HTTP_FAULTS, *BODY_FAULTS)
+MODES: tuple[str, ...] = (*CONNECTION_FAULTS, *HTTP_FAULTS, "html502", *BODY_FAULTS)
 
 
 PLACES = ("decisions",)
 _LATE = {
     "slow": "on top of the usual latency, default 1 s",
     "hang": "default one day",
+    "refuse": "this connection is reset and nobody listens for so long, default 30 s",
     "429": "retryDelay, default 30 s",
 }
 GEMINI_ACTIONS: Mapping[str, Action] = {

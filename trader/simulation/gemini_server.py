@@ -6,6 +6,7 @@ answers differ from plan to plan and claim no knowledge of markets. Same seed an
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections import Counter
@@ -15,10 +16,11 @@ from typing import Any
 
 from aiohttp import web
 
+from trader.errors import ConfigError
 from trader.ports import Clock
 from trader.simulation.exchange_orders import unit_hash
 from trader.simulation.faults import Fault, FaultPlan
-from trader.simulation.gemini_faults import BODY_FAULTS, HTTP_FAULTS, HttpFault
+from trader.simulation.gemini_faults import BODY_FAULTS, HTML_502, HTTP_FAULTS, REFUSE_S, HttpFault, gemini_plan
 
 LABEL = "scripted stand-in, not AI"
 MODEL = "models/gemini-decision-1"
@@ -140,10 +142,13 @@ class GeminiTwin:
         self._seed = seed
         self.plan = plan or FaultPlan(seed=seed)
         self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+        self._away: asyncio.Task[None] | None = None
         self.requests = 0
         self.questions = 0
         self.outcomes: Counter[str] = Counter()
         self.url = ""
+        self._host, self._port = "", 0
 
     async def start(self, host: str = "127.0.0.1", port: int = 8702) -> None:
         """Listen; `url` is what goes into the client's base_url."""
@@ -152,15 +157,20 @@ class GeminiTwin:
         app.router.add_get("/v1beta/models", self._models)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/_twin", self._counters)
+        app.router.add_post("/_twin/plan", self._replan)
         # A dropped client must not leave a handler that sleeps for ever.
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
-        if port == 0:
-            port = int(self._runner.addresses[0][1])
-        self.url = f"http://{host}:{port}"
+        self._site = web.TCPSite(self._runner, host, port)
+        await self._site.start()
+        self._host, self._port = host, port or int(self._runner.addresses[0][1])
+        self.url = f"http://{self._host}:{self._port}"
 
     async def close(self) -> None:
+        if self._away is not None:
+            self._away.cancel()
+            await asyncio.gather(self._away, return_exceptions=True)
+            self._away = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -194,12 +204,24 @@ class GeminiTwin:
             await self._clock.sleep(float(fault.arg or 86_400.0) if fault else 0.0)
         elif action == "slow":
             await self._clock.sleep(float(fault.arg or 1.0) if fault else 0.0)
-        elif action == "reset" and request.transport is not None:
+        elif action in ("reset", "refuse") and request.transport is not None:
             request.transport.abort()
+        if action == "refuse" and fault is not None and (self._away is None or self._away.done()):
+            self._away = asyncio.get_running_loop().create_task(self._refuse(float(fault.arg or REFUSE_S)))
+        if action == "html502":
+            return web.Response(status=502, body=HTML_502, content_type="text/html", headers=HEADERS)
         edit = BODY_FAULTS.get(action)
         body = edit(reply) if edit else json.dumps(reply).encode()
         kind = "text/html" if action == "html200" else "application/json"
         return web.Response(body=body, content_type=kind, headers=HEADERS)
+
+    async def _refuse(self, seconds: float) -> None:
+        """Nobody listens for a while: connections are refused; those that stand are served on."""
+        assert self._runner is not None and self._site is not None
+        await self._site.stop()
+        await self._clock.sleep(seconds)
+        self._site = web.TCPSite(self._runner, self._host, self._port)
+        await self._site.start()
 
     def _error(self, fault: HttpFault, retry_after_s: float | None = None) -> web.Response:
         """Google's error body; a 429 carries RetryInfo."""
@@ -216,6 +238,14 @@ class GeminiTwin:
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"ok": True, "twin": LABEL}, headers=HEADERS)
+
+    async def _replan(self, request: web.Request) -> web.Response:
+        """Replace the fault plan by the TOML text of the body; an empty body ends all faults. 400 says what is wrong with it."""
+        try:
+            self.plan = gemini_plan(await request.text(), seed=self._seed)
+        except (ConfigError, UnicodeDecodeError) as error:
+            return web.json_response({"error": str(error)}, status=400, headers=HEADERS)
+        return web.json_response({"faults": len(self.plan.faults), "label": LABEL}, headers=HEADERS)
 
     async def _counters(self, _: web.Request) -> web.Response:
         counters = {"requests": self.requests, "questions": self.questions, "outcomes": dict(self.outcomes), "seed": self._seed}
