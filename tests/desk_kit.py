@@ -77,16 +77,21 @@ class House:
         """The exchange's own books."""
         return [o for o in self.world.twin.exchange.state.orders.values() if all(getattr(o, k) == v for k, v in wanted.items())]
 
+    def rows(self) -> list[str]:
+        """The types of all journal rows, in order."""
+        return [row[0] for row in self.ledger._connection.exec_driver_sql("SELECT type FROM journal ORDER BY seq")]
+
     def intents(self, leg: Leg) -> list[Intent]:
         return [i for i in self.ledger.intents() if i.leg is leg]
 
 
-def in_house(test: Callable[[House], Awaitable[None]], *faults: Fault) -> None:
-    """Run a test in a fresh house."""
+def in_house(test: Callable[[House], Awaitable[None]], *faults: Fault, cash: bool = True) -> None:
+    """Run a test in a fresh house; `cash` False: as before the very first start."""
 
     async def run(world: World) -> None:
         ledger = SqlLedger(":memory:", account=ACCOUNT)
-        ledger.set_opening_cash({"EUR": Decimal(10_000)}, world.clock.now_us())
+        if cash:
+            ledger.set_opening_cash({"EUR": Decimal(10_000)}, world.clock.now_us())
         work: list[asyncio.Task[None]] = []
 
         def spawn(coroutine: Coroutine[Any, Any, None], name: str) -> None:

@@ -7,6 +7,7 @@ TraderError
 ├── FatalError          stop and tell a human
 │   ├── ConfigError     a setting is unknown, has the wrong unit or is out of range
 │   ├── LeaseLostError  another session holds the account
+│   ├── AuthError       the venue refuses our key, or gives it too few rights
 │   ├── UnsafeError     what was asked is refused for safety; nothing was done
 │   └── CorruptError    a stored file or row is not what was written
 └── BeginRefused        the ledger refused to commit an intent; carries a refusal code
@@ -45,6 +46,10 @@ class ConfigError(FatalError):
 
 class LeaseLostError(FatalError):
     """The ledger lease is held by somebody else or has expired."""
+
+
+class AuthError(FatalError):
+    """The venue refuses our key or what it may do; asking again would only get it locked."""
 
 
 class UnsafeError(FatalError):

@@ -22,6 +22,7 @@ from trader.bootstrap.sending import Follower
 from trader.config import load
 from trader.data.ledger_control import submit_control
 from trader.domain.account import PositionState
+from trader.domain.halts import AUTH
 from trader.domain.market import MINUTE, SECOND
 from trader.errors import ConfigError, TraderError
 from trader.simulation.exchange_orders import unit_hash
@@ -56,6 +57,8 @@ async def persons(world: World) -> None:
         session = world.session
         if session is None or world.dying:
             continue
+        if any(halt.cause == AUTH for halt in session.w.ledger.halts()):
+            control(world, "resume", f"{AUTH}: the key was looked at")
         open_ones = [p for p in session.w.ledger.positions() if p.state is PositionState.OPEN]
         if open_ones:
             control(world, "exit", open_ones[0].position_id)

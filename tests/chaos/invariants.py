@@ -263,7 +263,7 @@ def only_smaller(e: Evidence) -> list[str]:
 
 
 def halts_hold(e: Evidence) -> list[str]:
-    """INV-18: no entry is begun while any halt is on, in the order of the journal."""
+    """INV-18: no entry is begun while a halt of the account or of its assets is on, in the order of the journal."""
     found: list[str] = []
     on: dict[str, None] = {}
     for line in e.journal:
@@ -271,8 +271,10 @@ def halts_hold(e: Evidence) -> list[str]:
             on[line.payload["cause"]] = None
         elif line.type == "halt.cleared":
             on.pop(line.payload["cause"], None)
-        elif line.type == "intent" and line.payload["leg"] == "entry" and on:
-            found.append(f"entry {line.payload['cl_ord_id']} in {line.payload['pair']} while halted by {', '.join(on)}")
+        elif line.type == "intent" and line.payload["leg"] == "entry":
+            pair = line.payload["pair"]
+            if halting := [cause for cause in on if " " not in cause or cause.partition(" ")[2] in pair.split("/")]:
+                found.append(f"entry {line.payload['cl_ord_id']} in {pair} while halted by {', '.join(halting)}")
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trader.bootstrap import views as v
 from trader.data.reader import LedgerReader
+from trader.domain.halts import asset_of
 from trader.domain.market import SECOND
 from trader.domain.messages import stamp
 from trader.ports import EquityRow, Halt
@@ -79,7 +80,7 @@ def _state(now: Now, halts: Sequence[Halt], *, over: bool, expires_us: int) -> t
         )
     if not now.paced and now.stale_s is not None and now.stale_s > QUIET_S:
         return "SILENT", f"nothing was written for {span(now.stale_s)}: the process has ended without saying so"
-    general = [halt for halt in halts if not halt.cause.startswith(("foreign ", "mismatch "))]
+    general = [halt for halt in halts if not asset_of(halt.cause)]
     if any(halt.level == "HALTED" for halt in general):
         return "HALTED", "no new entries; exits and stops go on"
     if general:

@@ -16,6 +16,7 @@ from trader.data.ledger_fills import claim
 from trader.data.ledger_rows import new_position, terms, to_intent
 from trader.data.tables import intent as table
 from trader.domain.account import Position, PositionState
+from trader.domain.halts import binds
 from trader.domain.money import ZERO, add, sub
 from trader.domain.orders import OUTCOME_TRANSITIONS, STATUS_TRANSITIONS, ExchangeStatus, Intent, Leg, Outcome
 from trader.errors import BeginRefused, FatalError
@@ -59,7 +60,7 @@ def begin(tx: Tx, intent: Intent, lease: Lease, position: Position | None) -> No
 
 
 def _begin_entry(tx: Tx, intent: Intent, position: Position | None) -> None:
-    halted = tx.connection.execute(sql.HALTS).all()
+    halted = [row for row in tx.connection.execute(sql.HALTS) if binds(row.cause, intent.pair)]
     if halted:
         causes = ", ".join(f"{row.cause} ({row.level})" for row in halted)
         raise BeginRefused("HALTED", f"no entry in {intent.pair}: halted by {causes}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from trader.domain.account import PositionState
+from trader.domain.halts import asset_of
 from trader.domain.market import DAY, SECOND, Instrument, Timeframe
 from trader.domain.money import ZERO, add, from_float, mul, sub
 from trader.domain.orders import Leg
@@ -92,7 +93,7 @@ class Accounting:
     def view(self, row: EquityRow | None, marks: Mapping[str, float], btc_change: float | None, *, approved_in_bar: int) -> AccountView:
         """What `risk.review` asks about the account. Unknown equity is a halt of its own."""
         w = self.w
-        causes = tuple(sorted(halt.cause for halt in w.ledger.halts() if not halt.cause.startswith(("foreign ", "mismatch "))))
+        causes = tuple(sorted(halt.cause for halt in w.ledger.halts() if asset_of(halt.cause) in ("", w.quote)))
         locked = self._locks()
         if row is None:
             return AccountView(equity=ZERO, free_cash=ZERO, halts=(*causes, "EQUITY_UNKNOWN"), btc_change=btc_change, locked=locked)
@@ -123,9 +124,7 @@ class Accounting:
     def _locks(self) -> dict[str, str]:
         """Assets with foreign coins or a mismatch take no entries until a person has looked; denied pairs never do, the reference
         among them, which is read all the same."""
-        causes = {
-            halt.cause.partition(" ")[2]: halt.cause for halt in self.w.ledger.halts() if halt.cause.startswith(("foreign ", "mismatch "))
-        }
+        causes = {asset_of(halt.cause): halt.cause for halt in self.w.ledger.halts() if asset_of(halt.cause)}
         instruments: Mapping[str, Instrument] = self.w.instruments
         denied = dict.fromkeys(self.w.deny, "denied by the settings")
         return denied | {pair: causes[i.base] for pair, i in instruments.items() if i.base in causes}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from trader.domain.account import PositionState
 from trader.execution.accounting import Accounting
-from trader.execution.keeper import Keeper
+from trader.execution.keeper import Held, Keeper
 from trader.execution.wiring import Wiring
 from trader.ports import Control
 
 OPERATOR = "operator"
+UNDER_WAY_S = 90  # an entry without an answer is found, or proved absent, within its deadline and grace
 REBASED = ("DAILY_LOSS", "DRAWDOWN", "CONSECUTIVE_STOPS")
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
 
@@ -44,8 +47,17 @@ class Controls:
         if control.verb == "exit" and not chosen:
             return "REFUSED", f"nothing is held under {control.argument!r}"
         for held in chosen:
-            self.spawn(self.keeper.leave(held, control.verb.upper()), f"{control.verb} {held.position.pair}")
+            self.spawn(self._out(held, control.verb.upper()), f"{control.verb} {held.position.pair}")
         return "DONE", f"closing {len(chosen)} positions at market: {', '.join(h.position.pair for h in chosen) or 'none held'}"
+
+    async def _out(self, held: Held, reason: str) -> None:
+        """Sell a position; one whose entry is still under way, once it is known what that bought."""
+        for _ in range(UNDER_WAY_S):
+            known = self.w.ledger.position(held.position.position_id)
+            if known is None or known.state is not PositionState.OPENING:
+                break
+            await asyncio.sleep(1.0)
+        await self.keeper.leave(held, reason)
 
     def _resume(self, control: Control) -> tuple[str, str]:
         """Clear the operator's halt, or `CAUSE: written reason` of a halt that only a person may clear."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trader.domain.account import Position
+from trader.domain.halts import OF_REFUSALS
 from trader.domain.market import MINUTE, SECOND
 from trader.domain.money import ZERO
 from trader.domain.orders import (
@@ -30,7 +31,7 @@ from trader.domain.orders import (
     client_order_id,
 )
 from trader.errors import RetryableError
-from trader.ports import Clock, Exchange, KillPoints, Lease, Ledger
+from trader.ports import Clock, Exchange, Halt, KillPoints, Lease, Ledger
 
 ENTRY_DEADLINE_S = 5.0
 REDUCING_DEADLINE_S = 3.0
@@ -39,6 +40,7 @@ REDUCING_GRACE_S = 4.0
 PASSES_S = (0.5, 1.0, 2.0, 4.0)
 LATER_PASSES_S = 5.0
 CONFIRM_S = 1.0  # from a clean pass that may prove absence to the one that confirms it
+NONCES_REFUSED = 2  # of orders, with none acknowledged between: another program uses the key
 REMEMBERED = 500  # final states the stream told and nobody asked for
 CANCEL_PATIENCE_S = (4.0, 10.0)
 GONE_PATIENCE_S = 2.0
@@ -85,6 +87,7 @@ class OrderDesk:
         self.resolving: set[str] = set()
         self._final: dict[str, RemoteOrder] = {}
         self.sent = 0
+        self._nonces_refused = 0
 
     def intent(self, order: Order) -> Intent:
         """`order` with its id, attempt and exchange-side deadline."""
@@ -115,12 +118,21 @@ class OrderDesk:
         now = self.clock.now_us()
         if isinstance(answer, Acked):
             self.ledger.resolve(intent.cl_ord_id, Outcome.ACKED, now, txid=answer.txid)
+            self._nonces_refused = 0
             self.kill.reach("after_ack_commit")
         elif isinstance(answer, Rejected):
             self.ledger.resolve(intent.cl_ord_id, Outcome.REJECTED, now, reason=answer.message)
+            self._heed(answer, now)
         else:
             self.ledger.note("order.unresolved", {"cl_ord_id": intent.cl_ord_id, "pair": intent.pair, "why": answer.message}, now)
         return answer
+
+    def _heed(self, refused: Rejected, now_us: int) -> None:
+        """A refusal that speaks of the key or the account, not of this order, stops all entries until a person has looked."""
+        self._nonces_refused += refused.kind == "nonce"
+        cause = OF_REFUSALS.get(refused.kind)
+        if cause is not None and (refused.kind != "nonce" or self._nonces_refused >= NONCES_REFUSED):
+            self.ledger.set_halt(Halt(cause=cause, level="REDUCING", since_us=now_us, reason=refused.message))
 
     async def send_and_resolve(self, intent: Intent, *, position: Position | None = None) -> Answer:
         """As `send`, but an ambiguous outcome is resolved before this returns."""

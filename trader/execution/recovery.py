@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
 from trader.domain.account import PositionState
 from trader.domain.futures import MarketKind
+from trader.domain.halts import FOREIGN, MISMATCH, SKEW, asset_of
 from trader.domain.market import MINUTE, SECOND
 from trader.domain.money import ZERO, sub
 from trader.domain.orders import Fill, Intent, Leg, Outcome, RemoteOrder
@@ -37,7 +39,7 @@ from trader.execution.reconcile import (
 from trader.execution.wiring import Wiring
 from trader.ports import Halt
 
-MAX_SKEW_US = 1 * SECOND
+MAX_SKEW_US, MAX_SKEW_RUNNING_US = 1 * SECOND, 5 * SECOND
 FULL_EVERY_US = 10 * MINUTE
 WATERMARK = "reconcile_watermark_us"
 FUNDING_WATERMARK = "funding_watermark_us"
@@ -54,20 +56,20 @@ class Recovery:
         self._foreign: set[str] = set()  # orders that were looked up and are not ours
 
     async def run(self) -> int:
-        """A full reconciliation; the number of differences that were found. Raises FatalError on a clock skew > 1 s."""
+        """A full reconciliation; the number of differences that were found. Raises FatalError for a clock that is too far off."""
         async with self._lock:
             return await self._run()
 
     async def _run(self) -> int:
         w = self.w
         started = w.clock.now_us()
-        skew = abs(await w.exchange.server_time() - w.clock.now_us())
-        if skew > MAX_SKEW_US * max(1.0, w.speed):
-            raise FatalError(f"clock differs from the exchange's by {skew / SECOND:.1f} s; at most 1 s is allowed")
+        await self._judge_clock()
         since = int(w.ledger.meta(WATERMARK) or started) - FULL_EVERY_US
         remote = await self._read(since)
         if not w.ledger.cash():
-            w.ledger.set_opening_cash({a: b.total for a, b in remote.balances.items() if b.total != ZERO}, started)
+            opening = {a: b.total for a, b in remote.balances.items() if b.total != ZERO}
+            w.ledger.set_opening_cash(opening, started)
+            self._quarantine(opening, started)
             w.ledger.set_meta(FUNDING_WATERMARK, str(started))
         differences = await self._orders(remote)
         differences += await self._balances()
@@ -75,6 +77,25 @@ class Recovery:
         self._last_full_us = started
         w.ledger.note("reconcile", {"differences": differences}, w.clock.now_us())
         return differences
+
+    async def _judge_clock(self) -> None:
+        """No start on a clock more than 1 s off; a running session ends, halted, at more than 5 s: no deadline would hold then."""
+        w = self.w
+        skew = abs(await w.exchange.server_time() - w.clock.now_us())
+        allowed = MAX_SKEW_US if self._last_full_us == 0 else MAX_SKEW_RUNNING_US
+        if skew > allowed * max(1.0, w.speed):
+            words = f"clock differs from the exchange's by {skew / SECOND:.1f} s; at most {allowed // SECOND} s is allowed"
+            if self._last_full_us:
+                self._halt(SKEW, words, w.clock.now_us(), level="HALTED")
+            raise FatalError(words)
+        if skew <= MAX_SKEW_US * max(1.0, w.speed) and any(halt.cause == SKEW for halt in w.ledger.halts()):
+            w.ledger.clear_halt(SKEW, "system", f"the clock is {skew / SECOND:.1f} s off", w.clock.now_us())
+
+    def _quarantine(self, amounts: Mapping[str, Decimal], now: int) -> None:
+        """Coins that were there before our first start are not ours to sell, so none of them are bought either until a person allows it."""
+        bases = {instrument.base for instrument in self.w.instruments.values()} if self.w.kind is MarketKind.SPOT else set()
+        for asset in sorted(bases & amounts.keys() - {self.w.quote}):
+            self._halt(f"{FOREIGN} {asset}", f"{amounts[asset]} {asset} were on the account before the first start", now)
 
     async def _orders(self, remote: RemoteView) -> int:
         """Orders, fills, positions, protection, orphans. What must be proved absent takes a minute, so it waits for the stops."""
@@ -141,9 +162,9 @@ class Recovery:
         elif isinstance(fix, Foreign):
             if fix.second and self._last_full_us == 0:
                 raise FatalError(f"order {fix.txid} in {fix.pair} was {fix.detail}; one account takes one trader")
-            return self._halt(f"foreign {fix.pair.split('/')[0]}", f"order {fix.txid} is {fix.detail}", now)
+            return self._halt(f"{FOREIGN} {fix.pair.split('/')[0]}", f"order {fix.txid} is {fix.detail}", now)
         elif isinstance(fix, Mismatch):
-            return self._halt(f"mismatch {fix.asset}", f"ledger has {fix.ledger} {fix.asset}, the exchange {fix.exchange}", now)
+            return self._halt(f"{MISMATCH} {fix.asset}", f"ledger has {fix.ledger} {fix.asset}, the exchange {fix.exchange}", now)
         return 1
 
     async def _resolve(self, fix: Resolve) -> int:
@@ -153,11 +174,11 @@ class Recovery:
         await self.desk.resolve(intent)
         return 1
 
-    def _halt(self, cause: str, reason: str, now: int) -> int:
+    def _halt(self, cause: str, reason: str, now: int, *, level: str = "REDUCING") -> int:
         """Stop entries until a person has looked; 0 where it stands already."""
         if cause in {halt.cause for halt in self.w.ledger.halts()}:
             return 0
-        self.w.ledger.set_halt(Halt(cause=cause, level="REDUCING", since_us=now, reason=reason))
+        self.w.ledger.set_halt(Halt(cause=cause, level=level, since_us=now, reason=reason))
         return 1
 
     def _set_status(self, fix: SetStatus, now: int) -> int:
@@ -312,11 +333,22 @@ class Recovery:
 
     async def _compare(self) -> int:
         remote = {order.txid for order in await self.w.exchange.open_orders()}
-        local = {i.txid for i in self.w.ledger.intents(live_only=True) if i.outcome is Outcome.ACKED and i.txid}
-        busy = any(held.lock.locked() for held in self.keeper.held.values())
-        if remote != local and not busy:
-            return await self.run()
-        return 0
+        coins = RemoteView(open=(), closed=(), fills=(), balances=await self.w.exchange.balances())
+        live = self.w.ledger.intents(live_only=True)
+        local = {i.txid for i in live if i.outcome is Outcome.ACKED and i.txid}
+        moving = any(i.outcome is Outcome.SENT or i.leg is not Leg.STOP for i in live)
+        if any(held.lock.locked() for held in self.keeper.held.values()):
+            return 0
+        differ = remote != local or (not moving and self._coins_differ(coins))
+        return await self.run() if differ else 0
+
+    def _coins_differ(self, remote: RemoteView) -> bool:
+        """Whether an asset that no halt is about has other totals here and there; the full check says what it is."""
+        if self.w.kind is MarketKind.FUTURES:
+            return False  # funding moves money there, and the full check books it
+        known = {asset_of(halt.cause) for halt in self.w.ledger.halts()}
+        found = reconcile_balances(self._local(), remote, quote=self.w.quote)
+        return any(isinstance(fix, Mismatch) and fix.asset not in known for fix in found)
 
     async def _guarded(self, work: Callable[[], object]) -> None:
         try:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from trader.domain.halts import AUTH, FOREIGN
 from trader.domain.market import SECOND, Candle, Timeframe
 from trader.domain.messages import BarsClosed, FeedReset, Filled, OrderChanged, Tick
 from trader.domain.orders import Fill
-from trader.errors import FatalError, LeaseLostError, RetryableError, TraderError
+from trader.errors import AuthError, FatalError, LeaseLostError, RetryableError, TraderError
 from trader.execution.close import CloseStage
 from trader.execution.controls import Controls
 from trader.execution.desk import OrderDesk
@@ -104,6 +105,8 @@ class Session:
         if self.progress.failure is None:
             self.progress.failure = error
         self.stopping.set()
+        if isinstance(error, AuthError):  # later sessions enter nothing until a person has looked at the key
+            self._noted(lambda now: self.w.ledger.set_halt(Halt(cause=AUTH, level="REDUCING", since_us=now, reason=str(error))), str(error))
 
     def stop(self, why: str) -> None:
         """Ask the session to end; it finishes what it is doing with orders."""
@@ -139,10 +142,15 @@ class Session:
         if isinstance(error, FatalError) or not isinstance(error, Exception):
             self._fail(error)
         words = f"{type(error).__name__}: {error}"
+        failed = {"task": task.get_name(), "error": words}
+        self._noted(lambda now: self.w.ledger.note("task.failed", failed, now), f"task {task.get_name()} failed: {words}")
+
+    def _noted(self, write: Callable[[int], None], words: str) -> None:
+        """Write to the ledger at this moment; a ledger that takes nothing is often why there is something to write."""
         try:
-            self.w.ledger.note("task.failed", {"task": task.get_name(), "error": words}, self.w.clock.now_us())
-        except TraderError as trouble:  # a ledger that takes nothing is often why the task failed
-            log.error("task %s failed: %s; not written down: %s", task.get_name(), words, trouble)
+            write(self.w.clock.now_us())
+        except TraderError as trouble:
+            log.error("%s; not written down: %s", words, trouble)
 
     # --- feed and guard ------------------------------------------------------------------------------------------------
     def on_fills(self, fills: Sequence[Fill], source: str) -> None:
@@ -153,7 +161,7 @@ class Session:
         for fill, intent in changes:
             if intent is None:
                 self.w.ledger.set_halt(
-                    Halt(cause=f"foreign {fill.pair.split('/')[0]}", level="REDUCING", since_us=self.w.clock.now_us(),
+                    Halt(cause=f"{FOREIGN} {fill.pair.split('/')[0]}", level="REDUCING", since_us=self.w.clock.now_us(),
                          reason=f"fill {fill.trade_id} of order {fill.txid} is not ours")
                 )  # fmt: skip
         self.keeper.booked(changes)

@@ -28,7 +28,7 @@ class Timing:
     prescan_window_s: float = 300.0
     lease_ttl_s: float = 45.0
     lease_renew_s: float = 10.0
-    control_poll_s: float = 1.0
+    control_poll_s: float = 0.5
     speed: float = 1.0
     beats_from_us: int | None = None
 

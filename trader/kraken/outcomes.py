@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from trader.domain.orders import Ambiguous, Rejected
-from trader.errors import FatalError, RejectedError, RetryableError, TraderError
+from trader.errors import AuthError, RejectedError, RetryableError, TraderError
 from trader.kraken.words import EXACT_WORDS, PREFIX_WORDS
 
 MESSAGE = 500  # characters of the venue's words that are kept; a hostile answer may hold millions
@@ -100,7 +100,7 @@ def error_for(strings: Sequence[str], *, now_us: int) -> TraderError:
     message = "Kraken refused: " + ("; ".join(strings)[:MESSAGE] or "no reason given")
     kind = classify(strings, write=False)
     if kind is Class.AUTH and not any(normal(text) == "ESession:Invalid session" for text in strings):
-        return FatalError(message)
+        return AuthError(message)
     if kind in (Class.AMBIGUOUS, Class.LATER, Class.NONCE, Class.AUTH):
         return RetryableError(message, retry_after_s=retry_after(strings, now_us))
     return RejectedError(message)

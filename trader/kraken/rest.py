@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from trader.domain.market import Instrument
 from trader.domain.orders import Ambiguous, Rejected
-from trader.errors import FatalError, RetryableError
+from trader.errors import AuthError, RetryableError
 from trader.kraken import instruments, outcomes
 from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
@@ -83,7 +83,7 @@ class Rest(VenueRest):
         except Refused as refused:
             self.observe(refused.strings, None)
             if self._nonce_strikes >= NONCE_STRIKES:
-                raise FatalError("Kraken refuses our nonces again and again: another program uses this API key") from None
+                raise AuthError("Kraken refuses our nonces again and again: another program uses this API key") from None
             raise outcomes.error_for(refused.strings, now_us=self.clock.now_us()) from None
         except (Unanswered, NotSent) as error:
             raise RetryableError(str(error)) from error

@@ -113,14 +113,25 @@ def halt_words(cause: str) -> tuple[str, str]:
         return "The drawdown limit was reached", _JUDGE
     if cause == "CONSECUTIVE_STOPS":
         return "Too many stop-losses in a row", _JUDGE
+    if cause in _VENUE:
+        return _VENUE[cause]
     kind, _, asset = cause.partition(" ")
     if kind == "foreign":
-        return f"An order or fill in {asset} that this system did not make", f"Only {asset} is locked. Look at the account on the exchange."
+        return (
+            f"Coins, an order or a fill in {asset} that are not this system's",
+            f"Only {asset} is locked. Look at the account on the exchange.",
+        )
     if kind == "mismatch":
         return f"The ledger and the exchange disagree about {asset}", f"Only {asset} is locked. Compare both balances before you trade it."
     return f"Halt: {cause}", "Entries stay off until a person has looked; exits and stops go on."
 
 
+_VENUE = {
+    "AUTH": ("The exchange refuses the API key", "Check the key and its rights, then `trader resume --cause AUTH --reason TEXT`."),
+    "NONCE": ("The exchange refuses our nonces: another program uses this key", "Give each program a key of its own, then resume."),
+    "LIMITS": ("The exchange refuses more orders on this account", "Look at the open orders on the exchange, then resume with a reason."),
+    "SKEW": ("This machine's clock is more than 5 s off", "Set the clock; it ends by itself when the next session finds it right."),
+}
 _JUDGE = "New entries stay off until a person has judged it; exits and stops go on. Look at the closed trades first."
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trader.domain.orders import Ambiguous, Rejected
-from trader.errors import FatalError, RejectedError, RetryableError
+from trader.errors import AuthError, FatalError, RejectedError, RetryableError
 from trader.kraken.outcomes import EXACT, PREFIXES, Class, answer_for, class_of, classify, error_for, known
 
 NOW = 1_767_571_200_000_000
@@ -93,8 +93,8 @@ def test_waiting_times_are_those_the_venue_named() -> None:
     ("text", "error"),
     [
         ("EService:Busy", RetryableError), ("EAPI:Rate limit exceeded", RetryableError), ("EAPI:Invalid nonce", RetryableError),
-        ("ESession:Invalid session", RetryableError), ("never seen", RetryableError), ("EAPI:Invalid key", FatalError),
-        ("EGeneral:Permission denied", FatalError), ("EQuery:Unknown asset pair", RejectedError),
+        ("ESession:Invalid session", RetryableError), ("never seen", RetryableError), ("EAPI:Invalid key", AuthError),
+        ("EGeneral:Permission denied", AuthError), ("EQuery:Unknown asset pair", RejectedError),
         ("EGeneral:Unknown method", RejectedError),
     ],
 )  # fmt: skip
