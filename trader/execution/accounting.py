@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from trader.domain.account import PositionState
@@ -16,6 +17,7 @@ from trader.execution.wiring import Wiring
 from trader.ports import EquityRow, Halt
 
 REBASE = "rebased_us."
+MOVED = "moved"  # time:equity before:equity after; of each deposit and withdrawal
 DECIDED_US = 5 * SECOND  # a close is judged within this time, so an equity row that soon after 00:00 is the day's open
 
 
@@ -32,6 +34,7 @@ class Accounting:
         """As the stored curve tells: a restart changes neither peak nor day-open."""
         if not rows:
             return halts.Watch(self.w.limits)
+        rows = [replace(row, equity=self._since_moved(row)) for row in rows]
         day = (now_us - 1) // DAY
         before = [row.equity for row in rows if row.time_us <= day * DAY + DECIDED_US]
         today = [row.equity for row in rows if row.time_us > max(day * DAY + DECIDED_US, self._since(halts.DAILY_LOSS))]
@@ -75,6 +78,22 @@ class Accounting:
     def _since(self, cause: str) -> int:
         """When a person last cleared this halt; what lay before it no longer counts, or the halt would return at once."""
         return int(self.w.ledger.meta(REBASE + cause) or 0)
+
+    def moved(self, amount: Decimal, now_us: int) -> None:
+        """Quote money came (or went) from outside: peak and day-open move in proportion, now and after a restart."""
+        before = self.watch.last
+        after = add(before, amount)
+        self.watch.moved(before, after)
+        self.w.ledger.set_meta(MOVED, (self.w.ledger.meta(MOVED) or "") + f"{now_us}:{before}:{after};")
+
+    def _since_moved(self, row: EquityRow) -> Decimal:
+        """The equity of a stored row on the scale of today: as all moves after it changed it."""
+        level = row.equity
+        for move in (self.w.ledger.meta(MOVED) or "").split(";")[:-1]:
+            time_us, before, after = move.split(":")
+            if row.time_us <= int(time_us):
+                level = halts.rebased(level, Decimal(before), Decimal(after))
+        return level
 
     def rebase(self, cause: str, now_us: int) -> None:
         """A halt was cleared: peak or day-open start again from the equity now, the count of stops from zero."""

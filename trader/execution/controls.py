@@ -7,8 +7,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from trader.domain.account import PositionState
+from trader.domain.halts import MISMATCH, asset_of
 from trader.execution.accounting import Accounting
 from trader.execution.keeper import Held, Keeper
+from trader.execution.moves import Moves
 from trader.execution.wiring import Wiring
 from trader.ports import Control
 
@@ -22,6 +24,7 @@ class Controls:
     """Obeys controls; `stop` asks the session to end. What halts (pause, stop, flatten) took effect when it was stored."""
 
     def __init__(self, wiring: Wiring, keeper: Keeper, accounting: Accounting, *, spawn: Spawn, stop: Callable[[str], None]) -> None:
+        self.moves = Moves(wiring, accounting)
         self.w, self.keeper, self.accounting, self.spawn, self.stop = wiring, keeper, accounting, spawn, stop
 
     def poll(self) -> None:
@@ -68,6 +71,10 @@ class Controls:
             return "REFUSED", f"no halt {cause!r} is on; on are: {', '.join(sorted(on)) or 'none'}"
         if cause != OPERATOR and not reason:
             return "REFUSED", f"{cause} needs a written reason: trader resume --cause {cause} --reason TEXT"
+        if cause.startswith(f"{MISMATCH} "):
+            asset = asset_of(cause)
+            self.spawn(self.moves.accept(asset, control.who, reason), f"accept {asset}")
+            return "DONE", f"the exchange's total of {asset} is being booked; the halt ends with that"
         now = self.w.clock.now_us()
         self.w.ledger.clear_halt(cause, control.who, reason or "resumed", now)
         if cause in REBASED:

@@ -82,6 +82,10 @@ class Watch:
         elif cause == DAILY_LOSS:
             self.day_open = self.last
 
+    def moved(self, before: Decimal, after: Decimal) -> None:
+        """Money came or went from outside, which made `after` of an equity of `before`."""
+        self.peak, self.day_open, self.last = (rebased(level, before, after) for level in (self.peak, self.day_open, self.last))
+
     def restart(self, equity: Decimal) -> None:
         """Begin anew at this equity."""
         self.peak = self.last = self.day_open = equity

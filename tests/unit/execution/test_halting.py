@@ -18,9 +18,11 @@ from trader.domain.market import SECOND
 from trader.domain.money import ZERO
 from trader.domain.orders import Acked, Ambiguous, Leg, Outcome
 from trader.errors import BeginRefused, FatalError
+from trader.execution.accounting import Accounting
 from trader.execution.controls import Controls
+from trader.execution.halts import HaltLimits
 from trader.execution.recovery import Recovery
-from trader.ports import Halt
+from trader.ports import EquityRow, Halt
 from trader.simulation.faults import Fault
 
 BASE, QUOTE = PAIR.split("/")
@@ -194,3 +196,63 @@ def test_flatten_sells_what_an_entry_without_an_answer_turns_out_to_have_bought(
         assert house.orders(status="open") == []
 
     in_house(test, Fault(where="AddOrder", match=BUY, nth=(1,), action="lost_response"))
+
+
+def resumed(house: House, controls: Controls, cause: str, reason: str) -> None:
+    """A person clears a halt with a written reason."""
+    with house.ledger._change(house.world.clock.now_us()) as tx:
+        ledger_control.submit(tx, "resume", f"{cause}: {reason}", "tester", reason="", key=reason)
+    controls.poll()
+
+
+def watched(house: House, recovery: Recovery, limits: HaltLimits) -> tuple[Accounting, Controls]:
+    wiring: Any = recovery.w
+    wiring.limits = limits
+    accounting = Accounting(wiring)
+    spawn: Any = house.keeper.spawn
+    return accounting, Controls(wiring, house.keeper, accounting, spawn=spawn, stop=print)
+
+
+@pytest.mark.parametrize("amount", ["5000", "-5000"])
+def test_money_moved_by_hand_is_booked_on_a_persons_word_and_neither_makes_nor_hides_a_drawdown(amount: str) -> None:
+    limits = HaltLimits(daily_loss=0.2, drawdown=0.2, stops=8)
+
+    async def test(house: House) -> None:
+        recovery = await recovering(house, house.world.exchange)
+        await recovery.run()
+        accounting, controls = watched(house, recovery, limits)
+        now = house.world.clock.now_us()
+        for hour, equity in enumerate(("10000", "9000")):
+            row = EquityRow(time_us=now + hour, cash=ZERO, marked=ZERO, equity=Decimal(equity), realised=ZERO, fees=ZERO, drawdown=0.0)
+            house.ledger.record_equity(row)
+            accounting.judge(row, row.time_us)
+        house.world.twin.exchange.state.balances[QUOTE] += Decimal(amount)
+        await recovery.cheap_check()
+        assert [halt.cause for halt in house.ledger.halts()] == [f"mismatch {QUOTE}"]
+        resumed(house, controls, f"mismatch {QUOTE}", "I moved it")
+        await house.quiet()
+        assert house.ledger.halts() == []
+        assert house.ledger.cash()[QUOTE] == Decimal(10_000) + Decimal(amount)
+        left = 9_000 + Decimal(amount)
+        for watch in (accounting.watch, Accounting(recovery.w).watch):
+            assert watch.last == left
+            assert watch.peak == pytest.approx(left / Decimal("0.9"))
+        assert await recovery.run() == 0
+
+    in_house(test)
+
+
+def test_coins_missing_from_a_position_are_not_written_off_by_a_word() -> None:
+    async def test(house: House) -> None:
+        position = await house.buy()
+        recovery = await recovering(house, house.world.exchange)
+        _, controls = watched(house, recovery, HaltLimits(daily_loss=1.0, drawdown=1.0, stops=8))
+        house.ledger.set_halt(Halt(cause=f"mismatch {BASE}", level="REDUCING", since_us=1, reason="seen"))
+        house.world.twin.exchange.state.balances[BASE] -= position.quantity / 2
+        resumed(house, controls, f"mismatch {BASE}", "sold them elsewhere")
+        await house.quiet()
+        assert [halt.cause for halt in house.ledger.halts()] == [f"mismatch {BASE}"]
+        assert house.rows()[-1] == "mismatch.not_accepted"
+        assert house.ledger.cash().get(BASE, ZERO) == ZERO
+
+    in_house(test)

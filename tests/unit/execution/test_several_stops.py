@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -63,3 +64,36 @@ def test_a_cancel_that_is_refused_leaves_every_part_protected_until_it_succeeds(
         assert covered(house) == [position.quantity]
 
     in_house(test, Fault(where="CancelOrder", action="error", arg=error, nth=(1, 2)))
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class KillAt:
+    """KillPoints that end everything at one of them."""
+
+    def __init__(self, point: str) -> None:
+        self.point = point
+
+    def reach(self, name: str) -> None:
+        if name == self.point:
+            raise Killed(name)
+
+
+@pytest.mark.parametrize("point", ["after_ack", "after_ack_commit"])
+@pytest.mark.parametrize("trades", [1, PARTS])
+def test_dead_at_the_first_fill_the_exchange_holds_stops_of_all_that_filled(point: str, trades: int) -> None:
+    async def test(house: House) -> None:
+        house.world.twin.exchange.fills = FillRules(trades=trades)
+        house.desk.kill = KillAt(point)
+        intent, position = await house.order()
+        with pytest.raises(Killed):
+            await house.desk.send(intent, position=position)
+        await asyncio.sleep(60)  # nobody does anything
+        (entry,) = house.orders(side="buy")
+        assert sum(covered(house)) == entry.executed > 0
+        report = house.world.twin.protection_report()
+        assert (report.unprotected, report.max_unprotected_us) == ({}, 0)
+
+    in_house(test)
