@@ -7,7 +7,9 @@ import pytest
 from series_kit import candle, cut, four_hours, pick, walk
 
 from trader.domain.market import Timeframe
-from trader.indicators.series import Features, features
+from trader.indicators import hours as four_hour
+from trader.indicators.resample import aggregate
+from trader.indicators.series import Features, base_of, features
 from trader.indicators.streams import PairStreams
 from trader.indicators.technical import lookback_4h, lookback_15m
 from trader.strategy.modes import STRATEGIES, Parameters, parameters
@@ -79,10 +81,20 @@ def test_truncating_the_future_changes_nothing_before() -> None:
 def test_shared_columns_give_the_same_features() -> None:
     columns = walk(31, 12_000)
     hours = four_hours(columns)
-    made = features(columns, hours, ALL[0])
+    made = base_of(columns, hours, ALL[0])
     for strategy in ALL[1:6]:
-        for a, b in zip(features(columns, hours, strategy, shared=made), features(columns, hours, strategy), strict=True):
+        for a, b in zip(features(columns, hours, strategy, base=made), features(columns, hours, strategy), strict=True):
             assert np.array_equal(a, b, equal_nan=a.dtype == np.float64)
+
+
+def test_the_4h_closes_of_a_pass_are_those_of_whole_aggregated_candles() -> None:
+    """From an odd start, with holes in the middle and at the edges of 4h candles, and for too few rows to make one."""
+    columns = walk(51, 1_000)
+    for first, last, missing in ((0, 1_000, ()), (5, 990, (100, 207, 208, 500, 511)), (3, 17, ()), (0, 16, ()), (2, 2, ())):
+        kept = np.setdiff1d(np.arange(first, last), missing)
+        part = pick(columns, kept)
+        made, wanted = four_hour.made_of(part.time, part.close), aggregate(part, Timeframe.M15, Timeframe.H4)
+        assert made.time.tolist() == wanted.time.tolist() and made.close.tolist() == wanted.close.tolist()
 
 
 def test_gaps_and_missing_4h_candles_make_the_same_bars_ready_in_both_worlds() -> None:

@@ -224,7 +224,7 @@ def _unfit(strategy: Strategy, bars: Bars, instrument: Instrument, span: tuple[i
     assert p is not None
     for name, seen, wanted in (
         ("15m", len(bars), technical.lookback_15m(p.rsi_period, p.trend_ema, short=short)),
-        ("4h", len(bars.four), technical.lookback_4h(p.h4_ema, short=short)),
+        ("4h", len(bars.four.time), technical.lookback_4h(p.h4_ema, short=short)),
     ):
         if seen < wanted:
             return f"too few {name} candles: {seen} of {wanted}"

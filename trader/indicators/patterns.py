@@ -27,7 +27,7 @@ GAP_MIN, GAP_MAX = 5, 34  # j2 - j1
 def _fib_zone(high: float, low: float, close: float) -> bool:
     """Whether close lies in the 0.382-0.618 retracement of the swing [low, high]; False for a swing of zero."""
     swing = high - low
-    return swing > 0 and high - 0.618 * swing <= close <= high - 0.382 * swing
+    return bool((swing > 0) & (high - 0.618 * swing <= close) & (close <= high - 0.382 * swing))
 
 
 @compiled
@@ -39,10 +39,14 @@ def _volume_ratio(volume: Column, i: int) -> float:
     a, b, c, d = 0.0, 0.0, 0.0, 0.0  # four chains: the additions need not wait for each other
     for k in range(i - VOLUME_BARS, i, 4):
         a, b, c, d = a + volume[k], b + volume[k + 1], c + volume[k + 2], d + volume[k + 3]
-    total = (a + b) + (c + d)
-    if np.isinf(total):  # a volume that is no number: without this it would read as a quiet bar
-        return np.nan
-    return volume[i] / (total / VOLUME_BARS) if total != 0 else 1.0
+    return _ratio(volume[i], (a + b) + (c + d))
+
+
+@compiled
+def _ratio(volume: float, total: float) -> float:
+    """`volume` over the mean of 20 that add up to `total`; NaN for an infinite total, which would read as a quiet bar."""
+    ratio = volume / (total / VOLUME_BARS) if total != 0 else 1.0
+    return np.nan if abs(total) == np.inf else ratio
 
 
 @compiled
@@ -61,7 +65,7 @@ def _is_pivot_high(high: Column, j: int) -> bool:
 @compiled
 def _diverges(later: float, earlier: float, rsi_later: float, rsi_earlier: float, bars: int) -> bool:
     """A lower low with a higher RSI, 5 to 34 bars apart; for highs the caller negates."""
-    return GAP_MIN <= bars <= GAP_MAX and later < earlier and rsi_later > rsi_earlier
+    return bool((bars >= GAP_MIN) & (bars <= GAP_MAX) & (later < earlier) & (rsi_later > rsi_earlier))
 
 
 @compiled
@@ -78,13 +82,22 @@ def divergences(high: Column, low: Column, rsi: Column) -> tuple[Flags, Flags]:
 def pivots(high: Column, low: Column) -> tuple[Places, Places]:
     """Places of the pivot lows and of the pivot highs, ascending; they depend on no RSI, so strategies share them."""
     n = len(low)
-    lows, highs = np.empty(n, np.int64), np.empty(n, np.int64)
-    a, b = 0, 0
+    lows, highs = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     for j in range(PIVOT_SIDE, n - PIVOT_SIDE):
-        lows[a], highs[b] = j, j  # kept where the count moves on: no branch to mispredict
-        a += _is_pivot_low(low, j)
-        b += _is_pivot_high(high, j)
-    return lows[:a].copy(), highs[:b].copy()
+        lows[j] = _is_pivot_low(low, j)
+    for j in range(PIVOT_SIDE, n - PIVOT_SIDE):
+        highs[j] = _is_pivot_high(high, j)
+    return _places(lows), _places(highs)
+
+
+@compiled
+def _places(flags: Flags) -> Places:
+    """Where the flags are set, ascending. A place is kept where the count moves on: no branch to mispredict."""
+    found, k = np.empty(len(flags), np.int64), 0
+    for i in range(len(flags)):
+        found[k] = i
+        k += flags[i]
+    return found[:k].copy()
 
 
 @compiled
@@ -107,15 +120,26 @@ def _flags(places: Places, prices: Column, rsi: Column, sign: float) -> Flags:
 
 
 @compiled
-def zones_and_ratios(close: Column, volume: Column, top: Column, bottom: Column) -> tuple[Flags, Column]:
-    """(Fibonacci zone, volume ratio) per bar, shape (n,). `top`, `bottom`: highest high and lowest low of the last 55 bars
-    (TA-Lib MAX, MIN). The ratio is NaN for the first 20 bars."""
-    n = len(close)
-    zone, ratio = np.zeros(n, np.bool_), np.full(n, np.nan)
-    for i in range(n):
+def zones(close: Column, top: Column, bottom: Column) -> Flags:
+    """Fibonacci zone per bar, shape (n,). `top`, `bottom`: highest high and lowest low of the last 55 bars (TA-Lib MAX, MIN)."""
+    zone = np.empty(len(close), np.bool_)
+    for i in range(len(close)):
         zone[i] = _fib_zone(top[i], bottom[i], close[i])
-        ratio[i] = _volume_ratio(volume, i)
-    return zone, ratio
+    return zone
+
+
+@compiled
+def ratios(volume: Column) -> Column:
+    """Volume ratio per bar, shape (n,), NaN for the first 20; bit for bit `_volume_ratio`, whose four chains are one column, shifted."""
+    n = len(volume)
+    found = np.full(n, np.nan)
+    chain = np.empty(max(n - 16, 0))
+    for i in range(len(chain)):
+        chain[i] = volume[i] + volume[i + 4] + volume[i + 8] + volume[i + 12] + volume[i + 16]
+    for i in range(VOLUME_BARS, n):
+        total = (chain[i - 20] + chain[i - 19]) + (chain[i - 18] + chain[i - 17])
+        found[i] = _ratio(volume[i], total)
+    return found
 
 
 @compiled

@@ -13,17 +13,15 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from trader.domain.market import Timeframe
 from trader.indicators import patterns, technical
 from trader.indicators.compiled import compiled
+from trader.indicators.hours import H4, M15, Hours, Times, alongside
 from trader.indicators.technical import Column
 from trader.ports import Columns
 
-Times = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 FILLED_BARS = 96
 MAX_FILLED = 0.20
-M15, H4 = Timeframe.M15.us, Timeframe.H4.us
 
 
 class Needs(Protocol):
@@ -116,19 +114,17 @@ def unbroken(time: Times, step: int) -> Times:
 
 def true_volume(columns: Columns) -> Column:
     """Volume with filled bars as 0 (SPEC section 4)."""
-    return np.ascontiguousarray(np.where(columns.filled, 0.0, columns.volume), dtype=np.float64)
+    volume = np.where(columns.filled, 0.0, columns.volume) if columns.filled.any() else columns.volume
+    return np.ascontiguousarray(volume, dtype=np.float64)
 
 
 def filled_share(filled: Flags) -> Column:
     """Share of filled bars among the last 96; NaN before there are as many."""
-    share = np.full(len(filled), np.nan)
-    if len(filled) < FILLED_BARS:
-        return share
-    if not filled.any():
-        share[FILLED_BARS - 1 :] = 0.0
-        return share
-    total = np.concatenate((np.array([0]), np.cumsum(filled)))
-    share[FILLED_BARS - 1 :] = (total[FILLED_BARS:] - total[:-FILLED_BARS]) / FILLED_BARS
+    share = np.zeros(len(filled))
+    share[: FILLED_BARS - 1] = np.nan
+    if len(filled) >= FILLED_BARS and filled.any():
+        total = np.concatenate((np.array([0]), np.cumsum(filled)))
+        share[FILLED_BARS - 1 :] = (total[FILLED_BARS:] - total[:-FILLED_BARS]) / FILLED_BARS
     return share
 
 
@@ -152,90 +148,94 @@ def median_quote_volume(close: Column, volume: Column, i: int) -> float:
     return float(np.median(volume[part] * close[part]))
 
 
+class Base(NamedTuple):
+    """What strategies of equal `trend_ema` and `h4_ema` share: `columns`, in which what depends on the RSI is a placeholder, and
+    `run`, shape (n,): unbroken 15m candles up to each bar, 0 where it is not ready whatever its RSI."""
+
+    columns: Features
+    run: Times
+
+
 def features(
     columns_15m: Columns,
-    columns_4h: Columns,
+    hours: Hours,
     needs: Needs,
     *,
-    shared: Features | None = None,
+    base: Base | None = None,
     pivots: tuple[Times, Times] | None = None,
     short: bool = False,
 ) -> Features:
     """All columns of a series, each indicator computed once. Candles may have gaps: a pair is ready again LOOKBACK bars after.
 
-    `shared`: features of the same candles for a strategy with equal `trend_ema` and `h4_ema`; what does not depend on
-    the RSI period is taken from it. `pivots`: `patterns.pivots` of the same candles. `short`: ready after three periods,
-    in research and replay only.
+    `hours`: the 4h candles. `base`: `base_of` the same candles; `pivots`: `patterns.pivots` of them. `short`: ready after three
+    periods, in research and replay only.
     """
-    rsi = technical.rsi(columns_15m.close, needs.rsi_period)
     high, low = columns_15m.high, columns_15m.low
+    columns, run = base or base_of(columns_15m, hours, needs, short=short)
+    rsi = technical.rsi(columns_15m.close, needs.rsi_period)
+    before = previous(rsi)
     bullish, bearish = patterns.between_pivots(pivots or patterns.pivots(high, low), high, low, rsi)
-    base = shared if shared is not None else _without_rsi(columns_15m, columns_4h, needs)
-    made = base._replace(rsi=rsi, rsi_previous=previous(rsi), bullish_divergence=bullish, bearish_divergence=bearish)
-    return made._replace(ready=_ready(made, columns_15m, columns_4h, needs, short))
+    ready = _ready(run, technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short), rsi, before)
+    return columns._replace(rsi=rsi, rsi_previous=before, bullish_divergence=bullish, bearish_divergence=bearish, ready=ready)
 
 
-def _without_rsi(columns_15m: Columns, columns_4h: Columns, needs: Needs) -> Features:
-    """The columns that do not depend on the RSI; those that do are placeholders for `features` to replace."""
+def base_of(columns_15m: Columns, hours: Hours, needs: Needs, *, short: bool = False) -> Base:
+    """The part of `features` that depends on no RSI."""
     n, close = len(columns_15m), columns_15m.close
     hist = technical.macd(close)[2]
     upper, _, lower = technical.bollinger(close)
     atr = technical.atr(columns_15m.high, columns_15m.low, close)
     top, bottom = technical.highest(columns_15m.high, patterns.SWING), technical.lowest(columns_15m.low, patterns.SWING)
-    zone, ratio = patterns.zones_and_ratios(close, true_volume(columns_15m), top, bottom)
-    h4 = as_of_4h(columns_15m.time, columns_4h.time)
-    series_4h = (columns_4h.close, technical.ema(columns_4h.close, needs.h4_ema), technical.macd(columns_4h.close)[2])
-    h4_close, h4_ema, h4_hist = (np.append(values, np.nan)[h4] for values in series_4h)  # -1, none yet, reads the NaN
+    h4_close, h4_ema, h4_hist, run = alongside(
+        columns_15m.time, hours.time, hours.close, technical.ema(hours.close, needs.h4_ema), technical.macd(hours.close)[2],
+        technical.lookback_4h(needs.h4_ema, short=short),
+    )  # fmt: skip
     unset = np.zeros(n, np.bool_)
-    return Features(
+    made = Features(
         time_us=columns_15m.time, close=close, rsi=close, rsi_previous=close, macd_hist=hist, macd_hist_previous=previous(hist),
         bb_lower=lower, bb_upper=upper, bb_position=technical.bb_position(close, upper, lower), atr=atr, atr_fraction=atr / close,
         ema_trend=technical.ema(close, needs.trend_ema) if needs.trend_ema else np.full(n, np.nan),
-        fib_zone=zone, volume_ratio=ratio, bullish_divergence=unset, bearish_divergence=unset, h4_close=h4_close, h4_ema=h4_ema,
-        h4_hist=h4_hist, filled_share=filled_share(columns_15m.filled), ready=unset,
+        fib_zone=patterns.zones(close, top, bottom), volume_ratio=patterns.ratios(true_volume(columns_15m)),
+        bullish_divergence=unset, bearish_divergence=unset, h4_close=h4_close, h4_ema=h4_ema, h4_hist=h4_hist,
+        filled_share=filled_share(columns_15m.filled), ready=unset,
     )  # fmt: skip
-
-
-def _ready(made: Features, columns_15m: Columns, columns_4h: Columns, needs: Needs, short: bool) -> Flags:
-    """NOT_READY of SPEC section 4, as its opposite, for every bar."""
-    run_4h = unbroken(columns_4h.time, H4)
-    wanted = technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short), technical.lookback_4h(needs.h4_ema, short=short)
-    sums = _sum([getattr(made, name) for name in required(needs)])
-    ready: Flags = _bars_ready(columns_15m.time, columns_4h.time, run_4h, made.filled_share, made.atr, sums, *wanted)
-    return ready
+    columns = [getattr(made, name) for name in required(needs) if name not in _JUDGED_ELSEWHERE]
+    return Base(made, _fit(run, made.filled_share, atr, _sum(columns)))
 
 
 def _sum(columns: list[Column]) -> Column:
-    """Their sum per bar: finite only where all are (inf - inf is NaN), and one pass for the reader."""
-    total = columns[0].copy()
-    with np.errstate(invalid="ignore"):
-        for column in columns[1:]:
-            total += column
+    """Their sum per bar, finite only where all are (inf - inf is NaN); a column too few is made up for by the first."""
+    total, rest = columns[0], columns[1:]
+    while rest:
+        total, rest = _five(total, *(rest + 3 * columns[:1])[:4]), rest[4:]
     return total
 
 
 @compiled
-def _bars_ready(  # noqa: PLR0917 - compiled functions take positions
-    time: Times,
-    time_4h: Times,
-    run_4h: Times,
-    share: Column,
-    atr: Column,
-    sums: Column,
-    wanted: int,
-    wanted_4h: int,
-) -> Flags:
-    """Enough unbroken candles of both series, the 4h candle of the newest common close, trades in most bars, an ATR."""
-    ready = np.zeros(len(time), np.bool_)
-    run, j, enough = 0, -1, False  # unbroken candles up to here, the newest closed 4h candle, whether it counts
-    for i in range(len(time)):
-        run = run + 1 if i > 0 and time[i] - time[i - 1] == M15 else 1
-        close = time[i] + M15
-        while j + 1 < len(time_4h) and time_4h[j + 1] + H4 <= close:
-            j += 1
-            enough = run_4h[j] >= wanted_4h and time_4h[j] % H4 == 0
-        newest = enough and close - time_4h[j] < 2 * H4
-        ready[i] = run >= wanted and newest and share[i] <= MAX_FILLED and atr[i] > 0 and np.isfinite(sums[i])
+def _five(a: Column, b: Column, c: Column, d: Column, e: Column) -> Column:
+    """Five columns at a time: as many as one vectorised pass takes."""
+    total = np.empty(len(a))
+    for i in range(len(a)):
+        total[i] = a[i] + b[i] + c[i] + d[i] + e[i]
+    return total
+
+
+@compiled
+def _fit(run: Times, share: Column, atr: Column, sums: Column) -> Times:
+    """`run` with 0 where too few bars have trades, there is no ATR or a value is not finite. No branches, one pass."""
+    fit = np.empty(len(run), np.int64)
+    for i in range(len(run)):
+        fit[i] = run[i] if (share[i] <= MAX_FILLED) & (atr[i] > 0) & (sums[i] - sums[i] == 0) else 0
+    return fit
+
+
+@compiled
+def _ready(run: Times, wanted: int, rsi: Column, before: Column) -> Flags:
+    """NOT_READY of SPEC section 4, as its opposite, for every bar."""
+    ready = np.empty(len(run), np.bool_)
+    for i in range(len(run)):
+        both = rsi[i] + before[i]
+        ready[i] = (run[i] >= wanted) & (both - both == 0)
     return ready
 
 
@@ -248,6 +248,7 @@ _REQUIRED = (
     "close", "rsi", "rsi_previous", "macd_hist", "macd_hist_previous", "bb_lower", "bb_upper", "bb_position", "atr_fraction",
     "volume_ratio", "h4_close", "h4_ema", "h4_hist",
 )  # fmt: skip
+_JUDGED_ELSEWHERE = frozenset({"rsi", "rsi_previous", "h4_close", "h4_ema", "h4_hist"})  # by `_ready` and by `alongside`
 
 
 class Wanted(NamedTuple):

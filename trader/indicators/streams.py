@@ -14,7 +14,8 @@ from talib import stream
 
 from trader.domain.market import Candle, Timeframe
 from trader.indicators import patterns, technical
-from trader.indicators.series import FILLED_BARS, H4, M15, Needs, Row, Wanted, median_quote_volume, true_volume, unbroken, why_not_ready
+from trader.indicators.hours import H4, M15
+from trader.indicators.series import FILLED_BARS, Needs, Row, Wanted, median_quote_volume, true_volume, unbroken, why_not_ready
 from trader.indicators.technical import ATR_PERIOD, BAND_WIDTH, BANDS, MACD_FAST, MACD_SIGNAL, MACD_SLOW
 from trader.ports import Columns
 

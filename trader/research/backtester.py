@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -147,12 +148,13 @@ def _frame(strategy: Strategy, found: Sequence[Found], place: int) -> pl.DataFra
     entry, exit_, reason = joined("entry_price", float), joined("exit_price", float), joined("reason", np.int64)
     quantity = strategy.stake / entry * joined("share", float)
     net = (exit_ * (1 - fee) - entry * (1 + fee)) / entry if long else (entry * (1 - fee) - exit_ * (1 + fee)) / entry
-    pairs = [one.pair for one, gave in zip(found, sweeps, strict=True) for _ in range(len(gave.reason))]
+    pairs = list(chain.from_iterable([one.pair] * len(gave.reason) for one, gave in zip(found, sweeps, strict=True)))
+    words = {code: word(code) for code in np.unique(reason).tolist()}
     values = {
         "pair": pairs, "side": ["long" if long else "short"] * len(entry), "entry_bar": joined("entry_bar", np.int64),
         "exit_bar": joined("exit_bar", np.int64), "entry_time": _times(found, sweeps, "entry_bar"),
         "exit_time": _times(found, sweeps, "exit_bar"), "entry_price": entry, "exit_price": exit_, "quantity": quantity,
-        "fees": fee * quantity * (entry + exit_), "net_return": net, "reason": [word(code) for code in reason.tolist()],
+        "fees": fee * quantity * (entry + exit_), "net_return": net, "reason": [words[code] for code in reason.tolist()],
     }  # fmt: skip
     return pl.DataFrame(values, schema=SCHEMA)
 
@@ -163,8 +165,9 @@ def _times(found: Sequence[Found], sweeps: Sequence[Sweep], name: str) -> pl.Ser
         one.time[getattr(gave, name)] if len(one.time) else np.full(len(gave.reason), _NO_TIME)
         for one, gave in zip(found, sweeps, strict=True)
     ]
-    whole = np.concatenate(parts or [np.zeros(0, np.int64)])
-    return pl.Series(whole, dtype=pl.Int64).replace(_NO_TIME, None).cast(TIME)
+    whole = pl.Series(np.concatenate(parts or [np.zeros(0, np.int64)]), dtype=pl.Int64)
+    timed = all(len(one.time) for one in found)  # as a rule: then no row needs a look
+    return (whole if timed else whole.replace(_NO_TIME, None)).cast(TIME)
 
 
 _NO_TIME = np.iinfo(np.int64).min

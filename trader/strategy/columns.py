@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from trader.domain.market import Timeframe
 from trader.errors import ConfigError
-from trader.indicators import crossings, patterns, resample, series, technical
+from trader.indicators import crossings, hours, patterns, series, technical
 from trader.indicators.series import Features
 from trader.indicators.technical import Column
 from trader.ports import Columns
@@ -45,7 +44,8 @@ class Bars:
     def __init__(self, columns: Columns, four: Columns | None = None, *, warmup: str = "exact") -> None:
         if warmup not in WARMUPS:
             raise ConfigError(f"warmup {warmup!r} is not one of {', '.join(WARMUPS)}")
-        self.columns, self._four, self._short = columns, four, warmup == "short"
+        self.columns, self._short = columns, warmup == "short"
+        self._four: hours.Hours | None = four
         self._known: dict[tuple[Any, ...], Any] = {}
         self.time, self.open, self.high, self.low = columns.time, columns.open, columns.high, columns.low
         self.close, self.volume = columns.close, columns.volume
@@ -90,23 +90,28 @@ class Bars:
         return self.once(("lowest", period), lambda: technical.lowest(self.low, period))
 
     @property
-    def four(self) -> Columns:
+    def four(self) -> hours.Hours:
         """The 4h candles; only complete ones where they are made of the 15m candles."""
         if self._four is None:
-            self._four = resample.aggregate(self.columns, Timeframe.M15, Timeframe.H4)
+            self._four = hours.made_of(self.time, self.close)
         return self._four
 
     def features(self, parameters: Parameters) -> Features:
-        """The columns that the six strategies decide on; what does not depend on the RSI period is shared."""
-        rest = ("features", parameters.trend_ema, parameters.h4_ema)
-        key = (*rest, parameters.rsi_period)
-        if key not in self._known:
-            found = self.once(("pivots",), lambda: patterns.pivots(self.high, self.low))
-            made = series.features(self.columns, self.four, parameters, shared=self._known.get(rest), pivots=found, short=self._short)
-            self._known.setdefault(rest, made)
-            self._known[key] = made
-        features: Features = self._known[key]
-        return features
+        """The columns that the six strategies decide on; what does not depend on the RSI period is shared.
+
+        Raises ConfigError for bars without open times, which 4h candles cannot be found for.
+        """
+        if len(self.time) != len(self):
+            raise ConfigError(f"strategy {parameters.strategy}: field 'time' is missing; the 4h candles are found by it")
+        p, short = parameters, self._short
+        return self.once(
+            ("features", p.rsi_period, p.trend_ema, p.h4_ema),
+            lambda: series.features(
+                self.columns, self.four, p, short=short,
+                base=self.once(("base", p.trend_ema, p.h4_ema), lambda: series.base_of(self.columns, self.four, p, short=short)),
+                pivots=self.once(("pivots",), lambda: patterns.pivots(self.high, self.low)),
+            ),
+        )  # fmt: skip
 
     def once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         """What `make` gives for these bars, made at the first asking."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from trader.domain.orders import Side
 from trader.indicators import patterns, series, technical
+from trader.indicators.hours import H4, M15
 from trader.indicators.series import Row
 from trader.ports import Columns
 from trader.strategy.modes import Parameters
@@ -55,12 +56,12 @@ class ArraySource:
 
     def _reason(self) -> str:
         """Causes that need no indicator; `series.features` covers the rest."""
-        p, close_us = self.parameters, int(self.columns.time[-1]) + series.M15
-        bars = int(series.unbroken(self.columns.time, series.M15)[-1])
-        h4_bars = int(series.unbroken(self.h4.time, series.H4)[-1]) if len(self.h4) else 0
+        p, close_us = self.parameters, int(self.columns.time[-1]) + M15
+        bars = int(series.unbroken(self.columns.time, M15)[-1])
+        h4_bars = int(series.unbroken(self.h4.time, H4)[-1]) if len(self.h4) else 0
         if bars < technical.lookback_15m(p.rsi_period, p.trend_ema) or h4_bars < technical.lookback_4h(p.h4_ema):
             return f"{bars} 15m and {h4_bars} 4h unbroken candles are too few"
-        if int(self.h4.time[-1]) + series.H4 != close_us - close_us % series.H4:
+        if int(self.h4.time[-1]) + H4 != close_us - close_us % H4:
             return "the 4h candle of this close is missing"
         if not self.read("filled_share") <= series.MAX_FILLED:
             return "too many bars without a trade"
@@ -192,13 +193,13 @@ class BrainContext:
     def of_row(cls, pair: str, row: Row, parameters: Parameters, *, side: Side = Side.BUY, gate: str = "") -> BrainContext:
         """From a live row; `gate`: why the data gate blocks the pair, "" if it does not."""
         seen = row if side is Side.BUY else mirrored(row)
-        return cls(pair=pair, close_us=row.time_us + series.M15, source=RowSource(seen), parameters=parameters, side=side, gate=gate)
+        return cls(pair=pair, close_us=row.time_us + M15, source=RowSource(seen), parameters=parameters, side=side, gate=gate)
 
     @classmethod
     def of_columns(cls, pair: str, columns_15m: Columns, columns_4h: Columns, i: int, parameters: Parameters) -> BrainContext:
         """From whole columns at closed bar i, longs only; the future is cut off first."""
         source = ArraySource(columns_15m, columns_4h, i, parameters)
-        return cls(pair=pair, close_us=int(columns_15m.time[i]) + series.M15, source=source, parameters=parameters)
+        return cls(pair=pair, close_us=int(columns_15m.time[i]) + M15, source=source, parameters=parameters)
 
     @property
     def oversold(self) -> float:

@@ -118,7 +118,8 @@ def test_patterns_of_columns_equal_those_of_each_newest_bar() -> None:
     c = cut(COLUMNS, 0, 1200)
     rsi = technical.rsi(c.close, 13)
     bulls, bears = patterns.divergences(c.high, c.low, rsi)
-    zones, ratios = patterns.zones_and_ratios(c.close, c.volume, technical.highest(c.high, 55), technical.lowest(c.low, 55))
+    zones = patterns.zones(c.close, technical.highest(c.high, 55), technical.lowest(c.low, 55))
+    ratios = patterns.ratios(c.volume)
     for i in range(60, 1200):
         zone, bull, bear, ratio = patterns.newest(c.high, c.low, c.close, c.volume, rsi, i)
         assert (zone, bull, bear, ratio) == (zones[i], bulls[i], bears[i], ratios[i])
