@@ -172,14 +172,16 @@ class Trader:
 
 
 @asynccontextmanager
-async def trader(stage: Stage, paths: Paths, *faults: Fault, kill: KillPoints | None = None, plan_seed: int = 0) -> AsyncIterator[Trader]:
+async def trader(
+    stage: Stage, paths: Paths, *faults: Fault, kill: KillPoints | None = None, plan_seed: int = 0, timing: Timing = TIMING
+) -> AsyncIterator[Trader]:
     """Twin (books on disk) and a session that is ready to run, in memory, in one process; `plan_seed` draws faults with a chance."""
     clock = LoopClock(stage.world.epoch_us)
     twin = kraken_twin(stage.world, stage.world.market(), clock, paths=paths, plan=FaultPlan(faults, seed=plan_seed))
     await twin.start(HOST, stage.settings.ports.kraken_twin)
     market = asyncio.create_task(twin.run_market(None), name="market")
     try:
-        async with opened(stage, paths, clock, kill=kill) as session:
+        async with opened(stage, paths, clock, kill=kill, timing=timing) as session:
             yield Trader(clock=clock, twin=twin, session=session, paths=paths)
     finally:
         market.cancel()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from session_kit import HOUR, Stage, Trader, fetch_history, live, state_dir, trader
+from session_kit import HOUR, TIMING, Stage, Trader, fetch_history, live, state_dir, trader
 
 from trader.data.ledger_control import submit_control
+from trader.data.reader import LedgerReader
+from trader.domain.market import SECOND
 from trader.domain.messages import Refusal
 from trader.domain.orders import Leg
+from trader.execution.wiring import Timing
 from trader.ports import Halt
 from trader.simulation.loops import run_stepped
 
@@ -29,13 +33,15 @@ def history(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fetch_history(stage, tmp_path_factory.mktemp("history"))
 
 
-def play(stage: Stage, history: Path, root: Path, script: Callable[[Trader], Awaitable[None]], hours: float = 2.0) -> Trader:
+def play(
+    stage: Stage, history: Path, root: Path, script: Callable[[Trader], Awaitable[None]], hours: float = 2.0, *, timing: Timing = TIMING
+) -> Trader:
     """A session with `script` running beside it."""
     paths = state_dir(stage, root, history)
     box: list[Trader] = []
 
     async def main() -> None:
-        async with trader(stage, paths) as whole:
+        async with trader(stage, paths, timing=timing) as whole:
             box.append(whole)
             beside = asyncio.create_task(script(whole))
             await live(whole.session, whole.clock, whole.clock.now_us() + int(hours * HOUR))
@@ -53,8 +59,6 @@ async def answered(whole: Trader, verb: str, argument: str = "") -> tuple[str, s
         await whole.clock.sleep(1.0)
         if given.control_id not in {control.control_id for control in ledger.pending_controls()}:
             break
-    from trader.data.reader import LedgerReader
-
     reader = LedgerReader(whole.paths.ledger)
     seen = reader.control(given.control_id)
     reader.close()
@@ -81,6 +85,15 @@ def test_a_paused_session_enters_nothing_and_a_resumed_one_does(stage: Stage, hi
     assert seen["halts"] == 0
 
 
+def obeyed_s(whole: Trader) -> list[float]:
+    """From each control's row to its answer, in seconds."""
+    reader = LedgerReader(whole.paths.ledger)
+    lines = reader.events(limit=100_000)
+    reader.close()
+    given = {line.payload["control_id"]: line.time_us for line in lines if line.type == "control.submitted"}
+    return [(line.time_us - given[line.payload["control_id"]]) / SECOND for line in lines if line.type == "control.answered"]
+
+
 def test_a_halt_for_losses_is_cleared_only_with_a_written_reason(stage: Stage, history: Path, tmp_path: Path) -> None:
     answers: list[tuple[str, str]] = []
 
@@ -92,7 +105,9 @@ def test_a_halt_for_losses_is_cleared_only_with_a_written_reason(stage: Stage, h
         answers.append(await answered(whole, "resume", "DRAWDOWN: no such halt"))
         answers.append(await answered(whole, "resume", "DAILY_LOSS: looked at every trade"))
 
-    whole = play(stage, history, tmp_path, script, hours=0.3)
+    whole = play(stage, history, tmp_path, script, hours=0.1, timing=replace(TIMING, control_poll_s=Timing().control_poll_s))
+    assert max(obeyed_s(whole)) <= 1.0
+    assert len(obeyed_s(whole)) == 3
     assert [state for state, _ in answers] == ["REFUSED", "REFUSED", "DONE"]
     assert "written reason" in answers[0][1]
     assert "on are: DAILY_LOSS" in answers[1][1]
