@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from tasks.artifacts import publish_page, publish_progress, publish_table
 from tasks.foreground import run_to_exit_code
 from tasks.hooks import HOOKS
 from tasks.optimizing import (
     ask,
+    hear,
     judge,
     keep_record,
     load_candles,
@@ -23,7 +27,9 @@ from tasks.optimizing import (
     promote,
     remembered,
     report,
+    settle,
     sweep,
+    too_soon,
 )
 from tasks.policies import run_name
 
@@ -38,11 +44,13 @@ PROGRESS = "optimizer-progress"
     log_prints=True,
     **HOOKS,
 )
-async def optimize_strategies(poll_s: float = 10.0) -> dict[str, Any]:
+async def optimize_strategies(poll_s: float = 10.0, force: bool = False) -> dict[str, Any] | State[Any]:
     """Load, sweep, judge, report; where a switch passes, ask and promote. The judgement's headline is the result.
 
-    `poll_s`: seconds between two looks for a person's answer.
+    `poll_s`: seconds between two looks for a person's answer; `force`: judge although the newest judgement is under 55 minutes old.
     """
+    if not force and (why := too_soon()):
+        return Completed(message=why, data={"ended": why})
     material = await load_candles()
     names = names_of(material)
     shown = await publish_progress(PROGRESS, 0.0, f"{len(names)} strategies")
@@ -53,7 +61,7 @@ async def optimize_strategies(poll_s: float = 10.0) -> dict[str, Any]:
         keep_record(material, runs[name])
         print(f"{name}: {len(runs[name].trades)} trades")
         await publish_progress(PROGRESS, 90.0 * len(runs) / len(names), name, shown)
-    told = await report(await judge(material, [runs[name] for name in names]))
+    told = await report(await hear(await judge(material, [runs[name] for name in names])))
     board, folds, page = pictures(told)
     if board:
         await publish_table("optimizer-leaderboard", board, told["sentence"])
@@ -65,9 +73,13 @@ async def optimize_strategies(poll_s: float = 10.0) -> dict[str, Any]:
     if not outcome:
         answer = await ask(told, poll_s=poll_s)
         outcome = await promote(told["run"], answer) if answer.approve else f"not approved: {answer.reason or 'no reason given'}"
+    if told["decision"] == "SWITCH":
+        await settle(told["run"], outcome)
         print(outcome)
     return {name: told[name] for name in ("run", "decision", "current", "candidate", "sentence", "inputs_digest")} | {"outcome": outcome}
 
 
 if __name__ == "__main__":
-    sys.exit(run_to_exit_code(optimize_strategies()))
+    parser = argparse.ArgumentParser(prog="python -m flows.optimize_strategies", description="judge the strategy in use, in the foreground")
+    parser.add_argument("--force", action="store_true", help="judge although the newest judgement is under 55 minutes old")
+    sys.exit(run_to_exit_code(optimize_strategies(force=parser.parse_args().force)))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import prefect.runtime
 from prefect import task
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -80,12 +81,38 @@ async def judge(material: Material, runs: Sequence[Run]) -> Answer:
     return await asyncio.to_thread(conclude, material, runs)
 
 
+@task(name="hear the AI", tags=TAGS, description="A switch is put to the AI, which may reject it and nothing else.", **BARE)
+async def hear(answer: Answer) -> Answer:
+    """The answer, a KEEP where the AI vetoes; untouched where there is no switch or `ai.mode` is off."""
+    from trader.bootstrap.optimizer_veto import heard
+
+    return await heard(load(), answer)
+
+
 @task(name="report", tags=[*TAGS, "disk"], description="Keep the judgement, tell people.", **TRIED_AGAIN)
 async def report(answer: Answer) -> dict[str, Any]:
     """The judgement as plain values, with the name it is kept under."""
     from trader.bootstrap import optimize_command
 
-    return optimize_command.report(load(), answer)
+    return optimize_command.report(load(), answer, flow_run=str(prefect.runtime.flow_run.id))
+
+
+@task(name="settle", tags=[*TAGS, "disk"], description="Keep what became of a switch, tell people.", **TRIED_AGAIN)
+async def settle(run: str, outcome: str) -> None:
+    """Beside the judgement, for the status page."""
+    from trader.bootstrap import optimize_command
+
+    optimize_command.settle(load(), run, outcome)
+
+
+def too_soon() -> str:
+    """Why this run should not judge: the newest judgement is under 55 minutes old; empty where it may."""
+    from trader.bootstrap import judgements
+    from trader.bootstrap.paths import Paths
+    from trader.bootstrap.reading import now_of
+
+    paths = Paths(load().state)
+    return judgements.too_soon(paths, now_of(paths))
 
 
 def obstacle(told: Mapping[str, Any]) -> str:

@@ -136,7 +136,7 @@ class Children:
         if self.settings.environment != "live":
             return {}
         named = {"TRADER_KRAKEN_API_KEY": self.settings.kraken_api_key, "TRADER_KRAKEN_API_SECRET": self.settings.kraken_api_secret}
-        return {name: secret.get_secret_value() for name, secret in named.items() if secret is not None} | self._provider_key()
+        return {name: secret.get_secret_value() for name, secret in named.items() if secret is not None}
 
     def _provider_key(self) -> dict[str, str]:
         """The AI provider's: of a demo, a word its stand-in takes."""
@@ -147,8 +147,8 @@ class Children:
         """Probed at its start only: while the server is away, a restart would kill the session for nothing."""
         return ChildSpec(
             name=WORKER, command=prefect_control.command("worker", "start", "--pool", POOL, "--type", "process"),
-            environ=self.environ(**self.secrets()), directory=self.root, address=f"pool {POOL}", probe=self.api.worker_online,
-            probe_later=False, ready_within_s=90,
+            environ=self.environ(**(self.secrets() | self._provider_key())), directory=self.root, address=f"pool {POOL}",
+            probe=self.api.worker_online, probe_later=False, ready_within_s=90,
         )  # fmt: skip
 
     def kraken(self) -> ChildSpec:

@@ -6,13 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trader.bootstrap.judgements import keep, kept, too_soon, write
 from trader.bootstrap.notices import post_notice
+from trader.bootstrap.optimizer_veto import heard_now
 from trader.bootstrap.optimizing import Answer, Tell, decide_on, quiet
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.promotion import keep, question_of, too_soon
+from trader.bootstrap.promotion import question_of
 from trader.bootstrap.reading import now_of
 from trader.config import Settings
 from trader.errors import RejectedError
+
+TOLD = ("run", "decision", "current", "candidate", "reason", "sentence", "no_edge", "inputs_digest")
+"""What a message says of a judgement."""
 
 
 def run_optimize(
@@ -31,14 +36,26 @@ def run_optimize(
         return decide_on(question, data=data, threads=settings.optimizer.threads, tell=tell).as_dict()
     if not force and (why := too_soon(paths, now_of(paths))):
         raise RejectedError(f"{why}; --force judges anyway")
-    return report(settings, decide_on(question, state=settings.state, threads=settings.optimizer.threads, tell=tell))
+    answer = decide_on(question, state=settings.state, threads=settings.optimizer.threads, tell=tell)
+    return report(settings, heard_now(settings, answer))
 
 
-def report(settings: Settings, answer: Answer) -> dict[str, Any]:
-    """Keep the judgement and tell people its sentence; the judgement as plain values with the name it is kept under."""
+def report(settings: Settings, answer: Answer, flow_run: str = "") -> dict[str, Any]:
+    """Keep the judgement and tell people its sentence; the judgement as plain values with the name it is kept under.
+
+    `flow_run`: id of the run in Prefect that will ask a person about a switch; none for one made by command.
+    """
     paths = Paths(settings.state)
-    run = keep(paths, answer, now_of(paths))
-    told = {"run": run} | answer.as_dict()
-    payload = {name: told[name] for name in ("run", "decision", "current", "candidate", "reason", "sentence", "no_edge", "inputs_digest")}
-    post_notice(settings, "optimizer.judged", payload, dedupe_key=f"optimizer {run}")
+    told = keep(paths, answer, now_of(paths), flow_run)
+    payload = {name: told[name] for name in TOLD} | {"approval_in_prefect": bool(flow_run)}
+    post_notice(settings, "optimizer.judged", payload, dedupe_key=f"optimizer {told['run']}")
     return told
+
+
+def settle(settings: Settings, run: str, outcome: str) -> None:
+    """Write down what became of a switch that a person was asked about, and tell people. Raises as `judgements.kept`."""
+    paths = Paths(settings.state)
+    told = kept(paths, run) | {"outcome": outcome}
+    write(paths, told)
+    payload = {name: told[name] for name in ("run", "current", "candidate", "outcome")}
+    post_notice(settings, "optimizer.settled", payload, dedupe_key=f"optimizer settled {run}")

@@ -71,7 +71,8 @@ class Material:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A judgement with what it stands on. `digest`: SHA-256 of candles and question: equal inputs, equal answers."""
+    """A judgement with what it stands on. `digest`: SHA-256 of candles and question: equal inputs, equal answers.
+    `ai`: what the AI said of a switch (`optimizer_veto`), None where it was not asked."""
 
     judgement: Judgement
     question: Question
@@ -80,13 +81,14 @@ class Answer:
     span: tuple[int, int]
     pairs: Sequence[str]
     excluded: Mapping[str, str]
+    ai: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return self.judgement.as_dict() | {
             "inputs_digest": self.digest, "source": self.source, "from": stamp(self.span[0]), "to": stamp(self.span[1]),
             "profile": self.question.profile, "warmup": self.question.warmup, "costs": asdict(self.question.costs),
-            "pairs": list(self.pairs), "excluded": dict(self.excluded),
+            "pairs": list(self.pairs), "excluded": dict(self.excluded), "ai": None if self.ai is None else dict(self.ai),
         }  # fmt: skip
 
 

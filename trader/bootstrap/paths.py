@@ -87,6 +87,11 @@ class Paths:
         return self.root / "optimizer"
 
     @property
+    def optimizer_ai(self) -> Path:
+        """What the AI was asked about switches, and its answers: a store of its own, for the worker's has one writer."""
+        return self.root / "optimizer-ai.sqlite"
+
+    @property
     def lock(self) -> Path:
         return self.root / "trader.lock"
 

@@ -1,18 +1,18 @@
-"""What follows a judgement: it is kept, a person may let a switch come true, one command takes it back.
+"""What follows a judgement: a person may let a switch come true, one command takes it back.
 
 The strategy in use is the newest change in the ledger, else what the settings name; a session reads it once, when it starts.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from trader.bootstrap.optimizing import Answer, Question
+from trader.bootstrap.judgements import kept
+from trader.bootstrap.optimizing import Question
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.reading import now_of
 from trader.config import Settings
@@ -20,14 +20,13 @@ from trader.data.engine import exists
 from trader.data.ledger_strategy import StrategyChange, read_changes, submit_change
 from trader.data.reader import LedgerReader
 from trader.domain.costs import LEAST_SLIPPAGE, Costs, tier_at
-from trader.domain.market import DAY, MINUTE
+from trader.domain.market import DAY
 from trader.domain.messages import stamp
 from trader.domain.money import ZERO, mul
-from trader.errors import ConfigError, CorruptError, RejectedError
+from trader.errors import RejectedError
 from trader.research.optimizer.verdict import Decision
 from trader.strategy.modes import STRATEGIES
 
-APART_US = 55 * MINUTE
 COOLDOWN_US = 7 * DAY
 VOLUME_DAYS = 30
 
@@ -65,48 +64,6 @@ def costs_of(settings: Settings, paths: Paths) -> Costs:
     tier = tier_at(volume)
     slippage = max(settings.costs.slippage_fraction, LEAST_SLIPPAGE)
     return Costs(taker=float(tier.taker), maker=float(tier.maker), slippage=slippage)
-
-
-# --- the record of runs ------------------------------------------------------------------------------------------------
-def keep(paths: Paths, answer: Answer, now_us: int) -> str:
-    """Write a judgement down, whole; its name. The same inputs at the same moment are the same file."""
-    run = f"{stamp(now_us)[:16].replace(':', '').replace('-', '')}Z-{answer.digest[:8]}"
-    body = {"run": run, "at": stamp(now_us), "at_us": now_us} | answer.as_dict()
-    _write(paths.optimizer / f"{run}.json", json.dumps(body, indent=1))
-    return run
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(exist_ok=True, mode=0o700)
-    fresh = file.with_suffix(".new")
-    fresh.write_text(text + "\n", encoding="utf-8")
-    fresh.chmod(0o600)
-    fresh.replace(file)
-
-
-def kept(paths: Paths, run: str = "") -> dict[str, Any]:
-    """A judgement by its name, the newest for none. Raises ConfigError where there is none, CorruptError for a file that is none."""
-    names = sorted(file.stem for file in paths.optimizer.glob("*.json")) if paths.optimizer.is_dir() else []
-    if not names or (run and run not in names):
-        raise ConfigError(f"no judgement {run or 'yet'} in {paths.optimizer}; `trader optimize` makes one")
-    file = paths.optimizer / f"{run or names[-1]}.json"
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if {"run", "decision", "at_us"} - found.keys():
-            raise ValueError("fields are missing")
-    except ValueError as error:
-        raise CorruptError(f"{file}: not a judgement ({error}); delete it") from error
-    return found
-
-
-def too_soon(paths: Paths, now_us: int) -> str:
-    """Why another run should wait: the newest one is less than 55 minutes old; empty where it need not."""
-    try:
-        newest = kept(paths)
-    except ConfigError:
-        return ""
-    age = now_us - int(newest["at_us"])
-    return f"the newest judgement, {newest['run']}, is {age / MINUTE:.0f} minutes old; runs are 55 apart" if 0 <= age < APART_US else ""
 
 
 # --- changes -----------------------------------------------------------------------------------------------------------

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from trader.bootstrap import dependencies as dep
-from trader.bootstrap import nights
+from trader.bootstrap import judgements, nights
 from trader.bootstrap import readparts as parts
 from trader.bootstrap import views as v
 from trader.bootstrap.installation import DEMO, environment_of
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.readsession import NO_MONEY, NOT_STARTED, Now, session
 from trader.data.engine import exists, identity, is_url, shown
+from trader.data.ledger_strategy import read_changes
 from trader.data.outbox import Outbox
 from trader.data.reader import LedgerReader
 from trader.data.verdicts import SqliteVerdictStore
@@ -159,7 +160,8 @@ class ReadModel:
         elif self.in_past and made.session.state != "NEVER_STARTED":
             made = replace(made, session=replace(made.session, state="PAST", detail=IN_PAST))
         return replace(
-            made, night=self._night(), dependencies=(ledger_state, outbox_state, ai_state, clock_state, self._prefect_state())
+            made, night=self._night(), optimizer=self._judgement(),
+            dependencies=(ledger_state, outbox_state, ai_state, clock_state, self._prefect_state()),
         )  # fmt: skip
 
     def _filled(self, ledger: LedgerReader, blank: v.StatusView, clock: PacedClock | None) -> v.StatusView:
@@ -236,6 +238,16 @@ class ReadModel:
         except (TraderError, OSError):
             return None
         return None if night is None else parts.night(night)
+
+    def _judgement(self) -> v.OptimizerView | None:
+        """The newest judgement of the strategy in use; None before the first, or where it cannot be read."""
+        try:
+            told = judgements.kept(self.paths)
+            made = {one.run for one in read_changes(self.paths.ledger_at)}
+            waiting = told["decision"] == "SWITCH" and not told.get("outcome") and told["run"] not in made
+            return parts.judgement(told, waiting=waiting)
+        except (TraderError, OSError, KeyError):
+            return None
 
     def _prefect_state(self) -> v.DependencyView:
         if self._prefect is None or time.monotonic() - self._prefect[0] > ASK_AGAIN_S:

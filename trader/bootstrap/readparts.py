@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from trader.bootstrap import views as v
 from trader.bootstrap.nights import Night
@@ -15,7 +16,7 @@ from trader.domain.market import DAY, SECOND
 from trader.domain.messages import stamp
 from trader.domain.money import ZERO, add, divide, mul, plain, sub
 from trader.ports import EquityRow, Halt
-from trader.reporting import words
+from trader.reporting import leaderboard, words
 from trader.reporting.analytics import Trade, trades_of, wilson
 from trader.simulation.clock import PacedClock
 from trader.slack.phrases import phrase
@@ -170,6 +171,19 @@ def clock(paced: PacedClock | None, as_of_us: int | None, environment: str) -> v
     return v.ClockView(
         simulated=environment == "demo", now=None if now is None else stamp(now), speed=None if paced is None else paced.speed,
         origin=None if paced is None else stamp(paced.origin_us),
+    )  # fmt: skip
+
+
+def judgement(told: Mapping[str, Any], *, waiting: bool) -> v.OptimizerView:
+    """A judgement as the optimizer kept it."""
+    rivals = tuple(
+        v.RivalView(strategy=row["strategy"], mean=row["mean a day"], sharpe=row["Sharpe"], trades=row["trades"], fails=row["fails"])
+        for row in leaderboard.rows(told)
+    )
+    ai = told.get("ai")
+    return v.OptimizerView(
+        run=told["run"], at=told["at"], decision=told["decision"], sentence=told["sentence"], ai=leaderboard.ai_words(ai) if ai else "",
+        leaderboard=rivals, waiting=waiting, flow_run=told.get("flow_run", ""), outcome=told.get("outcome", ""),
     )  # fmt: skip
 
 

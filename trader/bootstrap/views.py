@@ -219,6 +219,33 @@ class NightView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RivalView:
+    """A row of the leaderboard, as text; `fails`: conditions it does not meet."""
+
+    strategy: str
+    mean: str
+    sharpe: str
+    trades: str
+    fails: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerView:
+    """The newest judgement of the strategy in use. `waiting`: a switch that a person may still approve, asked about in Prefect's run
+    `flow_run` (empty: made by command); `outcome`: what became of it."""
+
+    run: str
+    at: str
+    decision: str
+    sentence: str
+    ai: str
+    leaderboard: tuple[RivalView, ...]
+    waiting: bool
+    flow_run: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DependencyView:
     """`state`: ok, missing (not there yet) or failed; `detail` says what was seen and what to do."""
 
@@ -258,3 +285,4 @@ class StatusView:
     alarms: tuple[MessageView, ...]
     dependencies: tuple[DependencyView, ...]
     night: NightView | None = None
+    optimizer: OptimizerView | None = None

@@ -40,7 +40,7 @@ class GeminiDecisions:
     """`ports.Advisor` on `client.aio.decisions`. Never raises; cancelling it cancels the requests.
 
     `client`: from `client.make_client`; `clock`: for breaker, budget and expiry; `store` None: nothing is kept;
-    `deadline_s` is loop time, `ttl_s` clock time from the market snapshot.
+    `deadline_s` is loop time, `ttl_s` clock time from the market snapshot; `form`: what is asked of every question.
     """
 
     def __init__(
@@ -54,12 +54,14 @@ class GeminiDecisions:
         seed: int = 0,
         deadline_s: float = 2.0,
         ttl_s: float = 300.0,
+        form: prompts.Form = prompts.TRADE,
     ) -> None:
         self._client = client
         self._clock = clock
         self._model = model
         self._store = store
         self._seed = seed
+        self._form = form
         self._deadline_s = deadline_s
         self._ttl_us = int(ttl_s * SECOND)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
@@ -108,7 +110,7 @@ class GeminiDecisions:
         """Indices that may be asked now, and the verdicts of the rest."""
         now_us = self._clock.now_us()
         told: dict[int, Verdict] = {}
-        usable = [i for i, question in enumerate(questions) if prompts.usable(question)]
+        usable = [i for i, question in enumerate(questions) if self._form.record(question)]
         for i in sorted(set(range(len(questions))) - set(usable)):
             told[i] = self._verdict(questions[i], AskOutcome.INVALID, "features: no number of the legend")
         if self.budget.used(now_us) >= gate.PRIORITY_ONLY:
@@ -125,7 +127,7 @@ class GeminiDecisions:
         if not questions:
             return None
         now_us, priority = self._clock.now_us(), any(question.priority for question in questions)
-        prompt = prompts.build(questions, self._model, self._seed)
+        prompt = prompts.build(questions, self._model, self._seed, self._form)
         if not self.budget.admits(now_us, questions=len(questions), tokens=prompt.tokens, priority=priority):
             return None
         self.budget.spend(now_us, questions=len(questions), tokens=prompt.tokens)
@@ -162,7 +164,7 @@ class GeminiDecisions:
         started = loop.time()
         try:
             async with asyncio.timeout(self._deadline_s):
-                questions = sdk.noul_questions(prompt.instructions, prompts.TRUE_TEXT, prompts.FALSE_TEXT)
+                questions = sdk.noul_questions(prompt.instructions, prompt.form.true_text, prompt.form.false_text)
                 reply = await sdk.post_decisions(self._client, model=prompt.model, shared=prompt.shared, questions=questions)
         except Exception as error:  # noqa: BLE001 - two SDK error trees of private classes; classify() knows every one
             failure = sdk.classify(error)
@@ -234,7 +236,7 @@ class GeminiDecisions:
             model_served=sent.served_by,
             api_version=sdk.API_VERSION,
             is_twin=sent.is_twin,
-            prompt_version=prompts.VERSION,
+            prompt_version=prompt.form.version,
             request_sha256=prompt.sha256,
             request=prompt.canonical,
             response=sent.body,

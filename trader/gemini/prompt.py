@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trader.domain.market import DAY
@@ -63,7 +63,8 @@ _STRATEGY = (("viable", "seed"), ("mitraillette", "sniper"), ("CONSERVATIVE", "D
 _SIDES = {"buy": "long", "sell": "short"}
 
 
-def _canonical(value: object) -> str:
+def canonical(value: object) -> str:
+    """JSON with one spelling; raises ValueError for a number that is not finite."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -77,7 +78,7 @@ _LEGEND: Mapping[str, object] = {
 }
 
 
-def _number(value: object) -> float | int | None:
+def number(value: object) -> float | int | None:
     """Three significant digits, so that equal data gives an equal prompt; None where it is not a finite number."""
     if isinstance(value, str) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -93,16 +94,11 @@ def _select(
     chosen: dict[str, float | str] = {}
     for name, value in features.items():
         if name in numbers:
-            if (number := _number(value)) is not None:
-                chosen[name] = number
+            if (short := number(value)) is not None:
+                chosen[name] = short
         elif isinstance(value, str) and value in words.get(name, ()):
             chosen[name] = str(value)
     return chosen
-
-
-def usable(question: Question) -> bool:
-    """Whether a question has a number to be judged by."""
-    return any(_number(value) is not None for name, value in question.features.items() if name in NUMBERS)
 
 
 def record(question: Question) -> dict[str, float | str]:
@@ -110,7 +106,7 @@ def record(question: Question) -> dict[str, float | str]:
     chosen = _select(question.features, NUMBERS, WORDS)
     if not chosen.keys() & NUMBERS.keys():
         return {}
-    if question.asked_price > 0 and (band := _number((question.band_hi / question.asked_price - 1.0) * 1e4)) is not None:
+    if question.asked_price > 0 and (band := number((question.band_hi / question.asked_price - 1.0) * 1e4)) is not None:
         chosen["band_bp"] = band
     chosen["side"] = _SIDES[question.key.side.value]
     parts = question.key.strategy.split("/")
@@ -119,10 +115,35 @@ def record(question: Question) -> dict[str, float | str]:
     return chosen
 
 
+def _setting(newest: Question) -> dict[str, object]:
+    """Legend and market of a batch of trades."""
+    market = _select(newest.features, MARKET_NUMBERS, MARKET_WORDS)
+    market["utc_quarter"] = newest.asked_us % DAY * 4 // DAY
+    return {**_LEGEND, "market": market}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What is asked, in fixed words. `record`: what the prompt may say of one question, empty where it cannot be judged;
+    `setting`: what all questions of a batch share, from the newest of them."""
+
+    version: str
+    sentence: str
+    true_text: str
+    false_text: str
+    record: Callable[[Question], Mapping[str, float | str]]
+    setting: Callable[[Question], Mapping[str, object]]
+
+
+TRADE = Form(version=VERSION, sentence=SENTENCE, true_text=TRUE_TEXT, false_text=FALSE_TEXT, record=record, setting=_setting)
+"""Does a planned trade close at a loss."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """One request: the shared text, the instructions per opaque id, and which question (index) each id stands for."""
 
+    form: Form
     model: str
     shared: str
     instructions: Mapping[str, str]
@@ -131,8 +152,8 @@ class Prompt:
     @property
     def canonical(self) -> bytes:
         """The whole request as canonical JSON: what is hashed and stored."""
-        body = {"version": VERSION, "model": self.model, "input": self.shared, "questions": dict(self.instructions)}
-        return _canonical({**body, "true": TRUE_TEXT, "false": FALSE_TEXT}).encode()
+        body = {"version": self.form.version, "model": self.model, "input": self.shared, "questions": dict(self.instructions)}
+        return canonical({**body, "true": self.form.true_text, "false": self.form.false_text}).encode()
 
     @property
     def sha256(self) -> str:
@@ -144,19 +165,17 @@ class Prompt:
         return len(self.canonical) // 4
 
 
-def build(questions: Sequence[Question], model: str, seed: int) -> Prompt:
+def build(questions: Sequence[Question], model: str, seed: int, form: Form = TRADE) -> Prompt:
     """The prompt of a batch. Ids C01.. are dealt by a seeded hash of the content, so that names and order do not matter.
 
     Raises ValueError for an empty batch, or for a question whose `record` is empty.
     """
-    records = [record(question) for question in questions]
+    records = [form.record(question) for question in questions]
     if not records or not all(records):
         raise ValueError("prompt: at least one question is needed, and each needs a number of the legend")
-    texts = [f"{_canonical(item)}\n{SENTENCE}" for item in records]
+    texts = [f"{canonical(item)}\n{form.sentence}" for item in records]
     dealt = sorted(range(len(texts)), key=lambda i: (hashlib.sha256(f"{seed}|{texts[i]}".encode()).digest(), i))
     ids = {f"C{place + 1:02d}": index for place, index in enumerate(dealt)}
-    newest = max(questions, key=lambda question: question.asked_us)
-    market = _select(newest.features, MARKET_NUMBERS, MARKET_WORDS)
-    market["utc_quarter"] = newest.asked_us % DAY * 4 // DAY
-    shared = _canonical({**_LEGEND, "market": market})
-    return Prompt(model=model, shared=shared, instructions={name: texts[index] for name, index in ids.items()}, order=ids)
+    shared = canonical(form.setting(max(questions, key=lambda question: question.asked_us)))
+    instructions = {name: texts[index] for name, index in ids.items()}
+    return Prompt(form=form, model=model, shared=shared, instructions=instructions, order=ids)

@@ -50,7 +50,14 @@ def screen(told: Mapping[str, Any]) -> str:
     if told["excluded"]:
         first = next(iter(told["excluded"].items()))
         parts.append(f"{len(told['excluded'])} pairs left out, for instance {first[0]}: {first[1]}")
+    if told.get("ai"):
+        parts.append(ai_words(told["ai"]))
     return "\n".join([*parts, told["sentence"]])
+
+
+def ai_words(ai: Mapping[str, Any]) -> str:
+    """What the AI said of a switch; a stand-in is named as one."""
+    return f"AI, {ai['mode']}{'' if ai['binding'] else ' (binds nothing)'}: {ai['words']}"
 
 
 def _grid(table: Sequence[Mapping[str, str]]) -> str:
@@ -68,5 +75,7 @@ def markdown(told: Mapping[str, Any]) -> str:
         for one in told["conditions"]:
             holds = ("yes" if one["holds"] else "no") + ("" if one["binding"] else ", shown only")
             lines.append(f"| ({one['spec']}) {one['name']} | {holds} | {one['words']} |")
+    if told.get("ai"):
+        lines += ["", ai_words(told["ai"])]
     lines += ["", f"{len(told['pairs'])} pairs, {told['out_of_sample_days']} days in test blocks, inputs `{told['inputs_digest'][:16]}`"]
     return "\n".join(lines)

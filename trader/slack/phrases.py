@@ -196,6 +196,21 @@ def _replay(p: Payload) -> Words:
     )
 
 
+def _judged(p: Payload) -> Words:
+    """KEEP or SWITCH in its one sentence; a SWITCH says where it is answered."""
+    lines = []
+    if p.get("no_edge") is True:
+        lines.append("NO_EDGE: no strategy gains after costs by more than luck")
+    if p.get("decision") == "SWITCH":
+        where = "in Prefect's form, or with " if p.get("approval_in_prefect") is True else "with "
+        lines.append(f"Nothing changes before a person approves, {where}`trader optimize --approve {_text(p, 'run')}`")
+    return Words(_text(p, "sentence"), tuple(lines))
+
+
+def _settled(p: Payload) -> Words:
+    return Words(f"Switch from {_text(p, 'current')} to {_text(p, 'candidate')}: {_text(p, 'outcome')}")
+
+
 def _why(headline: str) -> Callable[[Payload], Words]:
     return lambda p: Words(headline.format(pair=_text(p, "pair")), (str(p.get("why") or p.get("error") or ""),))
 
@@ -216,4 +231,5 @@ _KINDS: dict[str, Callable[[Payload], Words]] = {
     "exit.refused": _why("{pair}: an exit was refused"), "task.failed": _why("A task of the session failed"),
     "amend.refused": _why("{pair}: a change of an order was refused"), "cancel.refused": _why("{pair}: a cancellation was refused"),
     "entry.refused": _why("{pair}: an entry was refused"), "report.night": _night, "replay.diff": _replay,
+    "optimizer.judged": _judged, "optimizer.settled": _settled,
 }  # fmt: skip

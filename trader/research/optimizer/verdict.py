@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NO_CANDIDATE = "NO_CANDIDATE"  # no strategy traded enough in the newest train block
     CURRENT_IS_BEST = "CURRENT_IS_BEST"
     CONDITIONS = "CONDITIONS"  # the candidate failed at least one
+    VETOED = "VETOED"  # it passed all, and the AI rejects the switch or said nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
