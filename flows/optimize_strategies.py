@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from typing import Any
 
@@ -29,6 +28,7 @@ from tasks.optimizing import (
     report,
     settle,
     sweep,
+    swept,
     too_soon,
 )
 from tasks.policies import run_name
@@ -57,7 +57,7 @@ async def optimize_strategies(poll_s: float = 10.0, force: bool = False) -> dict
     runs = {name: known for name in names if (known := remembered(material, name)) is not None}
     under_way = {name: sweep.submit(material, name) for name in names if name not in runs}
     for name, future in under_way.items():
-        runs[name] = await asyncio.to_thread(future.result)
+        runs[name] = await swept(name, future)
         keep_record(material, runs[name])
         print(f"{name}: {len(runs[name].trades)} trades")
         await publish_progress(PROGRESS, 90.0 * len(runs) / len(names), name, shown)

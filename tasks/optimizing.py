@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import prefect.runtime
 from prefect import task
+from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks.approval import Approval, ask_person
 from tasks.policies import BARE, TRIED_AGAIN
 from trader.config import load
-from trader.errors import RejectedError
+from trader.errors import FatalError, RejectedError, TraderError
 
 if TYPE_CHECKING:
     from trader.bootstrap.optimizing import Answer, Material
     from trader.research.optimizer.series import Run
 
 TAGS = ["optimizer"]
+SWEEP_S = 3600.0
+"""A strategy's run over all pairs takes seconds to minutes; a cluster that has lost its last worker would wait for ever."""
 
 
 def make_runner() -> TaskRunner[Any]:
@@ -64,6 +67,19 @@ def sweep(material: Material, name: str) -> Run:
     from trader.bootstrap.optimizing import record
 
     return record(material, name)
+
+
+async def swept(name: str, future: PrefectFuture[Run]) -> Run:
+    """The record of a strategy as soon as it is there.
+
+    Raises FatalError where its worker was lost or is silent: nothing is judged then, and the next run finds what the others finished.
+    """
+    try:
+        return await asyncio.to_thread(future.result, timeout=SWEEP_S)
+    except TraderError:
+        raise
+    except Exception as error:  # a lost worker has another class with every runner
+        raise FatalError(f"sweep {name}: its worker was lost or gave no answer ({type(error).__name__}: {error}); no judgement") from error
 
 
 def keep_record(material: Material, run: Run) -> None:

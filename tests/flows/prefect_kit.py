@@ -55,7 +55,7 @@ class Server:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON answer of `POST /api/PATH`."""
         status, text = self._ask("POST", path, json.dumps(body), timeout_s=30)
-        assert status == 200, f"{path}: {status} {text[:500]!r}"
+        assert status in (200, 201), f"{path}: {status} {text[:500]!r}"
         return json.loads(text)
 
     def _ask(self, method: str, path: str, body: str | None, *, timeout_s: float) -> tuple[int, bytes]:

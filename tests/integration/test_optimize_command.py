@@ -10,7 +10,7 @@ import pytest
 
 from tests.optimizer_kit import EDGE, NOISE, state_with
 from trader import cli
-from trader.bootstrap import optimizing, promotion
+from trader.bootstrap import judgements, optimizing, promotion
 from trader.bootstrap.optimizer_records import store, stored
 from trader.bootstrap.paths import Paths
 from trader.config import Settings, load
@@ -152,4 +152,4 @@ def test_a_file_that_is_no_judgement_is_named(tmp_path: Path) -> None:
     paths.optimizer.mkdir()
     (paths.optimizer / "20260101T0000Z-abc.json").write_text("{}")
     with pytest.raises(CorruptError, match="20260101T0000Z-abc"):
-        promotion.kept(paths)
+        judgements.kept(paths)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 from status_kit import BARS, T0, lively
 
-from trader.bootstrap import nights
+from trader.bootstrap import judgements, nights
 from trader.bootstrap.dependencies import missing
 from trader.bootstrap.past import SCRATCH as PAST_SCRATCH
+from trader.bootstrap.paths import Paths
 from trader.bootstrap.readmodel import SCRATCH, ReadModel
 from trader.data.projector import Projector
 from trader.domain.market import MINUTE
@@ -72,6 +74,28 @@ def test_the_page_tells_of_the_last_night_and_leads_to_its_own_page(tmp_path: Pa
     for told in ("replay different", "DIFFERENT in 2 fields", "look at it", 'href="http://127.0.0.1:4200/artifacts/artifact/x"'):
         assert told in page, told
     assert "look at it" not in _night(state, publish={**found, "sound": True})
+
+
+def _judgement(state: Path, **more: Any) -> str:
+    row = {"name": "viable/sniper/DEFAULT", "mean": 0.001, "sharpe": 0.12, "p": 0.01, "p_adjusted": 0.02, "trades": 51, "pairs": 7}
+    row |= {"gain_a_trade": 0.004, "train_sharpe": 0.2, "eligible": True, "failed": []}
+    told = {"run": "R1", "at": "2026-01-05T03:31:00Z", "at_us": 1, "decision": "SWITCH", "current": "viable/mitraillette/DEFAULT"}
+    told |= {"candidate": row["name"], "sentence": "SWITCH from one to the other", "leaderboard": [row], "flow_run": "f-1"}
+    judgements.write(Paths(state), told | more)
+    return text_of(state)
+
+
+def test_the_page_tells_of_the_newest_judgement_and_leads_to_the_question_that_waits(tmp_path: Path) -> None:
+    state = lively(tmp_path)
+    assert "Keep or switch" not in text_of(state)
+    page = _judgement(state, ai={"mode": "veto", "binding": True, "words": "the AI's stand-in (scripted, not AI) does not reject"})
+    for told in ("SWITCH from one to the other", "Waits for a person", "/runs/flow-run/f-1", "--approve R1", "+0.100%", "scripted, not AI"):
+        assert told in page, told
+    settled = _judgement(state, outcome="not approved: not today")
+    assert "Not approved: not today." in settled and "Waits for a person" not in settled
+    assert "Waits for a person" not in _judgement(state, decision="KEEP")
+    (state / "optimizer" / "R1.json").write_text("{")
+    assert "Keep or switch" not in text_of(state), "a file that cannot be read leaves the page whole"
 
 
 def test_a_record_of_a_night_that_cannot_be_read_leaves_the_page_whole(tmp_path: Path) -> None:

@@ -51,10 +51,13 @@ def kept(paths: Paths, run: str = "") -> dict[str, Any]:
 
 
 def too_soon(paths: Paths, now_us: int) -> str:
-    """Why another run should wait: the newest one is less than 55 minutes old; empty where it need not."""
+    """Why another run should wait: the newest one is less than 55 minutes old; empty where it need not, or where that one had too
+    little history to say anything."""
     try:
         newest = kept(paths)
     except ConfigError:
+        return ""
+    if newest.get("reason") == "NOT_ENOUGH_DATA":
         return ""
     age = now_us - int(newest["at_us"])
     return f"the newest judgement, {newest['run']}, is {age / MINUTE:.0f} minutes old; runs are 55 apart" if 0 <= age < APART_US else ""

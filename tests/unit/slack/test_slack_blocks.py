@@ -71,3 +71,15 @@ def test_environment_is_always_told(environment: str) -> None:
 
 def test_digest_counts_kinds() -> None:
     assert digest({"entry.filled": 4, "exit.filled": 2}).text == "6 messages\n4 × entry.filled\n2 × exit.filled"
+
+
+def test_a_switch_says_where_it_is_answered_and_what_became_of_it() -> None:
+    switch = {"run": "R1", "decision": "SWITCH", "sentence": "SWITCH from a to b: all 11 conditions hold.", "no_edge": False}
+    assert phrase("optimizer.judged", switch).text.endswith("before a person approves, with `trader optimize --approve R1`")
+    assert "in Prefect's form, or with" in phrase("optimizer.judged", switch | {"approval_in_prefect": True}).text
+    keep = {"run": "R1", "decision": "KEEP", "sentence": "KEEP a: b fails.", "no_edge": True}
+    assert (
+        phrase("optimizer.judged", keep).text.splitlines()[0] == "KEEP a: b fails." and "NO_EDGE" in phrase("optimizer.judged", keep).text
+    )
+    settled = phrase("optimizer.settled", {"current": "a", "candidate": "b", "outcome": "not approved: not today"})
+    assert settled.text == "Switch from a to b: not approved: not today"
