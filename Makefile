@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 ALONE := tests/flows/test_outage.py tests/integration/test_supervisor_up.py
 
-.PHONY: help setup run test check bench bench-check chaos lock clean clients clients-js
+.PHONY: help setup run test check bench bench-check chaos lock clean clients clients-js ray-extra
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ chaos: setup ## 200 seeds x 1 simulated day of faults on the whole trader, on bo
 
 lock: ## recompile requirements.lock from pyproject.toml (needs uv)
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev --output-file requirements.lock pyproject.toml
+
+ray-extra: setup ## Ray beside the locked packages, for optimizer.runner = ray (needs the network)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[ray]"
 
 clean: ## remove what can be rebuilt; never touches state/
 	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import prefect.runtime
@@ -13,8 +14,8 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks.approval import Approval, ask_person
 from tasks.policies import BARE, TRIED_AGAIN
-from trader.config import load
-from trader.errors import FatalError, RejectedError, TraderError
+from trader.config import OptimizerSettings, load
+from trader.errors import ConfigError, FatalError, RejectedError, TraderError
 
 if TYPE_CHECKING:
     from trader.bootstrap.optimizing import Answer, Material
@@ -26,15 +27,30 @@ SWEEP_S = 3600.0
 
 
 def make_runner() -> TaskRunner[Any]:
-    """Where the sweep runs, by `optimizer.runner`: threads of this process, or Dask (a scheduler's address, or one for the run)."""
+    """Where the sweep runs, by `optimizer.runner`: threads of this process, Dask or Ray (a cluster's address, or one for the run).
+
+    Raises ConfigError where Ray is asked for and not installed.
+    """
     settings = load().optimizer
     if settings.runner == "threads":
         return ThreadPoolTaskRunner(max_workers=settings.threads)
+    if settings.runner == "ray":
+        return _ray(settings)
     from prefect_dask.task_runners import DaskTaskRunner
 
     if settings.dask_address:
         return DaskTaskRunner(address=settings.dask_address)
     return DaskTaskRunner(cluster_kwargs={"n_workers": settings.threads, "threads_per_worker": 1, "dashboard_address": None})
+
+
+def _ray(settings: OptimizerSettings) -> TaskRunner[Any]:
+    try:
+        runners = import_module("prefect_ray.task_runners")
+    except ImportError as error:
+        raise ConfigError("optimizer.runner = ray needs an extra package: `make ray-extra`") from error
+    here = None if settings.ray_address else {"num_cpus": settings.threads, "include_dashboard": False}
+    runner: TaskRunner[Any] = runners.RayTaskRunner(address=settings.ray_address or None, init_kwargs=here)
+    return runner
 
 
 @task(name="load", tags=[*TAGS, "disk"], description="Pin the candles of the history store and read them.", **TRIED_AGAIN)

@@ -74,9 +74,10 @@ class CostSettings(_Section):
 
 
 class OptimizerSettings(_Section):
-    runner: Literal["threads", "dask"] = Field("threads", description="where the sweep's tasks run")
+    runner: Literal["threads", "dask", "ray"] = Field("threads", description="where the sweep's tasks run")
     threads: int = Field(2, ge=1, le=64, description="of the runner `threads`")
     dask_address: str = Field("", description="of a running Dask scheduler; empty: a cluster of this machine, for the run alone")
+    ray_address: str = Field("", description="of a running Ray cluster; empty: a Ray of this machine, for the run alone")
     approve_timeout_min: float = Field(720.0, gt=0, le=10_080, description="minutes after which an unanswered switch is a KEEP")
     lock: bool = Field(False, description="report only, never switch")
     warmup: Literal["exact", "short"] = Field("exact", description="`short`: ready after three periods")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from trader.bootstrap.candles import FileSource, PairCandles
@@ -11,7 +12,7 @@ from trader.bootstrap.kernel_run import perpetual_money
 from trader.config import FuturesSettings
 from trader.domain.costs import Costs
 from trader.domain.futures import MOST_LEVERAGE, MarginRules
-from trader.domain.market import Timeframe
+from trader.domain.market import Instrument, Timeframe
 from trader.domain.orders import Side
 from trader.errors import ConfigError
 from trader.ports import Columns
@@ -62,7 +63,10 @@ class PerpetualSource(FileSource):
     def read(self, pairs: Sequence[str], end_us: int) -> Iterator[PairCandles]:
         for pair in pairs:
             quarters = self.market_shown.candles(pair, Timeframe.M15, self.first_us, end_us)
-            yield PairCandles(pair=pair, quarters=quarters, four=None, instrument=instrument_of(self.market_shown.contract(pair)))
+            yield PairCandles(pair=pair, quarters=quarters, four=None, rules=partial(self._instrument, pair))
+
+    def _instrument(self, pair: str) -> Instrument:
+        return instrument_of(self.market_shown.contract(pair))
 
     def money(self, margin: MarginRules, seed: int) -> Contracts:
         """Margin, and the funding of the simulated exchange of this seed."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +29,6 @@ from trader.simulation.table import StoredMarket, TableMarket
 
 FIELDS = ("time", "open", "high", "low", "close", "volume")
 PRICES = ("open", "high", "low", "close")
-BATCH = 25  # pairs read from the store at once
 QUIET = 96
 """A day of 15m candles in a row without a trade is a gap: nothing that was simulated there could have been filled."""
 
@@ -40,7 +40,12 @@ class PairCandles:
     pair: str
     quarters: Columns
     four: Columns | None
-    instrument: Instrument
+    rules: Callable[[], Instrument]
+
+    @property
+    def instrument(self) -> Instrument:
+        """The pair's trading rules; only worked out where asked for, since a price step may have to be read off its prices."""
+        return self.rules()
 
 
 class Source(Protocol):
@@ -83,7 +88,7 @@ class FileSource:
     def read(self, pairs: Sequence[str], end_us: int) -> Iterator[PairCandles]:
         for pair in pairs:
             quarters = self._market.candles(pair, Timeframe.M15, self.first_us, end_us)
-            yield PairCandles(pair=pair, quarters=quarters, four=None, instrument=instrument(self._market.listing(pair)))
+            yield PairCandles(pair=pair, quarters=quarters, four=None, rules=partial(_listed, self._market, pair))
 
     def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
         """Over the columns of the candles in range, pair by pair."""
@@ -118,14 +123,11 @@ class StoreSource:
             self.pinned = pinned or pin(store, (Timeframe.M15, Timeframe.H4), now_us + DAY)
             self.pairs = tuple(sorted(store.pairs(), key=lambda pair: (not pair.startswith("BTC/"), pair)))
         self.name = f"history of {state}, {self.pinned.files} parts"
-        self._known: dict[str, tuple[Columns, Columns]] = {}
+        read = self.pinned.several(self.pairs, (Timeframe.M15, Timeframe.H4))
+        self._quarters, self._four = read[Timeframe.M15], read[Timeframe.H4]
         world = Paths(state).world
         self._market = World.load(world).market() if world.exists() else None
-        ends = [
-            (int(one.time[0]), int(one.time[-1]) + self.base.us)
-            for pair in self.pairs
-            if len(one := self._columns(pair)[0])
-        ]  # fmt: skip
+        ends = [(int(one.time[0]), int(one.time[-1]) + self.base.us) for one in self._quarters.values() if len(one)]
         if not ends:
             raise ConfigError(f"--state {state}: its history holds no 15m candle; `trader ingest` fetches them")
         self.first_us, self.end_us = min(first for first, _ in ends), max(end for _, end in ends)
@@ -138,7 +140,7 @@ class StoreSource:
             quarters, four = self._columns(pair)
             yield PairCandles(
                 pair=pair, quarters=cut(quarters, 0, end_us), four=cut(four, 0, end_us - Timeframe.H4.us + 1),
-                instrument=instrument(self._listing(pair, quarters)),
+                rules=partial(self._instrument, pair),
             )  # fmt: skip
 
     def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
@@ -156,12 +158,10 @@ class StoreSource:
         )  # fmt: skip
 
     def _columns(self, pair: str) -> tuple[Columns, Columns]:
-        if pair not in self._known:
-            at = self.pairs.index(pair) // BATCH * BATCH
-            batch = self.pairs[at : at + BATCH]
-            quarters, four = (self.pinned.columns(batch, timeframe) for timeframe in (Timeframe.M15, Timeframe.H4))
-            self._known |= {one: (quarters.get(one, NOTHING), four.get(one, NOTHING)) for one in batch}
-        return self._known[pair]
+        return self._quarters.get(pair, NOTHING), self._four.get(pair, NOTHING)
+
+    def _instrument(self, pair: str) -> Instrument:
+        return instrument(self._listing(pair, self._columns(pair)[0]))
 
     def _listing(self, pair: str, columns: Columns) -> Listing:
         if self._market is not None and pair in self._market.pairs:
@@ -181,6 +181,10 @@ def instrument(listing: Listing) -> Instrument:
         pair=listing.pair, base=listing.base, quote=listing.quote, tick=listing.tick, lot=quantum(listing.lot_decimals),
         order_min=listing.ordermin, cost_min=listing.costmin, quote_step=quantum(QUOTE_DECIMALS),
     )  # fmt: skip
+
+
+def _listed(market: ReplayMarket, pair: str) -> Instrument:
+    return instrument(market.listing(pair))
 
 
 def gap(columns: Columns, start_us: int, end_us: int, timeframe: Timeframe) -> str:

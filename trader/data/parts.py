@@ -183,17 +183,17 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     return frame
 
 
-def select(path: Path, chosen: pl.Expr | None) -> pl.DataFrame:
-    """The rows of a part that an expression chooses (None: all). Raises CorruptError.
+def select(path: Path, chosen: pl.Expr | None, columns: Sequence[str] = COLUMNS) -> pl.DataFrame:
+    """The rows of a part that an expression over these columns chooses (None: all). Raises CorruptError.
 
     A large part is scanned, so that row groups without any of them are not decoded; a small one is read at once, which is faster.
     """
     try:
         if chosen is not None and path.stat().st_size > SCAN_FROM:
-            return pl.scan_parquet(path, schema=pl.Schema(SCHEMA), glob=False).filter(chosen).collect()
+            return pl.scan_parquet(path, schema=pl.Schema(SCHEMA), glob=False).filter(chosen).select(columns).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise CorruptError(f"{path}: not a readable part ({type(error).__name__}: {str(error).splitlines()[0]})") from error
-    frame = read(path)
+    frame = read(path, columns)
     return frame if chosen is None else frame.filter(chosen)
 
 

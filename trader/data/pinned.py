@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
 import polars as pl
 
 from trader.data import parts
@@ -13,6 +15,8 @@ from trader.data.resample import SHORTER, overlay, resample
 from trader.data.snapshot import Snapshot, digest
 from trader.domain.market import Timeframe
 from trader.ports import Columns
+
+NEEDED: Final = ("pair", *Columns.__slots__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +38,23 @@ class Pinned:
     def columns(self, pairs: Sequence[str], timeframe: Timeframe) -> dict[str, Columns]:
         """Candles of `timeframe` of each pair that has any, holes included: stored ones, and over them those built from shorter
         ones, as every other reader of the store has them. Raises CorruptError naming a damaged file."""
-        out: dict[str, Columns] = {}
-        for source in (timeframe, *SHORTER[timeframe]):
-            for pair, columns in _read(self.snapshots[source], pairs).items():
-                built = resample(columns, source, timeframe)
-                if len(built):
-                    out[pair] = overlay(out[pair], built) if pair in out else built
-        return out
+        return self.several(pairs, (timeframe,))[timeframe]
+
+    def several(self, pairs: Sequence[str], timeframes: Sequence[Timeframe]) -> dict[Timeframe, dict[str, Columns]]:
+        """`columns` of several timeframes, each file read once."""
+        sources = dict.fromkeys(source for timeframe in timeframes for source in (timeframe, *SHORTER[timeframe]))
+        stored = {source: _read(self.snapshots[source], pairs) for source in sources}
+        return {timeframe: _built(stored, timeframe) for timeframe in timeframes}
+
+
+def _built(stored: Mapping[Timeframe, Mapping[str, Columns]], timeframe: Timeframe) -> dict[str, Columns]:
+    out: dict[str, Columns] = {}
+    for source in (timeframe, *SHORTER[timeframe]):
+        for pair, columns in stored[source].items():
+            built = resample(columns, source, timeframe)
+            if len(built):
+                out[pair] = overlay(out[pair], built) if pair in out else built
+    return out
 
 
 def pin(store: HistoryStore, timeframes: Sequence[Timeframe], expires_us: int) -> Pinned:
@@ -53,6 +67,22 @@ def pin(store: HistoryStore, timeframes: Sequence[Timeframe], expires_us: int) -
 
 
 def _read(snapshot: Snapshot, pairs: Sequence[str]) -> dict[str, Columns]:
+    """Candles pair by pair. Parts hold whole pairs in order, so a pair's pieces are in order as a rule, and are sorted where not."""
     chosen = pl.col("pair").is_in(list(pairs))
-    rows = pl.concat([parts.empty(), *(parts.select(path, chosen) for path in snapshot.files)]).sort(*parts.KEY)
-    return {str(pair): parts.columns_of(frame) for (pair,), frame in rows.group_by("pair", maintain_order=True)}
+    pieces: dict[str, list[Columns]] = {}
+    for path in snapshot.files:
+        rows, at = parts.select(path, chosen, NEEDED), 0
+        for pair, count in rows["pair"].rle().struct.unnest().select("value", "len").iter_rows():
+            pieces.setdefault(pair, []).append(parts.columns_of(rows.slice(at, count)))
+            at += count
+    return {pair: _ordered(pieces[pair]) for pair in sorted(pieces)}
+
+
+def _ordered(pieces: Sequence[Columns]) -> Columns:
+    """One run of candles in the order of their times."""
+    fields = tuple(Columns.__slots__)
+    joined = pieces[0] if len(pieces) == 1 else Columns(**{f: np.concatenate([getattr(one, f) for one in pieces]) for f in fields})
+    if (np.diff(joined.time) > 0).all():
+        return joined
+    order = np.argsort(joined.time, kind="stable")
+    return Columns(**{f: getattr(joined, f)[order] for f in fields})
