@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from series_kit import candle, cut, four_hours, pick, walk
 
 from trader.domain.market import Timeframe
+from trader.domain.orders import Side
 from trader.indicators import hours as four_hour
 from trader.indicators.resample import aggregate
 from trader.indicators.series import Features, base_of, features
 from trader.indicators.streams import PairStreams
 from trader.indicators.technical import lookback_4h, lookback_15m
-from trader.strategy.modes import STRATEGIES, Parameters, parameters
+from trader.strategy.brain import candidates
+from trader.strategy.columns import Bars
+from trader.strategy.modes import STRATEGIES, TABLE, Parameters, parameters
+from trader.strategy.scoring import mirrored
+from trader.strategy.strategies import of_table
 
 ALL = [parameters("viable", mode, variation) for mode, variation in STRATEGIES] + [parameters("seed", "mitraillette", "AGGRESSIVE")]
 FLOATS = [n for n in Features._fields if n not in ("time_us", "ready", "fib_zone", "bullish_divergence", "bearish_divergence")]
@@ -109,3 +116,27 @@ def test_gaps_and_missing_4h_candles_make_the_same_bars_ready_in_both_worlds() -
     for n in (11_900, 12_300, 12_700, 13_000, 20_000, 25_999):
         known = int(np.searchsorted(gapped_4h.time + 14_400_000_000, gapped.time[n - 1] + 900_000_000, side="right"))
         assert PairStreams(cut(gapped, 0, n), cut(gapped_4h, 0, known), ALL[1]).ready == made.ready[n - 1]
+
+
+@pytest.mark.parametrize("side", Side)
+def test_the_few_bars_worth_a_score_give_the_entries_of_all_columns(side: Side) -> None:
+    """With holes, filled bars and both profiles; what a bar is scored by is what the whole column holds there."""
+    columns = walk(61, 9_000)
+    rng = np.random.default_rng(62)
+    columns = replace(pick(columns, np.setdiff1d(np.arange(9_000), (5_000, 5_001))), filled=rng.random(8_998) < 0.1)
+    entered = 0
+    for chosen in TABLE.values():
+        bars, strategy = Bars(columns, warmup="short"), of_table(chosen, side=side)
+        whole, rule = bars.features(chosen), chosen
+        if side is Side.SELL:
+            whole, rule = mirrored(whole), chosen.mirrored
+        found, made = candidates(whole, rule, strategy.costs), strategy.entries(bars)
+        assert made.rows.tolist() == np.flatnonzero(found.enter).tolist()
+        assert np.array_equal(made.score, found.score[made.rows])
+        assert chosen.seed or np.array_equal(made.unit, found.unit[made.rows])
+        rows, there = bars.ready_at(chosen, np.arange(len(columns)), bearish=True)
+        assert rows.tolist() == np.flatnonzero(whole.ready).tolist()
+        for name, column in zip(there._fields, there, strict=True):
+            assert np.array_equal(column, getattr(bars.features(chosen), name)[rows], equal_nan=column.dtype == np.float64), name
+        entered += len(made.rows)
+    assert entered > 150

@@ -130,7 +130,7 @@ def _alone(
 
 
 def _signals(strategy: Strategy, bars: Bars) -> int:
-    return int(np.count_nonzero(strategy.columns(bars, strategy.costs).enter))
+    return len(strategy.entries(bars).rows)
 
 
 def legs_of(trades: pl.DataFrame) -> list[TradeLeg]:
@@ -240,11 +240,10 @@ def _unfit(strategy: Strategy, bars: Bars, instrument: Instrument, span: tuple[i
 
 def _risks(strategy: Strategy, pairs: Mapping[str, Judged], legs: Sequence[TradeLeg]) -> dict[str, float]:
     """Position -> its planned risk as a fraction of the stake: the stop's distance and the round trip's costs."""
-    out, signals = {}, {pair: strategy.columns(one.bars, strategy.costs) for pair, one in pairs.items()}
+    out, signals = {}, {pair: strategy.entries(one.bars) for pair, one in pairs.items()}
     for leg in legs:
-        unit = signals[leg.pair].unit
-        place = int(np.searchsorted(pairs[leg.pair].bars.time, leg.entry_us)) - 1
-        scale = 1.0 if unit is None else float(unit[place])
+        place, said = int(np.searchsorted(pairs[leg.pair].bars.time, leg.entry_us)) - 1, signals[leg.pair]
+        scale = float(said.unit[np.searchsorted(said.rows, place)])
         out[leg.position_id] = strategy.exits.stop * scale + strategy.costs.round_trip
     return out
 

@@ -31,7 +31,7 @@ def _fib_zone(high: float, low: float, close: float) -> bool:
 
 
 @compiled
-def _volume_ratio(volume: Column, i: int) -> float:
+def volume_ratio(volume: Column, i: int) -> float:
     """v[i] / mean of the 20 before, 1 where that mean is 0. Summed anew each time: a running sum keeps the rounding of
     old large volumes, and a thin pair's zero mean would come out as a tiny number."""
     if i < VOLUME_BARS:
@@ -87,11 +87,11 @@ def pivots(high: Column, low: Column) -> tuple[Places, Places]:
         lows[j] = _is_pivot_low(low, j)
     for j in range(PIVOT_SIDE, n - PIVOT_SIDE):
         highs[j] = _is_pivot_high(high, j)
-    return _places(lows), _places(highs)
+    return places(lows), places(highs)
 
 
 @compiled
-def _places(flags: Flags) -> Places:
+def places(flags: Flags) -> Places:
     """Where the flags are set, ascending. A place is kept where the count moves on: no branch to mispredict."""
     found, k = np.empty(len(flags), np.int64), 0
     for i in range(len(flags)):
@@ -107,14 +107,14 @@ def between_pivots(found: tuple[Places, Places], high: Column, low: Column, rsi:
 
 
 @compiled
-def _flags(places: Places, prices: Column, rsi: Column, sign: float) -> Flags:
+def _flags(pivots: Places, prices: Column, rsi: Column, sign: float) -> Flags:
     """A pivot counts from its confirmation to that of the next one, 13 bars after itself at most. `sign` -1 for highs."""
     n = len(rsi)
     flags = np.zeros(n, np.bool_)
-    for k in range(1, len(places)):
-        j, before = places[k], places[k - 1]
-        if _diverges(sign * prices[j], sign * prices[before], sign * rsi[j], sign * rsi[before], j - before):
-            end = places[k + 1] + PIVOT_SIDE if k + 1 < len(places) else n
+    for k in range(1, len(pivots)):
+        j = pivots[k]
+        if _differ(j, pivots[k - 1], prices, rsi, sign):
+            end = pivots[k + 1] + PIVOT_SIDE if k + 1 < len(pivots) else n
             flags[j + PIVOT_SIDE : min(end, j + NEAR + 1)] = True
     return flags
 
@@ -130,7 +130,7 @@ def zones(close: Column, top: Column, bottom: Column) -> Flags:
 
 @compiled
 def ratios(volume: Column) -> Column:
-    """Volume ratio per bar, shape (n,), NaN for the first 20; bit for bit `_volume_ratio`, whose four chains are one column, shifted."""
+    """Volume ratio per bar, shape (n,), NaN for the first 20; bit for bit `volume_ratio`, whose four chains are one column, shifted."""
     n = len(volume)
     found = np.full(n, np.nan)
     chain = np.empty(max(n - 16, 0))
@@ -143,21 +143,72 @@ def ratios(volume: Column) -> Column:
 
 
 @compiled
+def _swing(high: Column, low: Column, i: int) -> tuple[float, float]:
+    """Highest high and lowest low of the 55 bars that end at i. Three chains: a comparison need not wait for the one before."""
+    top, top2, top3 = high[i], high[i], high[i]
+    bottom, bottom2, bottom3 = low[i], low[i], low[i]
+    for k in range(i - SWING + 1, i, 3):
+        top, top2, top3 = _higher(high[k], top), _higher(high[k + 1], top2), _higher(high[k + 2], top3)
+        bottom, bottom2, bottom3 = _lower(low[k], bottom), _lower(low[k + 1], bottom2), _lower(low[k + 2], bottom3)
+    return _higher(_higher(top, top2), top3), _lower(_lower(bottom, bottom2), bottom3)
+
+
+@compiled
+def _higher(value: float, than: float) -> float:
+    """`value` where it is higher; no max(), which differs on NaN."""
+    return value if value > than else than
+
+
+@compiled
+def _lower(value: float, than: float) -> float:
+    return value if value < than else than
+
+
+@compiled
+def at_rows(  # noqa: PLR0917 - compiled functions take positions
+    rows: Places, found: tuple[Places, Places], high: Column, low: Column, close: Column, rsi: Column
+) -> tuple[Flags, Flags, Flags]:
+    """(Fibonacci zone, bullish, bearish divergence) at these bars, ascending, on known pivots; shape (k,)."""
+    zone, bull, bear = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
+    lows, highs = found
+    a, b = -1, -1  # newest confirmed pivots
+    for k in range(len(rows)):
+        i = rows[k]
+        while a + 1 < len(lows) and lows[a + 1] + PIVOT_SIDE <= i:
+            a += 1
+        while b + 1 < len(highs) and highs[b + 1] + PIVOT_SIDE <= i:
+            b += 1
+        if i >= SWING - 1:
+            top, bottom = _swing(high, low, i)
+            zone[k] = _fib_zone(top, bottom, close[i])
+        bull[k] = a > 0 and i - lows[a] <= NEAR and _differ(lows[a], lows[a - 1], low, rsi, 1.0)
+        bear[k] = b > 0 and i - highs[b] <= NEAR and _differ(highs[b], highs[b - 1], high, rsi, -1.0)
+    return zone, bull, bear
+
+
+@compiled
+def _differ(later: int, earlier: int, prices: Column, rsi: Column, sign: float) -> bool:
+    """`_diverges` on two places; `sign` -1 for highs."""
+    return _diverges(sign * prices[later], sign * prices[earlier], sign * rsi[later], sign * rsi[earlier], later - earlier)
+
+
+@compiled
 def newest(  # noqa: PLR0917 - compiled functions take positions
     high: Column, low: Column, close: Column, volume: Column, rsi: Column, i: int
 ) -> tuple[bool, bool, bool, float]:
     """The same at bar i alone: (fib_zone, bullish_divergence, bearish_divergence, volume_ratio). Needs 55 bars or more."""
-    top, bottom = high[i], low[i]
-    for k in range(max(0, i - SWING + 1), i):
-        top = high[k] if high[k] > top else top
-        bottom = low[k] if low[k] < bottom else bottom
-    zone = i >= SWING - 1 and _fib_zone(top, bottom, close[i])
+    zone = False
+    if i >= SWING - 1:
+        top, bottom = _swing(high, low, i)
+        zone = _fib_zone(top, bottom, close[i])
     low1, low2, high1, high2 = -1, -1, -1, -1
     for j in range(i - PIVOT_SIDE, max(PIVOT_SIDE - 1, i - NEAR - GAP_MAX - 1), -1):
         if low1 < 0 and _is_pivot_low(low, j):
             low1, low2 = (j, low2) if low2 >= 0 else (-1, j)
         if high1 < 0 and _is_pivot_high(high, j):
             high1, high2 = (j, high2) if high2 >= 0 else (-1, j)
-    bull = low1 >= 0 and i - low2 <= NEAR and _diverges(low[low2], low[low1], rsi[low2], rsi[low1], low2 - low1)
-    bear = high1 >= 0 and i - high2 <= NEAR and _diverges(-high[high2], -high[high1], -rsi[high2], -rsi[high1], high2 - high1)
-    return zone, bull, bear, _volume_ratio(volume, i)
+        if low1 >= 0 and high1 >= 0:
+            break
+    bull = low1 >= 0 and i - low2 <= NEAR and _differ(low2, low1, low, rsi, 1.0)
+    bear = high1 >= 0 and i - high2 <= NEAR and _differ(high2, high1, high, rsi, -1.0)
+    return zone, bull, bear, volume_ratio(volume, i)

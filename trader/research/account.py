@@ -343,8 +343,7 @@ def account_pass(
             continue
         for side in wanted:  # the first one wins where two have a signal, as in `brain.decide_sides`
             mirrored = strategy if side is strategy.side else of_table(strategy.parameters, strategy.costs, side=side)
-            said = mirrored.columns(one, strategy.costs)
-            for close_us in (one.time[said.enter] + M15).tolist():
+            for close_us in (one.time[mirrored.entries(one).rows] + M15).tolist():
                 if begin < close_us <= end:
                     candidates.setdefault(close_us, {}).setdefault(pair, side)
     account = Account(

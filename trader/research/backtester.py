@@ -119,14 +119,11 @@ def _part(strategies: Sequence[Strategy], data: Mapping[str, Mapping[str, Any]],
 def taken(strategy: Strategy, rule: kernel.Rule, bars: Bars, buffers: _Buffers | None = None) -> Sweep:
     """The trades of one pair that takes every signal it is flat for; `rule` is `kernel.rule_of(strategy)`."""
     buffers = buffers or _Buffers()
-    said = strategy.columns(bars, strategy.costs)
-    signals = np.flatnonzero(said.enter)
-    buffers.fit(3 * len(signals))
-    units = np.ones(len(signals)) if said.unit is None else said.unit[signals]
-    caps = np.full(len(signals), strategy.side.sign * np.inf) if said.cap is None else said.cap[signals]
+    said = strategy.entries(bars)
+    buffers.fit(3 * len(said.rows))
     leave = kernel.NO_FLAGS if said.leave is None else said.leave
     k, missed = kernel.walk(
-        rule, bars.open, bars.high, bars.low, bars.close, leave, signals, units, caps, buffers.legs, buffers.prices,
+        rule, bars.open, bars.high, bars.low, bars.close, leave, said.rows, said.unit, said.cap, buffers.legs, buffers.prices,
         buffers.entries,
     )  # fmt: skip
     legs = buffers.legs[:k].copy()

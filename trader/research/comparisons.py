@@ -136,8 +136,8 @@ def random_entries(
 
 def _results(strategy: Strategy, one: Taken, *, closed_only: bool) -> Floats:
     """Net result of a position after each eligible bar, as a fraction of its cost."""
-    bars, said = one.bars, strategy.columns(one.bars, strategy.costs)
-    leave = kernel.NO_FLAGS if said.leave is None else said.leave
+    bars, leave = one.bars, strategy.entries(one.bars).leave
+    leave = kernel.NO_FLAGS if leave is None else leave
     out = np.empty(len(one.eligible))
     _alone(
         kernel.rule_of(strategy), bars.open, bars.high, bars.low, bars.close, leave, one.eligible, one.units, strategy.costs.taker,

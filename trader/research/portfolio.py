@@ -108,13 +108,10 @@ def _signals(strategy: Strategy, bars: Mapping[str, Bars], pairs: Sequence[str],
     """Close, pair and row of every signal, by close, then pair, shape (m, 3); and its score, unit and cap, shape (m, 3)."""
     rows, values = [], []
     for k, pair in enumerate(pairs):
-        said = strategy.columns(bars[pair], strategy.costs)
-        at = np.flatnonzero(said.enter)
-        unit = np.ones(len(at)) if said.unit is None else said.unit[at]
-        assert said.score is not None and said.cap is not None  # the six always say both
-        closes = (bars[pair].time[at] + M15 - board.first_us) // M15
-        rows.append(np.stack([closes, np.full(len(at), k), at + board.begin[k]], axis=1))
-        values.append(np.stack([said.score[at], unit, said.cap[at]], axis=1))
+        said = strategy.entries(bars[pair])
+        closes = (bars[pair].time[said.rows] + M15 - board.first_us) // M15
+        rows.append(np.stack([closes, np.full(len(closes), k), said.rows + board.begin[k]], axis=1))
+        values.append(np.stack([said.score, said.unit, said.cap], axis=1))
     table, numbers = np.concatenate(rows).astype(np.int64), np.concatenate(values)
     order = np.lexsort((table[:, 1], table[:, 0]))
     return table[order], numbers[order]

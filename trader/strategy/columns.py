@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from trader.errors import ConfigError
-from trader.indicators import crossings, hours, patterns, series, technical
+from trader.indicators import crossings, hours, patterns, series, spots, technical
 from trader.indicators.series import Features
 from trader.indicators.technical import Column
 from trader.ports import Columns
@@ -16,6 +16,7 @@ from trader.strategy.modes import Parameters
 
 T = TypeVar("T")
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
 WARMUPS = ("exact", "short")
 
 
@@ -32,6 +33,29 @@ class Signals(NamedTuple):
     unit: Column | None = None
     cap: Column | None = None
     score: Column | None = None
+
+
+class Entries(NamedTuple):
+    """The same by row: the bars that may be entered after, ascending, and what belongs to each, shape (k,); `leave` as in `Signals`.
+
+    What a strategy does not say reads as a unit of 1, no cap (infinite) and a score of 0.
+    """
+
+    rows: Places
+    unit: Column
+    cap: Column
+    score: Column
+    leave: Flags | None = None
+
+    @classmethod
+    def of(cls, said: Signals, sign: int) -> Entries:
+        """`sign` of the side: 1 long, -1 short."""
+        rows = np.flatnonzero(said.enter)
+
+        def at_rows(column: Column | None, unsaid: float) -> Column:
+            return np.full(len(rows), unsaid) if column is None else column[rows]
+
+        return cls(rows, at_rows(said.unit, 1.0), at_rows(said.cap, sign * np.inf), at_rows(said.score, 0.0), said.leave)
 
 
 class Bars:
@@ -101,17 +125,30 @@ class Bars:
 
         Raises ConfigError for bars without open times, which 4h candles cannot be found for.
         """
-        if len(self.time) != len(self):
-            raise ConfigError(f"strategy {parameters.strategy}: field 'time' is missing; the 4h candles are found by it")
-        p, short = parameters, self._short
+        p, four = parameters, self._four_of(parameters)
         return self.once(
             ("features", p.rsi_period, p.trend_ema, p.h4_ema),
             lambda: series.features(
-                self.columns, self.four, p, short=short,
-                base=self.once(("base", p.trend_ema, p.h4_ema), lambda: series.base_of(self.columns, self.four, p, short=short)),
-                pivots=self.once(("pivots",), lambda: patterns.pivots(self.high, self.low)),
+                self.columns, four, p, short=self._short, pivots=self._pivots(),
+                base=self.once(("base", p.trend_ema, p.h4_ema), lambda: series.base_of(self.columns, four, p, short=self._short)),
             ),
         )  # fmt: skip
+
+    def ready_at(self, parameters: Parameters, rows: Places, *, bearish: bool) -> tuple[Places, Features]:
+        """Those of these bars, ascending, that are ready, and `features` there alone; `bearish` False: without those whose 4h candle is.
+        Raises as `features` does."""
+        p, four = parameters, self._four_of(parameters)
+        market = self.once(("market", p.trend_ema, p.h4_ema), lambda: spots.market_of(self.columns, four, p))
+        rsi, pivots = self.rsi(p.rsi_period), self._pivots()
+        return spots.ready_at(rows, market, p, rsi, pivots, short=self._short, bearish=bearish)
+
+    def _pivots(self) -> tuple[Places, Places]:
+        return self.once(("pivots",), lambda: patterns.pivots(self.high, self.low))
+
+    def _four_of(self, parameters: Parameters) -> hours.Hours:
+        if len(self.time) != len(self):
+            raise ConfigError(f"strategy {parameters.strategy}: field 'time' is missing; the 4h candles are found by it")
+        return self.four
 
     def once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         """What `make` gives for these bars, made at the first asking."""

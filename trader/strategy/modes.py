@@ -6,7 +6,9 @@ parameters (SPEC section 2), and no second set of defaults.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from trader.domain.orders import Side
 
 PROFILES = ("viable", "seed")
 MODES = ("mitraillette", "sniper")
@@ -77,6 +79,16 @@ class Parameters:
     def refuses_h4_bearish(self) -> bool:
         """All but the seed's mitraillette, which pays 15 points instead."""
         return not self.seed or self.sniper
+
+    @property
+    def reach(self) -> float:
+        """The RSI that every trigger lies below."""
+        return max(self.rsi_oversold, 0.0 if self.sniper else self.composite_limit)
+
+    @property
+    def mirrored(self) -> Parameters:
+        """For shorts: the same on the mirrored market, where an RSI is 100 less itself."""
+        return replace(self, rsi_oversold=100 - self.rsi_overbought)
 
     @property
     def halt_stops(self) -> int:
@@ -154,6 +166,13 @@ def parameters(profile: str, mode: str, variation: str) -> Parameters:
         if word not in known:
             raise ValueError(f"{name} {word!r} is not one of {', '.join(known)}")
     return TABLE[profile, mode, variation]
+
+
+def reach_beside(parameters: Parameters, side: Side) -> float:
+    """The RSI that every trigger of these and of all strategies of their profile and RSI period lies below: bars above it are of no
+    use to any of them, so that they can share what they make of the others."""
+    alike = (p for p in TABLE.values() if (p.profile, p.rsi_period) == (parameters.profile, parameters.rsi_period))
+    return max((p if side is Side.BUY else p.mirrored).reach for p in (parameters, *alike))
 
 
 def entry_band(atr_fraction: float) -> float:

@@ -14,6 +14,7 @@ from trader.domain.costs import Costs
 from trader.domain.messages import Point
 from trader.domain.money import PHI
 from trader.indicators.compiled import compiled
+from trader.indicators.patterns import Places, places
 from trader.indicators.series import Features, Row
 from trader.indicators.technical import Column
 from trader.strategy.modes import SEED_FEE_BUFFER, Parameters
@@ -142,6 +143,15 @@ def _unit(  # noqa: PLR0917 - compiled functions take positions
         return 0.0
     wide = atr_fraction if atr_fraction > least else least
     return wide if least <= 2 * atr_fraction and k1 * wide >= guard else -1.0
+
+
+@compiled
+def rising_below(rsi: Column, reach: float) -> Places:
+    """Rows that step A does not refuse for their RSI alone, ascending."""
+    rising = np.zeros(len(rsi), np.bool_)
+    for i in range(1, len(rsi)):
+        rising[i] = (rsi[i] < reach) & (rsi[i] > rsi[i - 1])
+    return places(rising)
 
 
 @compiled

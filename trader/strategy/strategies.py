@@ -5,7 +5,7 @@ as fractions, costs. The same kernel and the same exit step run them all (docs/h
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,9 +16,9 @@ from trader.domain.orders import Side
 from trader.errors import ConfigError
 from trader.indicators.series import Features
 from trader.indicators.technical import Column
-from trader.strategy import modes
+from trader.strategy import modes, scoring
 from trader.strategy.brain import entering
-from trader.strategy.columns import Bars, Signals
+from trader.strategy.columns import Bars, Entries, Places, Signals
 from trader.strategy.modes import (
     ENTRY_BAND_ATR,
     ENTRY_BAND_LEAST,
@@ -29,7 +29,6 @@ from trader.strategy.modes import (
     STRATEGIES,
     Parameters,
 )
-from trader.strategy.scoring import mirrored
 
 DEFAULT_COSTS = Costs()
 EDGE = 3  # round trips that a first target should be worth
@@ -68,7 +67,7 @@ class Strategy:
     """
 
     name: str
-    columns: Callable[[Bars, Costs], Signals]
+    columns: Callable[[Bars, Costs], Signals | Entries]
     exits: Exits
     costs: Costs = DEFAULT_COSTS
     side: Side = Side.BUY
@@ -90,6 +89,11 @@ class Strategy:
                 self._want(name, distance, distance > least, f"above the round trip of {least:g}, which it has to pay for")
             self._want(name, distance, distance >= 0, "a fraction from 0")
 
+    def entries(self, bars: Bars) -> Entries:
+        """The bars of a pair that may be entered after."""
+        said = self.columns(bars, self.costs)
+        return said if isinstance(said, Entries) else Entries.of(said, self.side.sign)
+
     def _want(self, field: str, seen: object, holds: bool, allowed: str) -> None:
         if not holds:
             raise ConfigError(f"strategy {self.name}: {field} {seen} must be {allowed}")
@@ -109,21 +113,27 @@ S1 = Strategy(
 
 
 # --- the six -----------------------------------------------------------------------------------------------------------
-def _of_table(parameters: Parameters, side: Side, bars: Bars, costs: Costs) -> Signals:
-    """Scores and step A over whole columns; a short is the same rule on the mirrored market."""
-    columns = bars.features(parameters)
-    cap = bars.once(("cap", side), lambda: _caps(columns, side.sign))
-    if side is Side.SELL:
-        columns, parameters = mirrored(columns), replace(parameters, rsi_oversold=100 - parameters.rsi_overbought)
-    found = entering(columns, parameters, costs)
-    enter, unit, score = np.zeros(len(bars), np.bool_), np.zeros(len(bars)), np.zeros(len(bars))
-    enter[found.rows], unit[found.rows], score[found.rows] = True, found.unit, found.score
-    return Signals(enter=enter, unit=None if parameters.seed else unit, cap=cap, score=score)
+def _of_table(parameters: Parameters, side: Side, bars: Bars, costs: Costs) -> Entries:
+    """Scores and step A at the bars that an RSI lets through; a short is the same rule on the mirrored market."""
+    long, reach = side is Side.BUY, modes.reach_beside(parameters, side)
+
+    def near() -> tuple[Places, Features]:
+        rsi = bars.rsi(parameters.rsi_period)
+        low = scoring.rising_below(rsi if long else 100 - rsi, reach)
+        rows, columns = bars.ready_at(parameters, low, bearish=not (long and parameters.refuses_h4_bearish))
+        return rows, columns if long else scoring.mirrored(columns)
+
+    p = parameters if long else parameters.mirrored
+    rows, columns = bars.once(("near", side, reach, p.rsi_period, p.trend_ema, p.h4_ema, p.refuses_h4_bearish), near)
+    found = entering(columns, p, costs)
+    unit = np.ones(len(found.rows)) if p.seed else found.unit
+    return Entries(rows[found.rows], unit, _caps(columns, found.rows, side.sign), found.score)
 
 
-def _caps(columns: Features, sign: int) -> Column:
-    """The worst price of an entry decided at each bar (SPEC's entry band)."""
-    caps: Column = columns.close * (1 + sign * np.maximum(ENTRY_BAND_ATR * columns.atr_fraction, ENTRY_BAND_LEAST))
+def _caps(columns: Features, rows: Places, sign: int) -> Column:
+    """The worst price of an entry decided at each of these rows (SPEC's entry band); `columns` mirrored for a short."""
+    band = np.maximum(ENTRY_BAND_ATR * columns.atr_fraction[rows], ENTRY_BAND_LEAST)
+    caps: Column = sign * columns.close[rows] * (1 + sign * band)
     return caps
 
 
