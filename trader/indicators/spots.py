@@ -46,24 +46,46 @@ class Market(NamedTuple):
     hist_4h: Column
 
 
+class Least(NamedTuple):
+    """What makes a bar worth its values: an RSI below `oversold` or a place between the Bollinger bands below `band`; and, unless
+    `bearish`, a 4h candle that is not."""
+
+    oversold: float
+    band: float
+    bearish: bool
+
+
+ANY = Least(np.inf, np.inf, True)
+
+
 def market_of(columns: Columns, hours: Hours, needs: Needs) -> Market:
     """Each indicator computed once, for strategies of equal `trend_ema` and `h4_ema`."""
     close = columns.close
     upper, _, lower = technical.bollinger(close)
     return Market(
-        columns.time, np.flatnonzero(np.diff(columns.time) != M15) + 1, columns.high, columns.low, close, true_volume(columns),
+        columns.time, _breaks(columns.time), columns.high, columns.low, close, true_volume(columns),
         filled_share(columns.filled), technical.macd(close)[2], lower, upper, technical.atr(columns.high, columns.low, close),
         technical.ema(close, needs.trend_ema) if needs.trend_ema else close, hours.time, unbroken(hours.time, H4), hours.close,
         technical.ema(hours.close, needs.h4_ema), technical.macd(hours.close)[2],
     )  # fmt: skip
 
 
+@compiled
+def _breaks(time: Times) -> Places:
+    found, k = np.empty(len(time), np.int64), 0
+    for i in range(1, len(time)):
+        if time[i] - time[i - 1] != M15:
+            found[k] = i
+            k += 1
+    return found[:k].copy()
+
+
 def ready_at(
-    rows: Places, market: Market, needs: Needs, rsi: Column, pivots: tuple[Places, Places], *, short: bool, bearish: bool
+    rows: Places, market: Market, needs: Needs, rsi: Column, pivots: tuple[Places, Places], *, least: Least = ANY, short: bool = False
 ) -> tuple[Places, Features]:
-    """Those of `rows`, ascending, that are ready, and the columns there, shape (k,); `bearish` False: without those whose 4h candle is."""
+    """Those of `rows`, ascending, that are ready and hold what is the `least`, and the columns there, shape (k,)."""
     wanted = technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short), technical.lookback_4h(needs.h4_ema, short=short)
-    kept, table = _ready_at(rows, market, rsi, *wanted, bearish)
+    kept, table = _ready_at(rows, market, rsi, *wanted, least)
     zone, bull, bear = patterns.at_rows(kept, pivots, market.high, market.low, market.close, rsi)
     made = Features(
         time_us=market.time[kept], **dict(zip(FIELDS, table, strict=True)), fib_zone=zone, bullish_divergence=bull,
@@ -74,7 +96,7 @@ def ready_at(
 
 @compiled
 def _ready_at(  # noqa: PLR0917 - compiled functions take positions
-    rows: Places, m: Market, rsi: Column, wanted: int, wanted_4h: int, bearish: bool
+    rows: Places, m: Market, rsi: Column, wanted: int, wanted_4h: int, least: Least
 ) -> tuple[Places, Any]:
     """Readiness as in `series.features`, the cheap refusals first; values of what is left, one row of the table a field."""
     kept, table, k = np.empty(len(rows), np.int64), np.empty((len(FIELDS), len(rows))), 0
@@ -87,10 +109,12 @@ def _ready_at(  # noqa: PLR0917 - compiled functions take positions
             j += 1
         if i - start + 1 < wanted or j < 0 or m.run_4h[j] < wanted_4h or m.time_4h[j] % H4 != 0 or close_us - m.time_4h[j] >= 2 * H4:
             continue
-        if not bearish and m.close_4h[j] < m.ema_4h[j] and m.hist_4h[j] <= 0:
+        if not least.bearish and m.close_4h[j] < m.ema_4h[j] and m.hist_4h[j] <= 0:
             continue
         close, lower, width = m.close[i], m.lower[i], m.upper[i] - m.lower[i]
         position, fraction = 0.5 if width == 0 else (close - lower) / width, m.atr[i] / close
+        if not (rsi[i] < least.oversold or position < least.band):
+            continue
         ratio = patterns.volume_ratio(m.volume, i)
         total = close + rsi[i] + rsi[i - 1] + m.hist[i] + m.hist[i - 1] + lower + m.upper[i] + position + fraction + m.trend[i] + ratio
         total += m.close_4h[j] + m.ema_4h[j] + m.hist_4h[j]

@@ -216,10 +216,11 @@ def _micros(pair: str, values: Any) -> kernel.Ints:
         found = found.astype("datetime64[us]").astype(np.int64)
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise ConfigError(f"{pair}: field 'time' must be datetime64 or int64 microseconds, not {found.dtype} of shape {found.shape}")
-    if len(found) > 1 and not bool((found[1:] > found[:-1]).all()):
+    found = np.ascontiguousarray(found, dtype=np.int64)
+    if kernel.falls(found):
         at = int(np.flatnonzero(found[1:] <= found[:-1])[0]) + 1
         raise ConfigError(f"{pair}: field 'time' must ascend; row {at} does not come after row {at - 1}")
-    return np.ascontiguousarray(found, dtype=np.int64)
+    return found
 
 
 def _check(pair: str, columns: Mapping[str, kernel.Floats]) -> None:

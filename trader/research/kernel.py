@@ -68,6 +68,15 @@ def outside(values: Floats, least: float) -> int:
 
 
 @compiled
+def falls(values: Ints) -> int:
+    """How many values do not lie above the one before."""
+    bad = 0
+    for i in range(1, len(values)):
+        bad += int(values[i] <= values[i - 1])
+    return bad
+
+
+@compiled
 def _ceil_like(value: float, like: Any) -> Any:
     """`value` rounded up to a whole tick where `like` counts ticks, else unchanged."""
     return -floor_like(-value, like)

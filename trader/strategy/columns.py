@@ -134,13 +134,12 @@ class Bars:
             ),
         )  # fmt: skip
 
-    def ready_at(self, parameters: Parameters, rows: Places, *, bearish: bool) -> tuple[Places, Features]:
-        """Those of these bars, ascending, that are ready, and `features` there alone; `bearish` False: without those whose 4h candle is.
-        Raises as `features` does."""
+    def ready_at(self, parameters: Parameters, rows: Places, least: spots.Least = spots.ANY) -> tuple[Places, Features]:
+        """Those of these bars, ascending, that are ready and hold what is the `least`, and `features` there alone. Raises as
+        `features` does."""
         p, four = parameters, self._four_of(parameters)
         market = self.once(("market", p.trend_ema, p.h4_ema), lambda: spots.market_of(self.columns, four, p))
-        rsi, pivots = self.rsi(p.rsi_period), self._pivots()
-        return spots.ready_at(rows, market, p, rsi, pivots, short=self._short, bearish=bearish)
+        return spots.ready_at(rows, market, p, self.rsi(p.rsi_period), self._pivots(), least=least, short=self._short)
 
     def _pivots(self) -> tuple[Places, Places]:
         return self.once(("pivots",), lambda: patterns.pivots(self.high, self.low))

@@ -16,6 +16,7 @@ VARIATIONS = ("CONSERVATIVE", "DEFAULT", "AGGRESSIVE")
 STRATEGIES = tuple((mode, variation) for mode in MODES for variation in VARIATIONS)
 """The six strategies of a profile, in the order of the table."""
 
+COMPOSITE_BAND = 0.1  # of the way from the lower to the upper Bollinger band: mitraillette's composite entry lies below
 ENTRY_BAND_ATR, ENTRY_BAND_LEAST = 0.382, 0.001
 SEED_FEE_BUFFER = 2 * 0.0026
 SEED_RATCHET_BASE = 0.01
@@ -79,11 +80,6 @@ class Parameters:
     def refuses_h4_bearish(self) -> bool:
         """All but the seed's mitraillette, which pays 15 points instead."""
         return not self.seed or self.sniper
-
-    @property
-    def reach(self) -> float:
-        """The RSI that every trigger lies below."""
-        return max(self.rsi_oversold, 0.0 if self.sniper else self.composite_limit)
 
     @property
     def mirrored(self) -> Parameters:
@@ -168,11 +164,12 @@ def parameters(profile: str, mode: str, variation: str) -> Parameters:
     return TABLE[profile, mode, variation]
 
 
-def reach_beside(parameters: Parameters, side: Side) -> float:
-    """The RSI that every trigger of these and of all strategies of their profile and RSI period lies below: bars above it are of no
-    use to any of them, so that they can share what they make of the others."""
-    alike = (p for p in TABLE.values() if (p.profile, p.rsi_period) == (parameters.profile, parameters.rsi_period))
-    return max((p if side is Side.BUY else p.mirrored).reach for p in (parameters, *alike))
+def reach_beside(parameters: Parameters, side: Side) -> tuple[float, float]:
+    """(oversold, composite) levels of the RSI that no trigger of these or of any strategy of their profile and RSI period lies above:
+    bars beyond are of no use to any of them, so that they can share what they make of the others."""
+    alike = [p for p in TABLE.values() if (p.profile, p.rsi_period) == (parameters.profile, parameters.rsi_period)]
+    sided = [p if side is Side.BUY else p.mirrored for p in (parameters, *alike)]
+    return max(p.rsi_oversold for p in sided), max(0.0 if p.sniper else p.composite_limit for p in sided)
 
 
 def entry_band(atr_fraction: float) -> float:

@@ -17,7 +17,7 @@ from trader.indicators.compiled import compiled
 from trader.indicators.patterns import Places, places
 from trader.indicators.series import Features, Row
 from trader.indicators.technical import Column
-from trader.strategy.modes import SEED_FEE_BUFFER, Parameters
+from trader.strategy.modes import COMPOSITE_BAND, SEED_FEE_BUFFER, Parameters
 
 NONE, RSI_ENTRY, COMPOSITE = 0, 1, 2
 SPIKE = 2.618
@@ -49,7 +49,7 @@ def _score(  # noqa: PLR0912, PLR0917 - compiled, and the rule in its written or
         trigger, score = RSI_ENTRY, rule.base_score
         if not (rule.seed and rule.sniper):
             score += (rule.oversold - rsi) * PHI
-    elif not rule.sniper and rsi < rule.composite_limit and rsi > rsi_previous and bb_position < 0.1:
+    elif not rule.sniper and rsi < rule.composite_limit and rsi > rsi_previous and bb_position < COMPOSITE_BAND:
         trigger, score = COMPOSITE, rule.base_score
     else:
         return NONE, 0.0
@@ -223,7 +223,7 @@ def trigger_of(at: Values, parameters: Parameters, oversold: float) -> int:
     """NONE, RSI_ENTRY or COMPOSITE."""
     if at.rsi < oversold:
         return RSI_ENTRY
-    if not parameters.sniper and at.rsi < parameters.composite_limit and at.rsi > at.rsi_previous and at.bb_position < 0.1:
+    if not parameters.sniper and at.rsi < parameters.composite_limit and at.rsi > at.rsi_previous and at.bb_position < COMPOSITE_BAND:
         return COMPOSITE
     return NONE
 

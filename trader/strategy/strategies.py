@@ -14,12 +14,14 @@ from trader.domain.costs import Costs
 from trader.domain.money import PHI
 from trader.domain.orders import Side
 from trader.errors import ConfigError
+from trader.indicators import spots
 from trader.indicators.series import Features
 from trader.indicators.technical import Column
 from trader.strategy import modes, scoring
 from trader.strategy.brain import entering
 from trader.strategy.columns import Bars, Entries, Places, Signals
 from trader.strategy.modes import (
+    COMPOSITE_BAND,
     ENTRY_BAND_ATR,
     ENTRY_BAND_LEAST,
     LEGS,
@@ -119,9 +121,11 @@ def _of_table(parameters: Parameters, side: Side, bars: Bars, costs: Costs) -> E
 
     def near() -> tuple[Places, Features]:
         rsi = bars.rsi(parameters.rsi_period)
-        low = scoring.rising_below(rsi if long else 100 - rsi, reach)
-        rows, columns = bars.ready_at(parameters, low, bearish=not (long and parameters.refuses_h4_bearish))
-        return rows, columns if long else scoring.mirrored(columns)
+        low = scoring.rising_below(rsi if long else 100 - rsi, max(reach))
+        if not long:
+            rows, columns = bars.ready_at(parameters, low)
+            return rows, scoring.mirrored(columns)
+        return bars.ready_at(parameters, low, spots.Least(reach[0], COMPOSITE_BAND, not parameters.refuses_h4_bearish))
 
     p = parameters if long else parameters.mirrored
     rows, columns = bars.once(("near", side, reach, p.rsi_period, p.trend_ema, p.h4_ema, p.refuses_h4_bearish), near)
