@@ -160,9 +160,8 @@ def planted(shape: Shape, strategy: Strategy, drift: float) -> Shape:
     for _ in range(ROUNDS):
         lift = np.zeros_like(shape.close)
         for k, columns in enumerate(candles_of(moved).values()):
-            said = strategy.columns(Bars(columns, warmup="short"), strategy.costs)
+            at = strategy.entries(Bars(columns, warmup="short")).rows
             ahead = np.zeros(len(columns) + HOLD + 1)
-            at = np.flatnonzero(said.enter)
             np.add.at(ahead, at + 1, 1.0)
             np.add.at(ahead, at + 1 + HOLD, -1.0)
             lift[k] = drift * (np.cumsum(ahead)[: len(columns)] > 0)

@@ -22,7 +22,7 @@ from trader.errors import AmbiguousError, ConfigError, CorruptError, LeaseLostEr
 
 TRADER = str(Path(sys.executable).with_name("trader"))
 VERBS = ["demo", "up", "verify", "status", "doctor", "reset", "twin", "pause", "resume", "stop", "exit", "flatten", "ingest", "trade",
-         "report", "night", "backtest", "config", "data", "db"]  # fmt: skip
+         "report", "night", "backtest", "config", "optimize", "data", "db"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def test_a_planted_drift_lies_after_the_signals_and_nowhere_else():
     assert set(np.round(np.unique(moved.close - shape.close), 9)) == {0.0, 0.001}
     assert 0.001 < lifted.mean() < 0.2
     for k, columns in enumerate(candles_of(moved).values()):
-        signals = np.flatnonzero(PLANTED.columns(Bars(columns, warmup="short"), PLANTED.costs).enter)
+        signals = PLANTED.entries(Bars(columns, warmup="short")).rows
         near = sum(lifted[k, at + 1 : at + 1 + HOLD].all() for at in signals)
         assert near >= 0.6 * len(signals)  # a drift moves later signals; three rounds settle most of them
 
