@@ -54,7 +54,11 @@ class Server:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON answer of `POST /api/PATH`."""
+        until = time.monotonic() + 30
         status, text = self._ask("POST", path, json.dumps(body), timeout_s=30)
+        while status == 503 and time.monotonic() < until:  # its database is busy, as after a restart
+            time.sleep(0.5)
+            status, text = self._ask("POST", path, json.dumps(body), timeout_s=30)
         assert status in (200, 201), f"{path}: {status} {text[:500]!r}"
         return json.loads(text)
 

@@ -58,15 +58,19 @@ def state(judged: tuple[Path, dict[str, str], dict[str, Any]], tmp_path: Path, m
 async def _answered(answer: dict[str, Any] | None) -> dict[str, Any]:
     """Run the flow; once it is paused, answer it as its form in the UI would (None: never)."""
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
 
     from flows.optimize_strategies import optimize_strategies
 
+    paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
     run = asyncio.create_task(optimize_strategies(poll_s=POLL_S, force=True))
     if answer is not None:
         async with get_client() as client:
             while not run.done():
-                runs = [one for one in await client.read_flow_runs(limit=5) if one.state is not None and one.state.is_paused()]
-                if runs:
+                runs = await client.read_flow_runs(flow_run_filter=paused, sort=FlowRunSort.START_TIME_DESC, limit=1)
+                if runs:  # the newest: other tests share the server
                     await client.resume_flow_run(runs[0].id, run_input=answer)
                     break
                 await asyncio.sleep(0.2)
