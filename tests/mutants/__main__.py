@@ -44,7 +44,7 @@ def caught_by(tree: Path, tables: Sequence[str], *, campaign: bool = True) -> st
     if tables:
         done = _run(tree, "pytest", "-q", "-x", "-p", "no:cacheprovider", *tables)
         if done.returncode == TESTS_FAILED:
-            failed = re.search(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
+            failed = re.search(r"^FAILED (.+?)(?: - |$)", done.stdout, re.MULTILINE)
             return failed[1].rsplit("/", 1)[-1] if failed else "a table test"
         if done.returncode:
             raise RuntimeError(f"the tables could not run: {(done.stdout + done.stderr)[-400:]}")

@@ -11,6 +11,7 @@ from trader.domain.market import DAY, Instrument, Ticker
 from trader.execution.scanner import (
     PairFacts,
     ScanRules,
+    Universe,
     coarse,
     depth_within,
     exclusion,
@@ -137,3 +138,15 @@ def test_spread_and_depth() -> None:
 
 def test_held_bases_use_one_name_per_coin() -> None:
     assert held_bases({"XBT/EUR": instrument("XBT/EUR")}, ["XBT/EUR", "gone/EUR"]) == {"BTC": "XBT/EUR"}
+
+
+def test_a_member_stays_until_its_rank_passes_the_edge_and_a_new_pair_asks_for_a_ranking() -> None:
+    universe = Universe(5)
+    assert universe.lacks(["P1/EUR"]) and "P1/EUR" not in universe
+    volumes = {f"P{n}/EUR": 100.0 - n for n in range(1, 9)}
+    universe.rank(volumes)
+    assert universe.members == ("P1/EUR", "P2/EUR", "P3/EUR", "P4/EUR", "P5/EUR") and not universe.lacks(volumes)
+    universe.rank(volumes | {"P6/EUR": 95.5})  # P5 is sixth now: within 1.2 x 5
+    assert universe.members[-2:] == ("P6/EUR", "P5/EUR")
+    universe.rank(volumes | {"P6/EUR": 95.5, "P7/EUR": 95.4})
+    assert "P5/EUR" not in universe and universe.lacks(["new/EUR"])

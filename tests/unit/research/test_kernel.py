@@ -155,3 +155,18 @@ def test_parameters_out_of_range_or_below_costs_are_refused(change: dict[str, ob
     with pytest.raises(ConfigError) as refused:
         replace(LONG, **change)
     assert words in str(refused.value)
+
+
+def test_a_position_is_walked_in_the_finest_candles_and_the_bar_is_closed_after_them() -> None:
+    """The target is passed in the first third of a bar and the stop in the last: the 15m bar alone would say stop."""
+    rule = kernel.rule_of(replace(LONG, exits=replace(RICH, legs=(1.0, 0.0), ratchet=0.0), costs=Costs(slippage=0.0)))
+    state = kernel.opened(rule, 10_000, 1.0)
+    fine = tuple(
+        np.array(column, np.int64)
+        for column in ([10_000, 10_100, 9_900], [10_130, 10_110, 9_900], [10_000, 9_900, 9_800], [10_100, 9_900, 9_810])
+    )
+    bars = tuple(np.array(column, np.int64) for column in ([10_000], [10_130], [9_800], [9_810]))
+    for starts, reason, price, met in (([0, 3], exits.TP1, 10_120, 0), ([0, 0], exits.STOP_LOSS, 9_850, 1)):
+        legs, prices = np.zeros((4, 4), np.int64), np.zeros(4, np.int64)
+        bar, rows, both = kernel.follow_finely(state, fine, np.array(starts), bars, 0, legs, prices)
+        assert (bar, rows, both, int(legs[0, kernel.REASON]), int(prices[0])) == (0, 1, met, reason, price)
