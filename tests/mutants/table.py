@@ -9,7 +9,7 @@ EXITS, RISK, PLAN = "trader/execution/exits.py", "trader/execution/risk.py", "tr
 ACCOUNT, COMPILED = "trader/research/account.py", "trader/indicators/compiled.py"
 STEPS = ("tests/unit/execution/test_exits.py", "tests/unit/research/test_s1.py")
 REVIEWS = ("tests/unit/execution/test_risk.py",)
-GUARDS = ("tests/unit/execution/test_positions_guard.py", "tests/unit/execution/test_exits.py")
+ACCOUNTS = ("tests/unit/research/test_account.py",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,12 @@ MUTANTS = (
         old="    if open <= state.stop:\n        return stop_reason, t.sign * slipped(open,",
         new="    if open <= state.stop:\n        return stop_reason, t.sign * slipped(state.stop,", tables=STEPS,
     ),
-    Mutant(name="stop rounded away from entry", file=PLAN, old="stop=toward(", new="stop=away(", tables=GUARDS),
     Mutant(
-        name="cash released a bar early", file=ACCOUNT, old="self.waiting[0].bar_us < close_us", new="self.waiting[0].bar_us <= close_us"
+        name="stop rounded away from entry", file=PLAN, old="toward, away = (up, up) if", new="toward, away = (down, up) if",
+        tables=STEPS,
+    ),
+    Mutant(
+        name="cash released a bar early", file=ACCOUNT, old="self.waiting[0].bar_us < close_us",
+        new="self.waiting[0].bar_us <= close_us", tables=ACCOUNTS,
     ),
 )  # fmt: skip

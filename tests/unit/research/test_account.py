@@ -54,6 +54,13 @@ def found(world, bars: dict[str, Bars]) -> Pass:
     return account_pass(AGGRESSIVE, bars, world[1], cash=CASH)
 
 
+def test_an_exit_counts_from_the_close_of_its_own_bar(found: Pass) -> None:
+    """What leaves at the open after a close is neither cash nor result at that close, though the bars carry the same time."""
+    assert sum(leg.exit_us == row.time_us for row in found.equity for leg in found.legs) >= 5
+    for row in found.equity:
+        assert row.realised == add(ZERO, *(leg.net for leg in found.legs if leg.exit_us < row.time_us))
+
+
 def test_every_signal_is_a_trade_a_refusal_or_open(found: Pass) -> None:
     entries = {leg.position_id for leg in found.legs}
     assert len(entries) >= 20
