@@ -83,10 +83,10 @@ def main() -> int:
                 work.go()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     total = reading.least + kernel.least
-    figure("talib.nine", floor.least, "CPU-s")
-    figure("optimizer.read", reading.least, "CPU-s", against="talib.nine", ratio=reading.least / floor.least)
-    figure("optimizer.kernel", kernel.least, "CPU-s", against="talib.nine", ratio=kernel.least / floor.least)
-    figure("optimizer.total", total, "CPU-s", against="talib.nine", ratio=total / floor.least)
+    figure("optimizer.nine", floor.least, "CPU-s")
+    figure("optimizer.read", reading.least, "CPU-s", against="optimizer.nine", ratio=reading.least / floor.least)
+    figure("optimizer.kernel", kernel.least, "CPU-s", against="optimizer.nine", ratio=kernel.least / floor.least)
+    figure("optimizer.total", total, "CPU-s", against="optimizer.nine", ratio=total / floor.least)
     figure("optimizer.walk_forward", walk.least, "CPU-s", against="optimizer.total", ratio=walk.least / total)
     figure("optimizer.rss", peak, "MB", against="raw data", ratio=peak / raw)
     return 0

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
-MODULES = ("kernel", "optimizer", "beat", "history", "ledger", "verdict", "startup", "prefect_beat", "simulation")
+MODULES = ("kernel", "optimizer", "beat", "history", "ledger", "verdict", "startup", "prefect_beat")
 KEYS = ["name", "value", "unit", "ratio_to", "ratio"]
 GOAL_KEYS = {"module", "ratio", "value", "at_least"}
 
