@@ -261,8 +261,8 @@ class OrderDesk:
 
     async def amend(
         self, intent: Intent, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None
-    ) -> bool:
-        """Change a resting stop in place; True when the exchange has it. An ambiguous answer is read back."""
+    ) -> Answer:
+        """Change a resting stop in place; Acked when the exchange has it. An ambiguous answer is read back."""
         assert intent.txid is not None
         self.kill.reach("after_amend_intent")
         deadline = self._deadline(Leg.STOP, self.clock.now_us())
@@ -275,12 +275,11 @@ class OrderDesk:
         now = self.clock.now_us()
         if isinstance(answer, Acked):
             self.ledger.set_terms(intent.txid, now, quantity=quantity, trigger_price=trigger_price, reason=reason)
-            return True
-        message = answer.message
-        self.ledger.note("amend.refused", {"txid": intent.txid, "pair": intent.pair, "why": message}, now)
+            return answer
+        self.ledger.note("amend.refused", {"txid": intent.txid, "pair": intent.pair, "why": answer.message}, now)
         if isinstance(answer, Rejected) and answer.kind == "gone":
             await self.settle(intent.txid, intent.created_us, patience_s=GONE_PATIENCE_S)  # it filled or was cancelled: book that
-        return False
+        return answer
 
     async def _read_back(self, txid: str, quantity: Decimal | None, trigger_price: Decimal | None) -> Answer:
         for delay in PASSES_S:

@@ -15,17 +15,7 @@ from typing import Any
 from trader.domain.account import Position, PositionState
 from trader.domain.market import Candle, Instrument
 from trader.domain.money import ZERO, add, sub
-from trader.domain.orders import (
-    Acked,
-    Answer,
-    Fill,
-    Intent,
-    Leg,
-    OrderType,
-    Rejected,
-    RemoteOrder,
-    client_order_id,
-)
+from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder, client_order_id
 from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.positions import Exit, ExitKind, Guard
@@ -186,14 +176,17 @@ class Keeper:
                 return
             await self._place_stop(held)
         elif stop.remaining != quantity or stop.trigger_price != trigger:
-            amended = await self.desk.amend(
+            answer = await self.desk.amend(
                 stop,
                 quantity=quantity + stop.filled if stop.remaining != quantity else None,
                 trigger_price=trigger if stop.trigger_price != trigger else None,
                 reason=held.guard.stop_reason,
             )
-            if not amended and self.stop_of(held.position.position_id) is None and self._refresh(held):
-                await self._place_stop(held)  # it was gone and did not fill: somebody cancelled it
+            if not isinstance(answer, Acked) and self._refresh(held):
+                if self.stop_of(held.position.position_id) is None:
+                    await self._place_stop(held)  # it was gone and did not fill: somebody cancelled it
+                elif PASSED in answer.message:
+                    await self._leave(held, held.guard.stop_reason)  # the price is through the level already: what the stop was for
 
     async def _join(self, held: Held) -> Intent | None:
         """The one stop of a position. An entry that filled in parts has one from each: all but one are cancelled, each giving
@@ -347,7 +340,7 @@ class Keeper:
             quantity, rest = held.position.quantity, ZERO
         if stop is not None:
             if rest > ZERO:
-                if not await self.desk.amend(stop, quantity=rest + stop.filled):
+                if not isinstance(await self.desk.amend(stop, quantity=rest + stop.filled), Acked):
                     return
             else:
                 await self.desk.cancel(stop)

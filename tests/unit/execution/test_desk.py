@@ -109,7 +109,7 @@ def test_an_amend_without_an_answer_is_read_back() -> None:
         assert stop.trigger_price is not None
         rules = (await house.world.exchange.instruments())[PAIR]
         level = rules.price_down(stop.trigger_price * Decimal("0.99"))
-        assert await house.desk.amend(stop, trigger_price=level)
+        assert isinstance(await house.desk.amend(stop, trigger_price=level), Acked)
         assert house.orders(ordertype="stop-loss")[0].trigger == level
         now = house.keeper.stop_of(position.position_id)
         assert now is not None
@@ -161,6 +161,22 @@ def test_a_stop_whose_level_the_market_has_passed_ends_in_a_sale_at_once() -> No
         assert len(house.intents(Leg.STOP)) == 1
 
     in_house(test, Fault(where="AddOrder", match=STOP, action="error", arg="EOrder:Invalid price"))
+
+
+def test_a_stop_that_is_to_be_raised_through_the_market_sells_at_once_under_its_new_reason() -> None:
+    async def test(house: House) -> None:
+        position = await house.buy()
+        held = house.keeper.held[position.position_id]
+        assert held.guard is not None
+        last = house.world.twin.exchange.last(PAIR)
+        raised = held.guard.instrument.to_ticks(last) + 1
+        held.guard.state = held.guard.state._replace(stop=raised, level=2)
+        await house.keeper.protect(held)
+        await asyncio.sleep(1)
+        assert house.ledger.positions() == []
+        assert [leg.reason for leg in house.ledger.trade_legs()] == ["RATCHET_L2"]
+
+    in_house(test)
 
 
 def test_a_stop_that_somebody_else_cancelled_is_back_within_seconds() -> None:
