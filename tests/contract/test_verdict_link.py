@@ -1,4 +1,4 @@
-"""One suite per AI port: `Advisor` (Decisions API on the twin), `VerdictLink` (in process, and a real worker on a socket)."""
+"""The `VerdictLink` port: in process, and a real worker on a socket."""
 
 from __future__ import annotations
 
@@ -17,41 +17,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from verdict_kit import EPOCH, KEY, question
 
 from trader.data.verdicts import SqliteVerdictStore
-from trader.domain.orders import Side
-from trader.domain.verdicts import AiMode, AskOutcome, Lookup, Question, Ruling, Verdict, VerdictKey
+from trader.domain.verdicts import AiMode, AskOutcome, Lookup, Question, Ruling, Verdict
 from trader.execution.confirmation import Desk, Snapshot, VerdictBook, rule
-from trader.gemini.client import make_client
-from trader.gemini.decisions import PROVIDER, GeminiDecisions
 from trader.gemini.link import DirectLink, SocketLink
 from trader.gemini.worker import SOCKET, STORE, WorkerServer
 from trader.ports import VerdictLink
-from trader.simulation.clock import LoopClock, wall_clock
-from trader.simulation.gemini_faults import gemini_plan
+from trader.simulation.clock import wall_clock
 from trader.simulation.gemini_server import GeminiTwin
-from trader.simulation.loops import run_stepped
-
-EPOCH = 1_767_571_200_000_000
-KEY = VerdictKey(pair="ABC/EUR", side=Side.BUY, strategy="viable/mitraillette/AGGRESSIVE")
 
 
-def question(pair: str = "ABC/EUR", asked_us: int = EPOCH, *, priority: bool = False, rsi: float = 30.0) -> Question:
-    return Question(
-        key=VerdictKey(pair=pair, side=Side.BUY, strategy=KEY.strategy),
-        asked_us=asked_us,
-        asked_price=100.0,
-        band_lo=99.0,
-        band_hi=101.0,
-        features={"rsi": rsi},
-        priority=priority,
-    )
-
-
-def answered(asked: Question, outcome: AskOutcome = AskOutcome.OK, p: float | None = 0.1) -> Verdict:
+def answered(asked: Question) -> Verdict:
     return Verdict(
-        key=asked.key, outcome=outcome, asked_us=asked.asked_us, expires_us=asked.asked_us + 300_000_000, band_lo=asked.band_lo,
-        band_hi=asked.band_hi, p_loss=p if outcome is AskOutcome.OK else None, is_twin=True, verdict_id=f"v-{asked.key.pair}",
+        key=asked.key, outcome=AskOutcome.OK, asked_us=asked.asked_us, expires_us=asked.asked_us + 300_000_000, band_lo=asked.band_lo,
+        band_hi=asked.band_hi, p_loss=0.1, is_twin=True, verdict_id=f"v-{asked.key.pair}",
     )  # fmt: skip
 
 
@@ -136,7 +117,6 @@ def run(make: Make, use: Callable[[VerdictLink, Scripted], Awaitable[None]]) -> 
     return advisor
 
 
-# --- VerdictLink -------------------------------------------------------------------------------------------------------
 @LINKS
 def test_what_is_wanted_comes_back_once_with_the_band_that_was_asked(make: Make) -> None:
     async def use(link: VerdictLink, _: Scripted) -> None:
@@ -360,78 +340,3 @@ def test_a_worker_without_a_key_says_so() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "TRADER_GEMINI_API_KEY is not set" in done.stderr
-
-
-# --- Advisor -----------------------------------------------------------------------------------------------------------
-def ask_twin(path: Path, plan: str, use: Callable[[GeminiDecisions, GeminiTwin], Awaitable[Any]]) -> Any:
-    async def main() -> Any:
-        clock = LoopClock(EPOCH)
-        twin = GeminiTwin(clock, 7, gemini_plan(plan))
-        await twin.start(port=8702)
-        store = SqliteVerdictStore(path)
-        advisor = GeminiDecisions(make_client("canary-key-4711", twin.url), clock, store=store)
-        try:
-            return await use(advisor, twin)
-        finally:
-            await advisor.close()
-            store.close()
-            await twin.close()
-
-    return run_stepped(main)
-
-
-def test_the_advisor_answers_each_question_in_order_and_writes_every_call_down(tmp_path: Path) -> None:
-    async def use(advisor: GeminiDecisions, _: GeminiTwin) -> list[Verdict]:
-        asked = [question(f"P{i}/EUR", rsi=20.0 + i, priority=i == 3) for i in range(40)]
-        asked[7] = Question(key=asked[7].key, asked_us=EPOCH, asked_price=100.0, band_lo=99.0, band_hi=101.0, features={"x": "y"})
-        verdicts = list(await advisor.ask(asked))
-        assert list(await advisor.ask([])) == []
-        return verdicts
-
-    verdicts = ask_twin(tmp_path / STORE, "", use)
-    assert [one.key.pair for one in verdicts] == [f"P{i}/EUR" for i in range(40)]
-    assert [one.outcome for one in verdicts].count(AskOutcome.OK) == 39
-    assert verdicts[7].detail == "features: no number of the legend"
-    assert {one.expires_us - one.asked_us for one in verdicts} == {300_000_000}
-    store = SqliteVerdictStore(tmp_path / STORE, read_only=True)
-    summary = store.summary()
-    assert (summary.calls, summary.questions, summary.usable, summary.outcomes, summary.twin_calls) == (2, 39, 39, {"OK": 2}, 2)
-    stored = {one.verdict_id: one for one in store.verdicts(limit=100)}
-    assert {(one.pair, one.p_loss) for one in stored.values()} == {(v.key.pair, v.p_loss) for v in verdicts if v.p_loss is not None}
-    request, response = store.bodies(verdicts[0].verdict_id.split("-")[0]) or (b"", b"")
-    assert rb"\"rsi\":20" in request
-    assert b'"noul"' in response
-    store.close()
-
-
-def test_breaker_and_budget_survive_a_restart(tmp_path: Path) -> None:
-    plan = '[[fault]]\nwhere = "decisions"\naction = "500"\n'
-
-    async def fail(advisor: GeminiDecisions, twin: GeminiTwin) -> tuple[str, int]:
-        for _ in range(5):
-            await advisor.ask([question()])
-        return advisor.state(), twin.requests
-
-    assert ask_twin(tmp_path / STORE, plan, fail) == ("BREAKER", 3)
-
-    async def again(advisor: GeminiDecisions, twin: GeminiTwin) -> tuple[list[str], int, int]:
-        words = [(await advisor.ask([question()]))[0].outcome.value]
-        await asyncio.sleep(61.0)
-        words.append((await advisor.ask([question()]))[0].outcome.value)
-        return words, twin.requests, advisor.budget.spent.calls
-
-    assert ask_twin(tmp_path / STORE, "", again) == (["BREAKER", "OK"], 1, 4)
-    store = SqliteVerdictStore(tmp_path / STORE, read_only=True)
-    assert "CLOSED" in (store.load_state(PROVIDER) or "")
-    store.close()
-
-
-def test_a_verdict_that_cannot_be_written_down_is_not_used(tmp_path: Path) -> None:
-    async def use(advisor: GeminiDecisions, twin: GeminiTwin) -> tuple[list[Verdict], int]:
-        advisor._store._db.execute("PRAGMA query_only = 1")  # type: ignore[union-attr]
-        return list(await advisor.ask([question()])), twin.requests
-
-    (verdict,), requests = ask_twin(tmp_path / STORE, "", use)
-    assert requests == 1
-    assert (verdict.outcome, verdict.p_loss) == (AskOutcome.UNAVAILABLE, None)
-    assert "verdict store cannot be written" in verdict.detail
