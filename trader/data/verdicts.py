@@ -219,7 +219,7 @@ def _verdict_row(call_id: str, one: AskedQuestion) -> tuple[Any, ...]:
         question.asked_us,
         verdict.expires_us,
         verdict.p_loss,
-        None,  # only text providers give a reason
+        verdict.reason or None,  # only text models give one
         verdict.detail,
     )
 

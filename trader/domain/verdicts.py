@@ -75,7 +75,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A provider's answer to one question. `p_loss` in [0, 1] only where `outcome` is OK; `is_twin`: scripted, not AI."""
+    """A provider's answer to one question. `p_loss` in [0, 1] only where `outcome` is OK; `reason`: a word of a fixed list, from text
+    models only; `is_twin`: scripted, not AI."""
 
     key: VerdictKey
     outcome: AskOutcome
@@ -85,6 +86,7 @@ class Verdict:
     band_hi: float
     p_loss: float | None = None
     detail: str = ""
+    reason: str = ""
     provider: str = ""
     model: str = ""
     is_twin: bool = False

@@ -17,10 +17,11 @@ _CONFIDENCE_SLACK = 0.02 + 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedAnswer:
-    """One id's answer: `p_loss` in [0, 1] exactly where `outcome` is OK."""
+    """One id's answer: `p_loss` in [0, 1] exactly where `outcome` is OK; `reason`: a text model's word for it."""
 
     outcome: AskOutcome
     p_loss: float | None = None
+    reason: str = ""
     detail: str = ""
 
 
