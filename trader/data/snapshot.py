@@ -66,9 +66,9 @@ class Snapshot:
             named = pl.col("pair").is_in(list(pairs))
             chosen = named if chosen is None else chosen & named
         for path in reversed(self.files):
-            piece = parts.select(path, chosen)
+            piece, counted = _newest(parts.select(path, chosen), n)
             pieces.insert(0, piece)
-            for pair, rows in piece.group_by("pair").len().iter_rows():
+            for pair, rows in counted:
                 have[pair] = have.get(pair, 0) + rows
             if pairs is not None and all(have.get(pair, 0) >= n for pair in pairs):
                 break
@@ -145,6 +145,17 @@ class Snapshot:
         if isinstance(error, (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)):
             return CorruptError(f"{self.market} {self.timeframe}: parts cannot be read together ({error})")
         return ValueError(f"query failed: {error}")
+
+
+def _newest(piece: pl.DataFrame, n: int) -> tuple[pl.DataFrame, list[tuple[str, int]]]:
+    """The newest `n` rows of each pair of a part, which lies in (pair, time) order, and how many that are of each."""
+    kept, counted, end = [piece.clear()], [], 0
+    for run in piece["pair"].rle():
+        end += run["len"]
+        rows = min(run["len"], n)
+        kept.append(piece.slice(end - rows, rows))
+        counted.append((run["value"], rows))
+    return pl.concat(kept), counted
 
 
 def digest(names: Sequence[tuple[str, str]]) -> str:

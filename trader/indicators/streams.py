@@ -7,7 +7,7 @@ make a new PairStreams from history.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from talib import stream
@@ -20,7 +20,18 @@ from trader.indicators.technical import ATR_PERIOD, BAND_WIDTH, BANDS, MACD_FAST
 from trader.ports import Columns
 
 _NAN = math.nan
+_QUARTER = Timeframe.M15  # a name of our own: an enum looks its members up anew each time
 _COLUMNS = ("open", "high", "low", "close", "volume")
+_OPEN, _HIGH, _LOW, _CLOSE, _VOLUME, _RSI, _FILLED = range(7)  # rows of a pair's window
+
+
+def _check(candle: Candle, timeframe: Timeframe, due_us: int) -> None:
+    """Raise ValueError for a candle that is not the one due, or holds a value that is not a finite number."""
+    if candle.timeframe is not timeframe or candle.time_us != due_us:
+        due = f"{timeframe} at {due_us} is due"
+        raise ValueError(f"{candle.pair}: a {candle.timeframe} candle at {candle.time_us} does not follow; {due}")
+    if not math.isfinite(candle.high + candle.low + candle.close + candle.volume + candle.open):
+        raise ValueError(f"{candle.pair}: the candle at {candle.time_us} holds a value that is not a finite number")
 
 
 def _tail(columns: Columns, step: int) -> Columns:
@@ -81,6 +92,12 @@ class PairStreams:
     `short`: ready after three periods, in research and replay only.
     """
 
+    # A beat updates every pair once, each from cold caches: slots, one block for the window, and no value read twice.
+    __slots__ = (
+        "_atr", "_bands", "_bars", "_cells", "_close", "_ema", "_filled", "_h4", "_high", "_hist", "_hist_previous", "_keep", "_low",
+        "_macd", "_n", "_row", "_rsi", "_rsi_now", "_rsi_previous", "_rsis", "_time_us", "_volume", "_wanted", "_window", "needs",
+    )  # fmt: skip
+
     def __init__(self, columns_15m: Columns, columns_4h: Columns, parameters: Needs, *, short: bool = False) -> None:
         self.needs = parameters
         self._wanted = Wanted.by(parameters, short=short)
@@ -97,6 +114,7 @@ class PairStreams:
         self._atr = stream.ATR(high, low, close, ATR_PERIOD)
         self._ema = stream.EMA(close, parameters.trend_ema) if parameters.trend_ema else None
         self._rsi_previous, self._hist_previous = float(rsi[-2]), float(hist[-2])
+        self._rsi_now, self._hist = float(self._rsi.value), float(self._macd.value[2])
         self._fill_window(tail, rsi)
         self._row: Row | None = None
 
@@ -105,30 +123,29 @@ class PairStreams:
         self._keep = self._wanted.bars_15m
         self._n = n = min(len(tail), self._keep)
         self._time_us = int(tail.time[-1])
-        self._open, self._high, self._low, self._close, self._volume, self._rsis = (np.empty(2 * self._keep) for _ in range(6))
-        self._filled = np.zeros(2 * self._keep, np.bool_)
-        for buffer, values in zip(
-            self._buffers, (tail.open, tail.high, tail.low, tail.close, true_volume(tail), rsi, tail.filled), strict=True
-        ):
-            buffer[:n] = values[-n:]
+        self._window = np.zeros((7, 2 * self._keep))
+        self._cells = cast("memoryview[float]", self._window.reshape(-1).data)  # one object for all, where seven arrays are seven cold ones
+        _, self._high, self._low, self._close, self._volume, self._rsis, self._filled = self._window
+        values = (tail.open, tail.high, tail.low, tail.close, true_volume(tail), rsi, tail.filled)
+        for row, column in zip(self._window, values, strict=True):
+            row[:n] = column[-n:]
 
-    @property
-    def _buffers(self) -> tuple[Any, ...]:
-        return self._open, self._high, self._low, self._close, self._volume, self._rsis, self._filled
+    def _make_room(self) -> None:
+        """Move the newest LOOKBACK bars to the front when the block is full."""
+        self._window[:, : self._keep] = self._window[:, -self._keep :]
+        self._n = self._keep
 
     # --- candles -------------------------------------------------------------------------------------------------------
     def update(self, candle: Candle) -> None:
         """Take a closed 15m candle; raises ValueError, with nothing changed, if it does not follow the last one or holds
         a value that is not a finite number."""
-        self._check(candle, Timeframe.M15, self._time_us + M15)
-        if self._n == len(self._close):
-            for buffer in self._buffers:
-                buffer[: self._keep] = buffer[-self._keep :]
-            self._n = self._keep
+        _check(candle, _QUARTER, self._time_us + M15)
+        if self._n == 2 * self._keep:
+            self._make_room()
         close = candle.close
-        self._rsi_previous, self._hist_previous = self._rsi.value, self._macd.value[2]
-        rsi = self._rsi.update(close)
-        self._macd.update(close)
+        self._rsi_previous, self._hist_previous = self._rsi_now, self._hist
+        self._rsi_now = rsi = self._rsi.update(close)
+        self._hist = self._macd.update(close)[2]
         self._bands.update(close)
         self._atr.update(candle.high, candle.low, close)
         if self._ema is not None:
@@ -141,24 +158,20 @@ class PairStreams:
 
     def update_h4(self, candle: Candle) -> None:
         """Take a closed 4h candle; at a common close before the 15m one. Raises ValueError as `update` does."""
-        self._check(candle, Timeframe.H4, self._h4.next_us or candle.time_us)
+        _check(candle, Timeframe.H4, self._h4.next_us or candle.time_us)
         self._h4.next_us = candle.time_us
         self._h4.update(candle.close)
         self._row = None
 
-    def _check(self, candle: Candle, timeframe: Timeframe, due_us: int) -> None:
-        if candle.timeframe is not timeframe or candle.time_us != due_us:
-            due = f"{timeframe} at {due_us} is due"
-            raise ValueError(f"{candle.pair}: a {candle.timeframe} candle at {candle.time_us} does not follow; {due}")
-        if not math.isfinite(candle.high + candle.low + candle.close + candle.volume + candle.open):
-            raise ValueError(f"{candle.pair}: the candle at {candle.time_us} holds a value that is not a finite number")
-
     def _put(self, candle: Candle, rsi: float) -> None:
-        n = self._n
-        self._open[n], self._high[n], self._low[n], self._close[n] = candle.open, candle.high, candle.low, candle.close
-        self._volume[n] = 0.0 if candle.filled else candle.volume
-        self._rsis[n] = rsi
-        self._filled[n] = candle.filled
+        cells, width, at = self._cells, 2 * self._keep, self._n
+        cells[at] = candle.open
+        cells[at + _HIGH * width] = candle.high
+        cells[at + _LOW * width] = candle.low
+        cells[at + _CLOSE * width] = candle.close
+        cells[at + _VOLUME * width] = 0.0 if candle.filled else candle.volume
+        cells[at + _RSI * width] = rsi
+        cells[at + _FILLED * width] = candle.filled
 
     # --- rows ----------------------------------------------------------------------------------------------------------
     @property
@@ -168,7 +181,7 @@ class PairStreams:
             ema = self._ema.value if self._ema is not None else _NAN
             upper, _, lower = self._bands.value
             self._row = self._make(
-                self._n - 1, self._bars, self._time_us, self._rsi.value, self._rsi_previous, self._macd.value[2],
+                self._n - 1, self._bars, self._time_us, self._rsi_now, self._rsi_previous, self._hist,
                 self._hist_previous, upper, lower, self._atr.value, ema,
             )  # fmt: skip
         return self._row
@@ -179,16 +192,14 @@ class PairStreams:
 
     def peek(self, candle: Candle) -> Row:
         """The row as it would be if the forming 15m candle closed now; changes nothing. Raises ValueError as `update`."""
-        self._check(candle, Timeframe.M15, self._time_us + M15)
-        if self._n == len(self._close):
-            for buffer in self._buffers:
-                buffer[: self._keep] = buffer[-self._keep :]
-            self._n = self._keep
+        _check(candle, _QUARTER, self._time_us + M15)
+        if self._n == 2 * self._keep:
+            self._make_room()
         close, rsi = candle.close, self._rsi.peek(candle.close)
         self._put(candle, rsi)  # beyond the newest closed bar: the next update overwrites it
         upper, _, lower = self._bands.peek(close)
         return self._make(
-            self._n, self._bars + 1, candle.time_us, rsi, self._rsi.value, self._macd.peek(close)[2], self._macd.value[2],
+            self._n, self._bars + 1, candle.time_us, rsi, self._rsi_now, self._macd.peek(close)[2], self._hist,
             upper, lower, self._atr.peek(candle.high, candle.low, close), self._ema.peek(close) if self._ema is not None else _NAN,
         )  # fmt: skip
 
@@ -243,7 +254,7 @@ class PairStreams:
     def extras(self) -> dict[str, float | bool | str]:
         """Values for reports and the AI that no rule reads: ADX(14) and TA-Lib candle patterns."""
         part = slice(0, self._n)
-        open_, high, low, close = self._open[part], self._high[part], self._low[part], self._close[part]
+        open_, high, low, close = self._window[_OPEN, part], self._high[part], self._low[part], self._close[part]
         found = technical.candle_patterns(open_, high, low, close)
         return {"adx": float(technical.adx(high, low, close)[-1]), **{name: float(value) for name, value in found.items()}}
 

@@ -24,8 +24,15 @@ def test_figures_above_below_or_without_what_a_goal_asks_are_named() -> None:
         "c: value 99, goal >= 100",
         "d: ratio None, goal <= 1",
         "e: missing (module ?)",
-        "f: goals.toml: unknown key 'rato'; allowed: at_least, module, ratio, value",
+        "f: goals.toml: unknown key 'rato'; allowed: at_least, module, quick, ratio, value",
     ]
+
+
+def test_a_small_size_has_its_own_bound_where_the_goal_names_one() -> None:
+    goals, figures = {"a": {"ratio": 2.5, "quick": 10}, "b": {"ratio": 2.5}}, {"a": figure("a", 3, 9), "b": figure("b", 3, 9)}
+    assert misses(goals, figures, quick=True) == ["b: ratio 9, goal <= 2.5"]
+    assert misses(goals, figures) == ["a: ratio 9, goal <= 2.5", "b: ratio 9, goal <= 2.5"]
+    assert misses(goals, {"a": figure("a", 3, 11), "b": figure("b", 3, 1)}, quick=True) == ["a: ratio 11, goal <= 10"]
 
 
 def test_every_goal_belongs_to_a_benchmark_that_exists() -> None:
