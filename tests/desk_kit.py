@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from kraken_kit import PAIR, World, on_twin
@@ -85,11 +86,11 @@ class House:
         return [i for i in self.ledger.intents() if i.leg is leg]
 
 
-def in_house(test: Callable[[House], Awaitable[None]], *faults: Fault, cash: bool = True) -> None:
-    """Run a test in a fresh house; `cash` False: as before the very first start."""
+def in_house(test: Callable[[House], Awaitable[None]], *faults: Fault, cash: bool = True, emergency: Path | None = None) -> None:
+    """Run a test in a fresh house; `cash` False: as before the very first start. `emergency`: where the ledger may retreat to."""
 
     async def run(world: World) -> None:
-        ledger = SqlLedger(":memory:", account=ACCOUNT)
+        ledger = SqlLedger(":memory:", account=ACCOUNT, emergency=emergency)
         if cash:
             ledger.set_opening_cash({"EUR": Decimal(10_000)}, world.clock.now_us())
         work: list[asyncio.Task[None]] = []

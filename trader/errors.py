@@ -9,7 +9,8 @@ TraderError
 │   ├── LeaseLostError  another session holds the account
 │   ├── AuthError       the venue refuses our key, or gives it too few rights
 │   ├── UnsafeError     what was asked is refused for safety; nothing was done
-│   └── CorruptError    a stored file or row is not what was written
+│   ├── CorruptError    a stored file or row is not what was written
+│   └── UnwritableError a disk is full, read-only or failing
 └── BeginRefused        the ledger refused to commit an intent; carries a refusal code
 """
 
@@ -60,8 +61,12 @@ class CorruptError(FatalError):
     """A stored file or row fails its own checks."""
 
 
+class UnwritableError(FatalError):
+    """A disk takes no writes: full, read-only or failing. What was there can still be read."""
+
+
 class BeginRefused(TraderError):
-    """The ledger did not commit an intent, so no byte may leave; `code` says why (HALTED, DUPLICATE_KEY, OVERSELL)."""
+    """The ledger did not commit an intent, so no byte may leave; `code` says why (HALTED, DUPLICATE_KEY, OVERSELL, UNWRITABLE)."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -288,6 +288,9 @@ class Ledger(Protocol):
 
     def meta(self, name: str) -> str | None: ...
     def set_meta(self, name: str, value: str) -> None: ...
+    def came_back(self, now_us: int) -> bool:
+        """True once a ledger that had to go on in memory, halted by LEDGER, has all of that at its place again."""
+
     def journal_hash(self) -> str:
         """SHA-256 over all journal lines so far."""
 

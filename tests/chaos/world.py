@@ -193,7 +193,7 @@ class World:
             store, history = wire.direct_history(self.paths, self.clock, lookbacks(self.settings))
             store.reach = self.reaper.reach
             stack.callback(store.close)
-            ledger = MortalLedger(self.paths.ledger, account=wire.ACCOUNT, kill=self.reaper)
+            ledger = MortalLedger(self.paths.ledger, account=wire.ACCOUNT, kill=self.reaper, emergency=self.paths.emergency)
             stack.callback(ledger.close)
             verdicts = wire.direct_verdicts(self.settings, endpoints, self.clock, self.paths, stack) if self.plan.ai else NoVerdicts()
             self._severed, self.exchange = severed, exchange

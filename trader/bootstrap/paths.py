@@ -34,6 +34,11 @@ class Paths:
         return self.ledger_url.read_text(encoding="utf-8").strip() if self.ledger_url.exists() else str(self.ledger)
 
     @property
+    def emergency(self) -> Path:
+        """Where reducing orders are written down while the ledger takes no writes; a link may put it on another disk."""
+        return self.root / "emergency.journal"
+
+    @property
     def arm(self) -> Path:
         """The second opt-in of live trading: names the account that may be traded (0600)."""
         return self.root / "live.armed"

@@ -18,13 +18,14 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from trader.data import postgres
 from trader.data.tables import HEAD
-from trader.errors import ConfigError, CorruptError, FatalError, RetryableError, TraderError
+from trader.errors import ConfigError, CorruptError, FatalError, RetryableError, TraderError, UnwritableError
 
 MEMORY = ":memory:"
 BUSY_MS = 5000
 PRAGMAS = (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON")
 CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+UNWRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR")
 
 
 TABLES = {
@@ -137,6 +138,8 @@ def _by_name(name: str, text: str, error: Exception) -> TraderError:
         return RetryableError(f"{text} (another process is writing for over {BUSY_MS / 1000:g} s)")
     if name.startswith(CORRUPT):
         return CorruptError(f"{text}; restore the newest backup, or move the file away and let reconciliation rebuild it")
+    if name.startswith(UNWRITABLE):
+        return UnwritableError(text)
     return FatalError(text if isinstance(error, (DBAPIError, sqlite3.Error)) else f"{text} (value refused)")
 
 

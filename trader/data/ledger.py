@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,15 +14,19 @@ from sqlalchemy import Connection
 
 from trader.data import lease as leases
 from trader.data import ledger_account, ledger_control, ledger_decisions, ledger_fills, ledger_orders, ledger_positions
-from trader.data.engine import open_ledger, place_of, reading, translated, writing
+from trader.data.emergency import Begun, EmergencyJournal, Refuge
+from trader.data.engine import is_url, open_ledger, place_of, reading, translated
 from trader.data.journal import Tx, journal_sha256, transaction
 from trader.data.ledger_memory import Remembered
 from trader.domain.account import Position
+from trader.domain.halts import LEDGER
 from trader.domain.messages import TradeLeg
 from trader.domain.orders import ExchangeStatus, Fill, Intent, Leg, Outcome
+from trader.errors import RetryableError, TraderError, UnwritableError
 from trader.ports import Control, DecisionRow, EquityRow, Halt, KillPoints, Lease
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class _NoKill:
@@ -32,17 +38,94 @@ class SqlLedger:
     """Ledger of one account in a SQLite file (a path, a `sqlite:///` URL, or `:memory:`) or a Postgres database (its URL);
     made where it is missing.
 
-    One instance belongs to one thread. Raises CorruptError at opening for a damaged or newer one; later RetryableError when
-    another process holds the write lock for over 5 s, FatalError for a full disk or a contradiction.
+    One instance belongs to one thread. Raises CorruptError at opening for a damaged or newer one; later FatalError for a
+    contradiction. Where a file takes no writes, or another process holds the lock for over 5 s, a ledger with an `emergency`
+    journal goes on in memory until it `came_back`; one without raises UnwritableError or RetryableError.
     """
 
-    def __init__(self, path_or_url: str | Path, *, account: str, kill: KillPoints | None = None) -> None:
+    def __init__(
+        self, path_or_url: str | Path, *, account: str, kill: KillPoints | None = None, emergency: Path | None = None
+    ) -> None:  # fmt: skip
         self.path = place_of(path_or_url)
         self.account = account
         self._kill: KillPoints = kill or _NoKill()
-        self._connection: Connection = open_ledger(self.path)
-        self._memory = Remembered(self._connection)
+        self._place: Connection = open_ledger(self.path)
+        self._refuge: Refuge | None = None
+        self._use(self._place)
         self._states = ledger_decisions.PairStates.load(self._connection)
+        self._emergency = None if emergency is None or is_url(self.path) else EmergencyJournal(emergency)
+        self._take_in()
+
+    def _use(self, connection: Connection) -> None:
+        self._connection = connection
+        self._memory = Remembered(connection)
+
+    # --- while the place takes no writes -----------------------------------------------------------------------------
+    def _take_in(self) -> None:
+        """Orders that a session began in the emergency journal and died."""
+        if self._emergency is None:
+            return
+        for begun in self._emergency.read():
+            self._changed(begun.intent.created_us, partial(ledger_orders.recall, intent=begun.intent, token=begun.token))
+        if self._refuge is None:
+            self._emergency.clear()
+
+    def _retreat(self, why: TraderError, now_us: int) -> bool:
+        """Go on in memory, entries halted; False where that is not possible, or done already."""
+        if self._emergency is None or self._refuge is not None:
+            return False
+        log.critical("%s; entries are off, exits and stops go on from memory and %s", why, self._emergency.path)
+        try:
+            self._refuge = Refuge(self._place)
+        except TraderError as error:
+            log.critical("nor can it be copied: %s", error)
+            return False
+        self._use(self._refuge.connection)
+        self.set_halt(Halt(cause=LEDGER, level="HALTED", since_us=now_us, reason=str(why)))
+        return True
+
+    def came_back(self, now_us: int) -> bool:
+        refuge = self._refuge
+        if refuge is None:
+            return False
+        try:
+            with transaction(self._place, self.account, now_us) as tx:
+                for tx.now_us, work in refuge.done:
+                    work(tx)
+                tx.now_us = now_us
+                ledger_control.clear_halt(tx, LEDGER, "system", "the ledger takes writes again")
+        except (UnwritableError, RetryableError):
+            return False
+        self._refuge = None
+        self._use(self._place)
+        refuge.close()
+        if self._emergency is not None:
+            self._emergency.clear()
+        return True
+
+    def _once(self, now_us: int, work: Callable[[Tx], T], open_: Callable[[int], AbstractContextManager[Tx]]) -> T:
+        with open_(now_us) as tx:
+            result = work(tx)
+        if self._refuge is not None:
+            self._refuge.done.append((now_us, work))
+        return result
+
+    def _either(self, now_us: int, work: Callable[[Tx], T], open_: Callable[[int], AbstractContextManager[Tx]]) -> T:
+        """Make a change at the place, or in memory where it takes none: full, read-only, failing, or locked for too long."""
+        try:
+            return self._once(now_us, work, open_)
+        except (UnwritableError, RetryableError) as error:
+            if not self._retreat(error, now_us):
+                raise
+        return self._once(now_us, work, open_)
+
+    def _changed(self, now_us: int, work: Callable[[Tx], T]) -> T:
+        """One committed change of what is remembered."""
+        return self._either(now_us, work, self._change)
+
+    def _jotted(self, now_us: int, work: Callable[[Tx], T]) -> T:
+        """One committed change of anything else."""
+        return self._either(now_us, work, self._jot)
 
     @contextmanager
     def _change(self, now_us: int) -> Iterator[Tx]:
@@ -69,25 +152,25 @@ class SqlLedger:
 
     # --- lease -------------------------------------------------------------------------------------------------------
     def acquire_lease(self, account: str, holder: str, now_us: int, ttl_us: int) -> Lease:
-        with self._jot(now_us) as tx:
-            return leases.acquire(tx, account, holder, ttl_us)
+        return self._jotted(now_us, lambda tx: leases.acquire(tx, account, holder, ttl_us))
 
     def renew_lease(self, lease: Lease, now_us: int, ttl_us: int) -> Lease:
-        with self._jot(now_us) as tx:
-            return leases.renew(tx, lease, ttl_us)
+        return self._jotted(now_us, lambda tx: leases.renew(tx, lease, ttl_us))
 
     def release_lease(self, lease: Lease, now_us: int) -> None:
-        with self._jot(now_us) as tx:
-            leases.release(tx, lease)
+        self._jotted(now_us, lambda tx: leases.release(tx, lease))
 
     # --- orders ------------------------------------------------------------------------------------------------------
     def begin(self, intent: Intent, lease: Lease, now_us: int, *, position: Position | None = None) -> None:
-        with self._change(now_us) as tx:
+        def commit(tx: Tx) -> None:
             ledger_orders.begin(tx, intent, lease, position)
+            if self._refuge is not None and tx.connection is self._refuge.connection and self._emergency is not None:
+                self._emergency.append(Begun(intent=intent, token=lease.token))
+
+        self._changed(now_us, commit)
 
     def adopt(self, intent: Intent, now_us: int) -> None:
-        with self._change(now_us) as tx:
-            ledger_orders.adopt(tx, intent)
+        self._changed(now_us, lambda tx: ledger_orders.adopt(tx, intent))
 
     def resolve(
         self,
@@ -99,24 +182,25 @@ class SqlLedger:
         reason: str = "",
         proof: Mapping[str, Any] | None = None,
     ) -> None:
-        with self._change(now_us) as tx:
-            ledger_orders.resolve(tx, cl_ord_id, ledger_orders.Proved(outcome=outcome, txid=txid, reason=reason, proof=proof))
+        proved = ledger_orders.Proved(outcome=outcome, txid=txid, reason=reason, proof=proof)
+        self._changed(now_us, lambda tx: ledger_orders.resolve(tx, cl_ord_id, proved))
 
     def set_status(self, txid: str, status: ExchangeStatus, now_us: int) -> None:
-        with self._change(now_us) as tx:
-            ledger_orders.set_status(tx, txid, status)
+        self._changed(now_us, lambda tx: ledger_orders.set_status(tx, txid, status))
 
     def set_terms(
         self, txid: str, now_us: int, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None
     ) -> None:
-        with self._change(now_us) as tx:
-            ledger_orders.set_terms(tx, txid, quantity, trigger_price, reason)
+        self._changed(now_us, lambda tx: ledger_orders.set_terms(tx, txid, quantity, trigger_price, reason))
 
     def apply_fills(self, fills: Sequence[Fill], now_us: int, *, source: str) -> Sequence[tuple[Fill, Intent | None]]:
-        with self._change(now_us) as tx:
+        def book(tx: Tx) -> Sequence[tuple[Fill, Intent | None]]:
             news = ledger_fills.apply_fills(tx, fills, source)
             if news:
                 self._kill.reach("before_fill_commit")
+            return news
+
+        news = self._changed(now_us, book)
         if news:
             self._kill.reach("after_fill_commit")
         return news
@@ -139,16 +223,13 @@ class SqlLedger:
         return self._recall(("position", position_id), lambda c: ledger_positions.position(c, self.account, position_id))
 
     def drop_opening(self, position_id: str, now_us: int) -> None:
-        with self._change(now_us) as tx:
-            ledger_positions.drop_opening(tx, position_id)
+        self._changed(now_us, lambda tx: ledger_positions.drop_opening(tx, position_id))
 
     def mark_dust(self, position_id: str, now_us: int) -> None:
-        with self._change(now_us) as tx:
-            ledger_positions.mark_dust(tx, position_id)
+        self._changed(now_us, lambda tx: ledger_positions.mark_dust(tx, position_id))
 
     def save_exit_state(self, position_id: str, state: Mapping[str, Any], now_us: int) -> None:
-        with self._change(now_us) as tx:
-            ledger_positions.save_exit_state(tx, position_id, state)
+        self._changed(now_us, lambda tx: ledger_positions.save_exit_state(tx, position_id, state))
 
     def exit_states(self) -> Mapping[str, Mapping[str, Any]]:
         return self._read(lambda c: ledger_positions.exit_states(c, self.account))
@@ -165,24 +246,20 @@ class SqlLedger:
         return dict(self._recall("cash", lambda c: ledger_account.cash(c, self.account)))
 
     def set_opening_cash(self, cash: Mapping[str, Decimal], now_us: int) -> None:
-        with self._change(now_us) as tx:
-            ledger_account.set_opening_cash(tx, cash)
+        self._changed(now_us, lambda tx: ledger_account.set_opening_cash(tx, cash))
 
     def external_move(self, asset: str, amount: Decimal, kind: str, now_us: int) -> None:
-        with self._change(now_us) as tx:
-            ledger_account.external_move_of(tx, asset, amount, kind)
+        self._changed(now_us, lambda tx: ledger_account.external_move_of(tx, asset, amount, kind))
 
     # --- decisions, equity, halts, controls --------------------------------------------------------------------------
     def record_decisions(self, rows: Sequence[DecisionRow], now_us: int) -> None:
         if not rows:
             return
-        with self._jot(now_us) as tx:
-            moved = ledger_decisions.record(tx, rows, self._states)
-        self._states.known.update(moved)
+        before = ledger_decisions.PairStates(known=dict(self._states.known))
+        self._states.known.update(self._jotted(now_us, lambda tx: ledger_decisions.record(tx, rows, before)))
 
     def record_equity(self, row: EquityRow) -> None:
-        with self._jot(row.time_us) as tx:
-            ledger_account.record_equity(tx, row)
+        self._jotted(row.time_us, lambda tx: ledger_account.record_equity(tx, row))
 
     def equity(self, since_us: int = 0) -> Sequence[EquityRow]:
         return self._read(lambda c: ledger_account.equity(c, since_us))
@@ -191,23 +268,19 @@ class SqlLedger:
         return list(self._recall("halts", ledger_control.halts))
 
     def set_halt(self, halt: Halt) -> None:
-        with self._change(halt.since_us) as tx:
-            ledger_control.set_halt(tx, halt)
+        self._changed(halt.since_us, lambda tx: ledger_control.set_halt(tx, halt))
 
     def clear_halt(self, cause: str, who: str, reason: str, now_us: int) -> None:
-        with self._change(now_us) as tx:
-            ledger_control.clear_halt(tx, cause, who, reason)
+        self._changed(now_us, lambda tx: ledger_control.clear_halt(tx, cause, who, reason))
 
     def pending_controls(self) -> Sequence[Control]:
         return self._read(ledger_control.pending)
 
     def answer_control(self, control_id: str, state: str, answer: str, now_us: int) -> None:
-        with self._change(now_us) as tx:
-            ledger_control.answer(tx, control_id, state, answer)
+        self._changed(now_us, lambda tx: ledger_control.answer(tx, control_id, state, answer))
 
     def note(self, kind: str, payload: Mapping[str, Any], now_us: int) -> None:
-        with self._jot(now_us) as tx:
-            ledger_account.note(tx, kind, payload)
+        self._jotted(now_us, lambda tx: ledger_account.note(tx, kind, payload))
 
     def last_exits(self) -> Mapping[str, tuple[int, str]]:
         return dict(self._recall("last_exits", lambda c: ledger_positions.last_exits(c, self.account)))
@@ -216,8 +289,7 @@ class SqlLedger:
         return self._read(lambda c: ledger_account.get_meta(c, name))
 
     def set_meta(self, name: str, value: str) -> None:
-        with writing(self._connection, self.path) as connection:
-            ledger_account.set_meta(connection, name, value)
+        self._jotted(0, lambda tx: ledger_account.set_meta(tx.connection, name, value))
 
     def journal_hash(self) -> str:
         return self._read(journal_sha256)
@@ -225,3 +297,4 @@ class SqlLedger:
     def close(self) -> None:
         """Close the file; calling it twice is harmless."""
         self._connection.close()
+        self._place.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 AUTH, LIMITS, NONCE, SKEW = "AUTH", "LIMITS", "NONCE", "SKEW"
+LEDGER = "LEDGER"  # its place takes no writes; ends with that
 FOREIGN, MISMATCH = "foreign", "mismatch"  # each followed by the asset it is about
 OF_REFUSALS = {"auth": AUTH, "limits": LIMITS, "nonce": NONCE}  # kind of a `Rejected` -> the halt it calls for
 

@@ -125,6 +125,7 @@ class Session:
         w = self.w
         await self.closing.flush_history()
         if not isinstance(self.progress.failure, LeaseLostError):
+            w.ledger.came_back(w.clock.now_us())
             w.ledger.note("system.stopped", {"ended": self.summary.ended or "failed"}, w.clock.now_us())
             if self.desk.lease is not None:
                 w.ledger.release_lease(self.desk.lease, w.clock.now_us())
@@ -250,6 +251,8 @@ class Session:
             assert self.desk.lease is not None
             self.desk.lease = w.ledger.renew_lease(self.desk.lease, w.clock.now_us(), w.timing.lease_ttl_us)
             w.kill.reach("lease_renewal")
+            if w.ledger.came_back(w.clock.now_us()):
+                self.spawn(self._reconcile("the ledger takes writes again"), "reconcile")
 
     async def _controls(self) -> None:
         w = self.w

@@ -5,14 +5,20 @@ Kraken takes only rising nonces of a key, whoever sends them, so a second proces
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 from pathlib import Path
 from typing import IO, Self
 
 from trader.errors import CorruptError, FatalError
+
+log = logging.getLogger(__name__)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def fingerprint(api_key: str) -> str:
@@ -40,11 +46,26 @@ class KeyFile:
         self.release()
 
     def save(self, ceiling: int) -> None:
-        """Put a new ceiling on disk, atomically, before any nonce up to it is sent."""
+        """Put a new ceiling on disk, atomically, before any nonce up to it is sent.
+
+        On a disk that takes no new file the old one is written over; where not even that is possible the nonces, which follow the
+        clock, go on without it: an exit must not wait for a neater number.
+        """
         self.floor = max(self.floor, ceiling)
+        text = json.dumps({"nonce": self.floor})
+        try:
+            self._replace(text)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            log.critical("%s: %s; nonces go on from the clock", self.path, error)
+            with contextlib.suppress(OSError), self.path.open("r+", encoding="utf-8") as file:
+                file.write(text)
+
+    def _replace(self, text: str) -> None:
         scratch = self.path.with_suffix(".new")
         with scratch.open("w", encoding="utf-8") as file:
-            json.dump({"nonce": self.floor}, file)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         scratch.chmod(0o600)

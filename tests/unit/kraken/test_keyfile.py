@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,19 @@ def test_a_floor_never_falls(tmp_path: Path) -> None:
         assert file.floor == 9
     with pytest.raises(FatalError), KeyFile(tmp_path, "canary-key"), KeyFile(tmp_path, "canary-key"):
         pass
+
+
+def test_a_full_disk_stops_no_nonce_and_the_old_file_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with KeyFile(tmp_path, "canary-key") as file:
+        file.save(1_000_000)
+        real = Path.open
+
+        def without_room(path: Path, mode: str = "r", **rest: object) -> object:
+            if mode == "w":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(path, mode, **rest)  # type: ignore[call-overload]
+
+        monkeypatch.setattr(Path, "open", without_room)
+        file.save(2_000_000)
+    with KeyFile(tmp_path, "canary-key") as file:
+        assert file.floor == 2_000_000
