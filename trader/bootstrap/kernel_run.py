@@ -6,16 +6,17 @@ Only the wiring is shared. The kernel reads columns and knows its whole future; 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
+from trader.bootstrap.candles import instrument
 from trader.bootstrap.market_history import begins, left_out
 from trader.bootstrap.wire import exit_plan_of, limits_of, margin_of, sides_of
 from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.domain.costs import Costs
 from trader.domain.futures import MarginRules, MarketKind
-from trader.domain.market import Instrument, Timeframe
+from trader.domain.market import Timeframe
 from trader.errors import ConfigError
 from trader.research.account import COINS, Pass, Rules, account_pass
 from trader.research.money import Contracts
@@ -23,9 +24,7 @@ from trader.simulation.fills import FillRules
 from trader.simulation.futures.perpetuals import PerpetualMarket
 from trader.simulation.futures.prices import hourly_rates
 from trader.simulation.futures_venue import instrument_of
-from trader.simulation.kraken_server.spot.market_view import rules_of
 from trader.simulation.market import Market
-from trader.simulation.venue import instrument
 from trader.strategy.columns import Bars
 from trader.strategy.modes import parameters
 from trader.strategy.strategies import of_table
@@ -59,7 +58,7 @@ def kernel_session(
     bars, fine, instruments = {}, {}, {}
     for pair in (pair for pair in market.pairs if pair not in rest):
         bars[pair] = session_bars(market, pair, settings, world.epoch_us, end_us, short=short)
-        instruments[pair] = _instrument(market, pair) if perpetuals is None else instrument_of(perpetuals.contract(pair))
+        instruments[pair] = instrument(market.listing(pair)) if perpetuals is None else instrument_of(perpetuals.contract(pair))
         if market.base is not Timeframe.M15:
             fine[pair] = market.candles(pair, market.base, int(bars[pair].time[0]), end_us)
     if not bars:
@@ -80,8 +79,7 @@ def kernel_session(
 
 def perpetual_money(margin: MarginRules, market: PerpetualMarket, seed: int) -> Contracts:
     """Contracts with the funding that the venue of this seed pays."""
-    contracts = {contract.pair: contract for contract in market.contracts().values()}
-    return Contracts(rates=hourly_rates(seed, contracts, market.last_price), margin=margin)
+    return Contracts(rates=hourly_rates(seed, market.by_pair, market.last_price), margin=margin)
 
 
 def session_bars(market: Market, pair: str, settings: Settings, start_us: int, end_us: int, *, short: bool) -> Bars:
@@ -92,9 +90,3 @@ def session_bars(market: Market, pair: str, settings: Settings, start_us: int, e
         for timeframe in (Timeframe.M15, Timeframe.H4)
     )
     return Bars(fifteen, four, warmup="short" if short else "exact")
-
-
-def _instrument(market: Market, pair: str) -> Instrument:
-    """As the venue lists it, money counted as its books count it."""
-    rules = rules_of(market.listing(pair), market.pairs.index(pair))
-    return replace(instrument(rules), quote_step=rules.quote_step)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -31,7 +32,7 @@ from trader.simulation.futures.orders import FILLED, IOC, LIVE, LMT, MKT, POST, 
 from trader.simulation.futures.orders import Fill as EngineFill
 from trader.simulation.futures.perpetuals import QUOTE, PerpetualMarket
 from trader.simulation.market import Market, Row
-from trader.simulation.venue import HURRY_US, Venue
+from trader.simulation.venue import Venue, too_late
 
 STATUS = {LIVE: ExchangeStatus.OPEN, FILLED: ExchangeStatus.CLOSED}
 TYPES = {LMT: "limit", POST: "limit", IOC: "limit", MKT: "market", STP: "stop-loss"}
@@ -63,16 +64,18 @@ class FuturesVenue(Venue):
         self.futures.set_prices(prices_at(shown, self.futures.state.tick_us))
         for symbol in self.futures.contracts:
             self.futures.prefer_leverage(symbol, leverage, clock.now_us())
-        self.by_pair = {contract.pair: contract for contract in self.futures.contracts.values()}
+        self.by_pair = shown.by_pair
 
     def _turned(self, tick: Tick, row: Row) -> Tick:
         """The same tick with the high before the low where a short is held."""
+        if tick.part not in (2, 3):
+            return tick
         short = [self.futures.contracts[held.symbol].index for held in self.futures.positions() if held.size < ZERO]
-        if tick.part not in (2, 3) or not short:
+        if not short:
             return tick
         prices = np.array(tick.prices)
         prices[short] = (row.high if tick.part == 2 else row.low)[short]
-        return Tick(time_us=tick.time_us, prices=prices, gap=tick.gap, part=tick.part)
+        return replace(tick, prices=prices)
 
     async def _seen(self, open_us: int, tick: Tick, row: Row) -> None:
         self.futures.advance(tick)
@@ -138,8 +141,8 @@ class FuturesVenueExchange:
     async def _answer(self, deadline_us: int | None, act: Callable[[int], str]) -> Answer:
         await asyncio.sleep(0)
         now_us = self._clock.now_us()
-        if deadline_us is not None and deadline_us - now_us < HURRY_US:
-            return Rejected(kind="later", message=f"not sent: the deadline {deadline_us} has passed or is too near at {now_us}")
+        if (late := too_late(deadline_us, now_us)) is not None:
+            return late
         try:
             return Acked(txid=act(now_us))
         except (Refused, Unplaced) as refusal:

@@ -18,13 +18,13 @@ from trader.domain.market import SECOND, Instrument
 from trader.domain.money import quantum
 from trader.domain.orders import Acked, Answer, Balance, ExchangeStatus, Fill, Intent, OrderType, Rejected, RemoteOrder, Side
 from trader.ports import Clock
-from trader.simulation.drive import Seen, prices_at, run_ticks
+from trader.simulation.drive import Seen, run_ticks
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_books import Books, Kept, State
 from trader.simulation.exchange_orders import Amendment, OrderRequest, PairRules, Refused, Target, TwinOrder, TwinTrade
 from trader.simulation.exchange_terms import STOP_LOSS, Close
 from trader.simulation.fills import FillRules, Tick
-from trader.simulation.kraken_server.spot.market_view import MarketView, rules_of
+from trader.simulation.kraken_server.spot.market_view import MarketView, engine_of
 from trader.simulation.market import Market, Row
 from trader.simulation.refusals import rejected
 
@@ -64,6 +64,13 @@ def _resting(intent: Intent, txid: str, number: int) -> TwinOrder:
     )  # fmt: skip
 
 
+def too_late(deadline_us: int | None, now_us: int) -> Rejected | None:
+    """Why an order is not sent: its deadline has as good as passed."""
+    if deadline_us is None or deadline_us - now_us >= HURRY_US:
+        return None
+    return Rejected(kind="later", message=f"not sent: the deadline {deadline_us} has passed or is too near at {now_us}")
+
+
 class Venue:
     """The engine with its market: `run_market` moves the prices, `watchers` are told of every tick.
 
@@ -75,14 +82,11 @@ class Venue:
         self, market: Market, clock: Clock, *, seed: int, tag: str, starting_cash: Decimal, state_dir: Path | None = None,
         fills: FillRules | None = None, carried: Carried | None = None,
     ) -> None:  # fmt: skip
-        rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
         self.market, self.clock, self.watchers = market, clock, list[Seen]()
         self._books = Books(state_dir) if carried is None else _CarriedBooks(carried, clock.now_us())
-        self.engine = TwinExchange(
-            rules, cash={rules[0].quote: starting_cash}, fills=fills or FillRules(), books=self._books, seed=seed, tag=tag,
-            start_us=clock.now_us(),
-        )  # fmt: skip
-        self.engine.set_prices(prices_at(market, self.engine.state.tick_us))
+        self.engine = engine_of(
+            market, cash=starting_cash, fills=fills or FillRules(), books=self._books, seed=seed, tag=tag, start_us=clock.now_us()
+        )
         self.view = MarketView(market, self.engine, seed)
 
     async def run_market(self, until_us: int | None = None) -> None:
@@ -162,8 +166,8 @@ class VenueExchange:
     async def _answer(self, deadline_us: int | None, act: Callable[[int], str]) -> Answer:
         await asyncio.sleep(0)
         now_us = self._clock.now_us()
-        if deadline_us is not None and deadline_us - now_us < HURRY_US:
-            return Rejected(kind="later", message=f"not sent: the deadline {deadline_us} has passed or is too near at {now_us}")
+        if (late := too_late(deadline_us, now_us)) is not None:
+            return late
         try:
             return Acked(txid=act(now_us))
         except Refused as refusal:

@@ -24,7 +24,7 @@ class PerpetualMarket:
         self.pairs = tuple(self._spot)
         listings = [self.listing(pair) for pair in self.pairs]
         made = contracts_of(listings, count=len(listings))
-        self._contracts = {one.pair: replace(one, tick=listings[one.index].tick) for one in made.values() if not one.inverse}
+        self.by_pair = {one.pair: replace(one, tick=listings[one.index].tick) for one in made.values() if not one.inverse}
 
     def listing(self, pair: str) -> Listing:
         return replace(self._market.listing(self._spot[pair]), pair=pair, quote=QUOTE)
@@ -41,8 +41,8 @@ class PerpetualMarket:
     def contract(self, pair: str) -> Contract:
         """The linear contract of a pair. Its sizes step as Kraken's; its prices in the tick of the candles, so that a bar's prices are
         prices of the contract."""
-        return self._contracts[pair]
+        return self.by_pair[pair]
 
     def contracts(self) -> dict[str, Contract]:
         """All of them, by symbol."""
-        return {contract.symbol: contract for contract in self._contracts.values()}
+        return {contract.symbol: contract for contract in self.by_pair.values()}

@@ -13,8 +13,7 @@ from aiohttp import web
 
 from trader.errors import ConfigError
 from trader.ports import Clock
-from trader.simulation.drive import prices_at, run_ticks
-from trader.simulation.exchange import TwinExchange
+from trader.simulation.drive import run_ticks
 from trader.simulation.exchange_account import ProtectionReport
 from trader.simulation.exchange_books import Books
 from trader.simulation.exchange_orders import Refused
@@ -31,7 +30,7 @@ from trader.simulation.kraken_server.spot.fee_tiers import FeeTiers
 from trader.simulation.kraken_server.spot.keyring import ApiKey, Keyring
 from trader.simulation.kraken_server.spot.ledger import SpotLedger
 from trader.simulation.kraken_server.spot.limits import LimitRules, RateLimits
-from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS, MarketView, rules_of
+from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS, MarketView, engine_of
 from trader.simulation.kraken_server.spot.order_desk import OrderDesk
 from trader.simulation.kraken_server.spot.order_form import parse_body
 from trader.simulation.kraken_server.spot.order_lookups import OrderLookups
@@ -87,7 +86,7 @@ class KrakenTwin:
         switches = switches or Switches()
         self.market, self.clock, self.plan = market, clock, plan
         self._books = Books(state_dir)
-        self.exchange = _engine(
+        self.exchange = engine_of(
             market, cash=starting_cash, fills=fills or FillRules(), books=self._books, seed=seed, tag=tag, start_us=clock.now_us()
         )
         self.view = MarketView(market, self.exchange, seed)
@@ -277,11 +276,3 @@ class KrakenTwin:
     def _effect(self, call: Call) -> object:
         handlers = self._private if call.private else self._public
         return handlers[call.name](call)
-
-
-def _engine(market: Market, *, cash: Decimal, fills: FillRules, books: Books, seed: int, tag: str, start_us: int) -> TwinExchange:
-    """The matching engine on the market's pairs, at the prices of the newest tick its books know."""
-    rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
-    exchange = TwinExchange(rules, cash={rules[0].quote: cash}, fills=fills, books=books, seed=seed, tag=tag, start_us=start_us)
-    exchange.set_prices(prices_at(market, exchange.state.tick_us))
-    return exchange

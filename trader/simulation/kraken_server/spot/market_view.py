@@ -13,10 +13,12 @@ from trader.domain.market import Timeframe
 from trader.domain.money import down, up
 from trader.indicators.resample import aggregate, cut
 from trader.ports import Columns
+from trader.simulation.drive import prices_at
 from trader.simulation.exchange import TwinExchange
+from trader.simulation.exchange_books import Books
 from trader.simulation.exchange_orders import PairRules
 from trader.simulation.exchange_terms import BUY, SELL
-from trader.simulation.fills import Tick, to_price
+from trader.simulation.fills import FillRules, Tick, to_price
 from trader.simulation.intervals import Span, source_of
 from trader.simulation.kraken_server.spot.book import Book, make_book
 from trader.simulation.kraken_server.spot.day_totals import DayTotals
@@ -52,6 +54,14 @@ def rules_of(listing: Listing, index: int) -> PairRules:
         ordermin=listing.ordermin,
         costmin=listing.costmin,
     )
+
+
+def engine_of(market: Market, *, cash: Decimal, fills: FillRules, books: Books, seed: int, tag: str, start_us: int) -> TwinExchange:
+    """The matching engine on the market's pairs, at the prices of the newest tick its books know."""
+    rules = [rules_of(market.listing(pair), index) for index, pair in enumerate(market.pairs)]
+    exchange = TwinExchange(rules, cash={rules[0].quote: cash}, fills=fills, books=books, seed=seed, tag=tag, start_us=start_us)
+    exchange.set_prices(prices_at(market, exchange.state.tick_us))
+    return exchange
 
 
 class RunningBars(Generic[SpanT]):
