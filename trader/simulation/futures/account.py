@@ -18,7 +18,7 @@ from trader.simulation.futures.contracts import CASH, VALUE_STEP, Contract
 from trader.simulation.futures.ledger import FuturesLedger
 from trader.simulation.futures.margin import Holding, Pool, Standing, order_margin, pools, standing
 from trader.simulation.futures.orders import Fill, FuturesOrder, Position, content_uuid
-from trader.simulation.futures.prices import HOUR, FundingRate, funding_rate, mark_of, premium
+from trader.simulation.futures.prices import HOUR, FundingRate, funding_rate, last_of, mark_of, premium
 
 FEE_STEP = quantum(10)
 
@@ -82,12 +82,12 @@ class FuturesAccount(FuturesLedger):
 
     def last_price(self, contract: Contract) -> Decimal:
         """Last trade: the index on the contract's tick, never below one tick."""
-        return max(round_to(self.index_price(contract), contract.tick), contract.tick)
+        return last_of(self.index_price(contract), contract)
 
     def before(self, contract: Contract) -> Decimal | None:
         """Last trade as of the tick before the newest one; None where there was none."""
         value = float(self._before[contract.index])
-        return None if math.isnan(value) else max(round_to(from_float(value), contract.tick), contract.tick)
+        return None if math.isnan(value) else last_of(from_float(value), contract)
 
     def premium(self, contract: Contract) -> Decimal:
         """Premium of the mark in the hour of the newest tick."""

@@ -37,6 +37,11 @@ def premium(seed: int, contract: Contract, hour_us: int) -> Decimal:
     return PREMIUM_STEP * (int(number * (2 * MOST_PREMIUM + 1)) - MOST_PREMIUM)
 
 
+def last_of(price: Decimal, contract: Contract) -> Decimal:
+    """A price of the spot market as a trade of the contract: on its tick, never below one."""
+    return max(round_to(price, contract.tick), contract.tick)
+
+
 def mark_of(index: Decimal, over: Decimal) -> Decimal:
     """Mark price at a premium, to 10 decimals (of an index below 1e-4: to 16)."""
     return round_to(mul(index, 1 + over), quantum(10 if index >= Decimal("0.0001") else 16))

@@ -11,7 +11,7 @@ from trader.domain.market import DAY, Timeframe
 from trader.domain.money import from_float, plain, round_to
 from trader.simulation.exchange_orders import Refused
 from trader.simulation.futures.contracts import Contract
-from trader.simulation.futures.prices import mark_of, premium
+from trader.simulation.futures.prices import last_of, mark_of, premium
 from trader.simulation.kraken_server.futures.market import FuturesMarket
 
 TYPES = ("mark", "spot", "trade")
@@ -98,7 +98,7 @@ class FuturesCharts:
             over = premium(self._market.seed, contract, bar.time_us)
             prices = [mark_of(price, over) for price in prices]
         elif kind == "trade":
-            prices = [max(round_to(price, contract.tick), contract.tick) for price in prices]
+            prices = [last_of(price, contract) for price in prices]
             base = from_float(round(bar.volume, 8))
             volume = plain(round_to(base * prices[3] if contract.inverse else base, contract.lot))
         texts: list[str] = [plain(price) for price in prices]

@@ -14,7 +14,7 @@ from trader.simulation.exchange_orders import PairRules, Refused, unit_hash
 from trader.simulation.futures.contracts import Contract
 from trader.simulation.futures.engine import FuturesExchange
 from trader.simulation.futures.orders import BUY, SELL, content_uuid
-from trader.simulation.futures.prices import FUNDING_COEFFICIENT, HOUR, MOST_RELATIVE_FUNDING, FundingRate, funding_rate, premium
+from trader.simulation.futures.prices import FUNDING_COEFFICIENT, HOUR, MOST_RELATIVE_FUNDING, FundingRate, funding_rate, last_of, premium
 from trader.simulation.kraken_server.futures.render import iso_ms, number
 from trader.simulation.kraken_server.spot.market_view import TICKS, MarketView
 
@@ -105,7 +105,7 @@ class FuturesMarket:
     def day(self, contract: Contract) -> dict[str, Decimal]:
         """24 h figures: open, high, low on the tick, volume in the contract's unit, quote volume in the other one."""
         stats = self.view.stats(self.rules(contract), self.clock.now_us())
-        prices = {name: max(round_to(from_float(stats[name]), contract.tick), contract.tick) for name in ("open", "high", "low")}
+        prices = {name: last_of(from_float(stats[name]), contract) for name in ("open", "high", "low")}
         base, vwap = from_float(round(stats["volume"], 8)), from_float(stats["vwap"])
         usd = round_to(mul(base, vwap), Decimal("0.0001"))
         volume = round_to(usd if contract.inverse else base, contract.lot)
@@ -201,7 +201,7 @@ class FuturesMarket:
             number=row[6],
             time_us=round(row[2] * 1e6),
             side=BUY if row[3] == "b" else SELL,
-            price=max(round_to(price, contract.tick), contract.tick),
+            price=last_of(price, contract),
             size=max(size, contract.lot),
         )
 
