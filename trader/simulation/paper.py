@@ -17,6 +17,7 @@ import numpy as np
 from trader.domain.market import Book, Candle, Instrument, Ticker, Timeframe
 from trader.domain.messages import BarsClosed, FeedEvent
 from trader.domain.messages import Tick as PublicTrade
+from trader.domain.money import from_float
 from trader.domain.orders import Answer, Intent
 from trader.ports import Clock, MarketData
 from trader.simulation.exchange import TwinExchange
@@ -56,15 +57,13 @@ class PaperVenue:
             [rules_of(instrument, index) for index, instrument in enumerate(listed)], cash={quote: cash}, fills=fills or FillRules(),
             books=self._books, seed=seed, tag=tag, start_us=clock.now_us(),
         )  # fmt: skip
-        self._prices = np.full(len(listed), np.nan)
-        self.engine.set_prices(self._prices)
 
     def moved(self, pair: str, price: Decimal, time_us: int, *, through: bool = False) -> None:
         """The market trades here: match what that reaches. `through`: at every level on the way, too, and not only here."""
         rules = self.engine.by_symbol.get(pair)
         if rules is None or price <= 0:
             return
-        prices = np.full(len(self._prices), np.nan)
+        prices = np.full(len(self.engine.rules), np.nan)
         prices[rules.index] = float(price)
         self.engine.advance(Tick(time_us=time_us, prices=prices, gap=not through, part=0))
 
@@ -76,8 +75,8 @@ class PaperVenue:
         resting = [order for order in self.engine.open_orders() if order.pair == candle.pair]
         if resting and all(order.changed_us < candle.time_us for order in resting):
             for value in (candle.low, candle.high):
-                self.moved(candle.pair, Decimal(str(value)), candle.close_us, through=True)
-        self.moved(candle.pair, Decimal(str(candle.close)), candle.close_us, through=True)
+                self.moved(candle.pair, from_float(value), candle.close_us, through=True)
+        self.moved(candle.pair, from_float(candle.close), candle.close_us, through=True)
 
     def close(self) -> None:
         """Close the books."""
@@ -160,5 +159,5 @@ class PaperExchange(VenueExchange):
     async def submit(self, intent: Intent) -> Answer:
         running = self._market.forming(intent.pair)
         if running is not None:
-            self._paper.moved(intent.pair, Decimal(str(running.close)), self._paper.clock.now_us())
+            self._paper.moved(intent.pair, from_float(running.close), self._paper.clock.now_us())
         return await super().submit(intent)

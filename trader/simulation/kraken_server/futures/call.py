@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from trader.simulation.kraken_server.futures.render import iso_ms
+from trader.simulation.kraken_server.wire.compact import dumps
 from trader.simulation.kraken_server.wire.middleware import Call, Dialect
 from trader.simulation.kraken_server.wire.replies import Reply
 
@@ -65,4 +65,4 @@ def _refusal(error: str, now_us: int) -> Reply:
 
 
 def _json(body: Any, status: int = 200) -> Reply:
-    return Reply(text=json.dumps(body, separators=(",", ":")), status=status)
+    return Reply(text=dumps(body), status=status)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -13,6 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from aiohttp import web
+
+from trader.simulation.kraken_server.wire.compact import dumps
 
 MEGABYTE = 1_000_000
 CHUNK = b" " * (MEGABYTE // 16)
@@ -56,7 +57,7 @@ class Reply:
 def envelope(result: Any = None, error: str | None = None) -> str:
     """Kraken's answer: always an `error` list, and a `result` where there is none."""
     body: dict[str, Any] = {"error": [error]} if error else {"error": [], "result": result}
-    return json.dumps(body, separators=(",", ":"))
+    return dumps(body)
 
 
 def page(status: int) -> str:

@@ -95,14 +95,14 @@ def _beside(text: str, string: str) -> str:
     return dumps(body | {"error": [*errors, string] if isinstance(errors, list) else string})
 
 
-def without_fills(text: str) -> str | None:
+def _without_fills(reply: Reply, _: Any) -> Reply | None:
     """An answer about orders in which every one that ended says canceled with nothing filled; None where none has ended."""
-    body = json.loads(text)
+    body = json.loads(reply.text)
     rows = [row for row in anywhere(body, "vol_exec") if row.get("status") in ("closed", "expired")]
     for row in rows:
         row.update(status="canceled", reason="User requested", **dict.fromkeys(("vol_exec", "cost", "fee"), "0.00000000"))
         row.pop("trades", None)
-    return dumps(body) if rows else None
+    return replace(reply, text=dumps(body)) if rows else None
 
 
 def crossed(text: str) -> str:
@@ -111,11 +111,6 @@ def crossed(text: str) -> str:
     for row in anywhere(body, "b"):
         row["a"], row["b"] = row["b"], row["a"]
     return dumps(body)
-
-
-def _without_fills(reply: Reply, _: Any) -> Reply | None:
-    text = without_fills(reply.text)
-    return None if text is None else replace(reply, text=text)
 
 
 _ANSWERS: dict[str, Callable[[Reply, Any], Reply | None]] = {
