@@ -17,7 +17,6 @@ from trader.config import load
 from trader.errors import FatalError
 
 if TYPE_CHECKING:
-    from trader.bootstrap.night import NightReport
     from trader.bootstrap.nights import Night
 
 TAGS: Final = ["night", "disk"]
@@ -76,29 +75,24 @@ def _figures(day: str) -> Found:
     return night.sum_up(load(), day)
 
 
+def _tell(day: str) -> Found:
+    from trader.bootstrap import night
+
+    return night.tell(load(), day)
+
+
 @task(name=PUBLISH, task_run_name=PUBLISH, tags=TAGS, description="The page of the night with its charts, as an artifact.", **TRIED_AGAIN)
 async def publish(day: str) -> Found:
     """Artifact ids of the page and, where the replay differs, of the table of differences."""
     from trader.bootstrap import night
 
-    report = await asyncio.to_thread(night.draw, load(), day)
-    pictures = [picture(png, words) for png, words in report.pictures]
+    report = night.told(load(), day)
+    pictures = [picture(png, words) for png, words in await asyncio.to_thread(night.draw, load(), report)]
     page = await publish_page.fn(PAGE_KEY, report.markdown(pictures), report.headline)
     found: Found = {"page": page, "headline": report.headline, "lines": list(report.lines), "sound": report.sound}
     if rows := report.differences:
         found["differences"] = await publish_table.fn(DIFFERENCES_KEY, rows, f"Replay and ledger of {day}")
     night.keep(load(), day, PUBLISH, found)
-    return found
-
-
-@task(name=TELL, task_run_name=TELL, tags=TAGS, description="The night's message into the outbox, once.", **TRIED_AGAIN)
-async def tell(day: str) -> Found:
-    """Kinds of the messages stored; one that is stored already stays single."""
-    from trader.bootstrap import night
-
-    report: NightReport = await asyncio.to_thread(night.draw, load(), day)
-    found = night.tell(load(), report)
-    night.keep(load(), day, TELL, found)
     return found
 
 
@@ -108,7 +102,7 @@ STEPS: Final[Mapping[str, Task[[str], Any]]] = {
     "replay the day": _step("replay the day", "Play the day again from stored candles; name every difference.", _replay),
     "sum up": _step("sum up", "Figures of the trades, and what reasons, AI and evidence came to.", _figures),
     PUBLISH: publish,
-    TELL: tell,
+    TELL: _step(TELL, "The night's message into the outbox, once.", _tell),
 }
 """Name -> task, in the order they run. The last two tell of whatever the others found."""
 

@@ -21,6 +21,7 @@ from trader.config import Settings
 from trader.data.outbox import Outbox
 from trader.simulation.clock import save_clock
 
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 LOOKING_BACK = ("close the books", "audit the data", "replay the day", "sum up")
 
 
@@ -88,8 +89,6 @@ def ran(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return found
 
 
-@pytest.mark.prefect
-@pytest.mark.slow
 def test_a_step_that_fails_stops_no_other_and_the_run_is_failed(ran: dict[str, Any]) -> None:
     state, record = ran["broken"]
     assert state.is_failed()
@@ -98,8 +97,6 @@ def test_a_step_that_fails_stops_no_other_and_the_run_is_failed(ran: dict[str, A
     assert record.done("publish") and record.done("tell people")
 
 
-@pytest.mark.prefect
-@pytest.mark.slow
 def test_a_killed_night_goes_on_where_it_was(ran: dict[str, Any]) -> None:
     _, first = ran["broken"]
     state, whole = ran["whole"]
@@ -112,24 +109,18 @@ def test_a_killed_night_goes_on_where_it_was(ran: dict[str, Any]) -> None:
     assert whole.steps["publish"] != first.steps["publish"], "the page is made anew for what was found since"
 
 
-@pytest.mark.prefect
-@pytest.mark.slow
 def test_the_day_was_replayed_and_came_out_the_same(ran: dict[str, Any]) -> None:
     found = ran["whole"][1].found("replay the day")
     assert (found["verdict"], found["differences"]) == ("EQUAL", [])
     assert found["legs_same"] >= 3
 
 
-@pytest.mark.prefect
-@pytest.mark.slow
 def test_a_finished_night_runs_nothing_again(ran: dict[str, Any]) -> None:
     state, record = ran["again"]
     assert state.is_completed()
     assert record == ran["whole"][1]
 
 
-@pytest.mark.prefect
-@pytest.mark.slow
 def test_people_hear_of_a_night_once_and_of_its_failure_too(ran: dict[str, Any]) -> None:
     outbox = Outbox(Paths(ran["settings"].state).ops)
     try:
@@ -142,8 +133,6 @@ def test_people_hear_of_a_night_once_and_of_its_failure_too(ran: dict[str, Any])
     assert any("Step 'replay the day' failed" in line for line in told["report.night"]["lines"])
 
 
-@pytest.mark.prefect
-@pytest.mark.slow
 def test_the_page_shows_verdict_figures_and_two_charts(ran: dict[str, Any]) -> None:
     pages = [one.data for one in ran["artifacts"] if one.key == "night"]
     text = max(pages, key=lambda page: "**Equal.**" in page)

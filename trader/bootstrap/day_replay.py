@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,18 +29,17 @@ from trader.bootstrap.past_day import (
 from trader.bootstrap.paths import Paths, tag_of
 from trader.bootstrap.playback import Doors, Progress, play_session
 from trader.bootstrap.recorded import RecordedBook, RecordedLink
-from trader.bootstrap.replay import UNWATCHED, scratch_room
+from trader.bootstrap.replay import UNWATCHED, heard, scratch_room
 from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data.as_of import ledger_as_of
 from trader.data.ledger import SqlLedger
-from trader.data.reader_activity import DecisionView
 from trader.domain.account import PositionState
 from trader.domain.market import DAY, MINUTE, Timeframe
 from trader.domain.messages import stamp
 from trader.domain.money import ZERO, add
 from trader.domain.orders import Leg
-from trader.research.parity import Comparison, Difference, Heard, compare, first_diverging
+from trader.research.parity import Comparison, Difference, compare, first_diverging
 from trader.simulation.clock import LoopClock
 from trader.simulation.loops import run_stepped
 from trader.simulation.table import StoredMarket
@@ -191,12 +190,6 @@ def judged(played: PlayedDay) -> DayReplay:
         candidates_replayed=len(ours), candidates_traded=len(theirs), differences=_named(found, again, traded),
         first_input="" if same_inputs else cause, caveats=caveats(day_us, stored, traded), digest=stored.digest, pairs=len(stored.minutes),
     )  # fmt: skip
-
-
-def heard(decisions: Sequence[DecisionView]) -> list[Heard]:
-    """What each candidate was judged by, and the word on it."""
-    values = [Heard(time_us=d.close_us, pair=d.pair, values={"final": d.final, "score": d.score, **d.evidence}) for d in decisions]
-    return sorted(values, key=lambda one: (one.time_us, one.pair))
 
 
 def _named(found: Comparison, again: Traded, traded: Traded) -> tuple[Mapping[str, str], ...]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from typing import Any
 
 from trader.bootstrap import nights
@@ -15,7 +14,7 @@ from trader.bootstrap.data_desk import audit as audit_candles
 from trader.bootstrap.day_replay import replay_day
 from trader.bootstrap.nights import DONE, FAILED, Night, Step
 from trader.bootstrap.notices import post_notice
-from trader.bootstrap.past_day import ALL, day_name
+from trader.bootstrap.past_day import day_name
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.promotion import active
 from trader.bootstrap.reading import now_of
@@ -24,7 +23,7 @@ from trader.config import Settings
 from trader.data.audit import audit as audit_ledger
 from trader.data.engine import exists
 from trader.data.ledger_copy import as_file
-from trader.data.reader import LedgerReader
+from trader.data.reader import ALL, LedgerReader
 from trader.domain.market import DAY
 from trader.domain.messages import stamp
 from trader.domain.money import ZERO, add, plain, sub
@@ -43,11 +42,10 @@ STEPS = (BOOKS, DATA, REPLAY, FIGURES, PAGE, MESSAGE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightReport:
-    """The page of a night: markdown around pictures, each with the words for those who do not see it; differences as rows."""
+    """A night in words: one line, the lines of its message, and its page around pictures; differences as rows."""
 
     headline: str
     lines: tuple[str, ...]
-    pictures: tuple[tuple[bytes, str], ...]
     night: Night
 
     @property
@@ -137,9 +135,9 @@ def close_books(settings: Settings, day: str) -> dict[str, Any]:
     before, inside = [r for r in rows if r.time_us < start], [r for r in rows if start <= r.time_us < end]
     of_day = [leg for leg in legs if leg.exit_us < end]
     return {
-        "quote": _quote(paths), "opened": _money(before[-1:] or inside[:1]), "closed": _money(inside[-1:]),
-        "change": _change(before[-1:] or inside[:1], inside[-1:]), "realised": _plain(add(ZERO, *(leg.net for leg in of_day))),
-        "fees": _plain(add(ZERO, *(leg.fee for leg in of_day))), "legs": len(of_day), "beats": len(inside),
+        "quote": _quote(settings, paths), "opened": _money(before[-1:] or inside[:1]), "closed": _money(inside[-1:]),
+        "change": _change(before[-1:] or inside[:1], inside[-1:]), "realised": plain(add(ZERO, *(leg.net for leg in of_day))),
+        "fees": plain(add(ZERO, *(leg.fee for leg in of_day))), "legs": len(of_day), "beats": len(inside),
         "reconciliations": len(checks), "differences": sum(int(check.payload.get("differences", 0)) for check in checks),
         "halts": halts, "open_now": len(held), "without_stop_now": [p.position.pair for p in held if p.stop_state == "missing"],
         "unresolved_now": [intent.cl_ord_id for intent in live if intent.outcome is Outcome.SENT],
@@ -184,30 +182,35 @@ def sum_up(settings: Settings, day: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def draw(settings: Settings, day: str) -> NightReport:
-    """The page with its pictures: the day's equity, and what each trade came to."""
-    night, start = recorded(settings, day), nights.day_of(day)
-    paths = Paths(settings.state)
+def told(settings: Settings, day: str) -> NightReport:
+    """What the steps so far found, in words."""
+    night = recorded(settings, day)
+    found = {name: night.found(name) for name in STEPS}
+    return NightReport(
+        headline=words.headline(day, found, night.failures), lines=tuple(words.lines(found, night.failures)), night=night
+    )  # fmt: skip
+
+
+def draw(settings: Settings, report: NightReport) -> list[tuple[bytes, str]]:
+    """The pictures of its page, each with the words for those who do not see it: the day's equity, and what each trade came to."""
+    paths, start = Paths(settings.state), nights.day_of(report.night.day)
     reader = LedgerReader(paths.ledger_at)
     try:
         rows = [row for row in reader.equity(start) if row.time_us < start + DAY]
     finally:
         reader.close()
-    quote, pictures = _quote(paths), []
+    quote, pictures = _quote(settings, paths), []
     if rows:
         pictures.append((charts.png(charts.equity(rows, quote, points=600), scale=1.5), charts.equity_words(rows, quote)))
-    if trades := night.found(FIGURES).get("trades"):
+    if trades := report.night.found(FIGURES).get("trades"):
         pictures.append((charts.png(charts.trades(trades, quote), scale=1.5), charts.trades_words(trades, quote)))
-    found = _found(night)
-    return NightReport(
-        headline=words.headline(night.day, found, night.failures), lines=tuple(words.lines(found, night.failures)),
-        pictures=tuple(pictures), night=night,
-    )  # fmt: skip
+    return pictures
 
 
-def tell(settings: Settings, report: NightReport) -> dict[str, Any]:
+def tell(settings: Settings, day: str) -> dict[str, Any]:
     """The night's message, and an alarm where the replay differs; each is stored once a day, however often the night is run."""
-    day, played = report.night.day, report.night.found(REPLAY)
+    report = told(settings, day)
+    played = report.night.found(REPLAY)
     if played.get("verdict") == "DIFFERENT":
         alarm = {"day": day, "count": len(played["differences"]), "first": played["first_input"], "traded": played["legs_traded"],
                  "same": played["legs_same"]}  # fmt: skip
@@ -217,26 +220,18 @@ def tell(settings: Settings, report: NightReport) -> dict[str, Any]:
     return {"kinds": ["report.night", *(["replay.diff"] if played.get("verdict") == "DIFFERENT" else [])]}
 
 
-def _found(night: Night) -> dict[str, Mapping[str, Any]]:
-    return {name: night.found(name) for name in STEPS}
-
-
-def _quote(paths: Paths) -> str:
-    return World.load(paths.world).shape().quote if paths.world.exists() else "EUR"
+def _quote(settings: Settings, paths: Paths) -> str:
+    return World.load(paths.world).shape().quote if paths.world.exists() else settings.quote
 
 
 def _trade(trade: Trade) -> dict[str, Any]:
     roi = float(trade.net / trade.stake) if trade.stake else None
-    return {"pair": trade.pair, "closed": stamp(trade.exit_us), "net": _plain(trade.net), "roi": roi, "reason": trade.reason}
+    return {"pair": trade.pair, "closed": stamp(trade.exit_us), "net": plain(trade.net), "roi": roi, "reason": trade.reason}
 
 
 def _money(rows: Sequence[EquityRow]) -> str | None:
-    return _plain(rows[0].equity) if rows else None
+    return plain(rows[0].equity) if rows else None
 
 
 def _change(first: Sequence[EquityRow], last: Sequence[EquityRow]) -> str | None:
-    return _plain(sub(last[0].equity, first[0].equity)) if first and last else None
-
-
-def _plain(amount: Decimal) -> str:
-    return plain(amount)
+    return plain(sub(last[0].equity, first[0].equity)) if first and last else None

@@ -14,7 +14,7 @@ from trader.bootstrap.paths import Paths
 from trader.bootstrap.verification import verify_state
 from trader.bootstrap.world import World
 from trader.config import Settings
-from trader.data.reader import LedgerReader
+from trader.data.reader import ALL, LedgerReader
 from trader.domain.money import ZERO, plain
 from trader.domain.orders import Leg
 from trader.ports import SessionSummary
@@ -88,8 +88,8 @@ def describe(settings: Settings, world: World, paths: Paths, outcome: Outcome, *
 
 def _figures(reader: LedgerReader, world: World) -> dict[str, Any]:
     """Counts and sums from the ledger file."""
-    legs = reader.trades(limit=1_000_000)
-    orders = reader.orders(limit=1_000_000)
+    legs = reader.trades(limit=ALL)
+    orders = reader.orders(limit=ALL)
     entries = [order for order in orders if order.intent.leg is Leg.ENTRY]
     equity = reader.equity()
     exits: dict[str, int] = {}
@@ -103,7 +103,7 @@ def _figures(reader: LedgerReader, world: World) -> dict[str, Any]:
         "orders": len(orders),
         "entries": len(entries),
         "entry_keys": len({order.intent.key for order in entries}),
-        "fills": len(reader.fills(limit=1_000_000)),
+        "fills": len(reader.fills(limit=ALL)),
         "trades": reader.totals().trades,
         "exits": dict(sorted(exits.items())),
         "open_positions": len(reader.positions()),
@@ -111,5 +111,5 @@ def _figures(reader: LedgerReader, world: World) -> dict[str, Any]:
         "fees": plain(fees),
         "equity_start": plain(start),
         "equity_end": plain(equity[-1].equity) if equity else plain(start),
-        "failed_tasks": len([e for e in reader.events(limit=1_000_000) if e.type == "task.failed"]),
+        "failed_tasks": len([e for e in reader.events(limit=ALL) if e.type == "task.failed"]),
     }

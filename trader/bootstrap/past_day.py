@@ -13,14 +13,13 @@ from trader.config import Settings
 from trader.data import parts
 from trader.data.engine import exists
 from trader.data.history import HistoryStore
-from trader.data.reader import LedgerReader
+from trader.data.reader import ALL, LedgerReader
 from trader.data.reader_activity import DecisionView
 from trader.domain.market import DAY, MINUTE, Timeframe
 from trader.domain.messages import TradeLeg, stamp
 from trader.ports import Columns
 
 LEAD_US = 70 * MINUTE  # before the day: all pairs join, and the hourly rank of the universe is made where the session made it
-ALL = 1_000_000_000  # more rows than any ledger has
 
 
 class UnknownDayError(Exception):

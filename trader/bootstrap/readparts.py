@@ -9,7 +9,7 @@ from typing import Any
 from trader.bootstrap import views as v
 from trader.bootstrap.nights import Night
 from trader.data.outbox import Message
-from trader.data.reader import LedgerReader
+from trader.data.reader import ALL, LedgerReader
 from trader.data.reader_activity import Blocked, ControlView, DecisionView, PairState
 from trader.data.reader_positions import OpenPosition, Totals
 from trader.domain.market import DAY, SECOND
@@ -22,7 +22,6 @@ from trader.simulation.clock import PacedClock
 from trader.slack.phrases import phrase
 
 QUOTES = ("EUR", "USD", "USDT", "USDC", "GBP")
-ALL = 1_000_000
 CENT = Decimal("0.00000001")
 
 

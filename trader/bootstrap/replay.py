@@ -24,7 +24,8 @@ from trader.bootstrap.paths import Paths, tag_of
 from trader.bootstrap.playback import STEPPED, Doors, Played, Progress, play_session
 from trader.bootstrap.world import World, read_plans
 from trader.config import Settings
-from trader.data.reader import LedgerReader
+from trader.data.reader import ALL, LedgerReader
+from trader.data.reader_activity import DecisionView
 from trader.domain.futures import FundingPayment, MarketKind
 from trader.domain.market import MINUTE
 from trader.domain.messages import TradeLeg
@@ -42,7 +43,6 @@ from trader.simulation.market import Market
 from trader.simulation.venue import Venue, VenueExchange
 from trader.simulation.venue_feed import VenueMarketData
 
-ALL = 1_000_000_000  # more rows than any ledger has
 MEMORY_FILES, ROOM = Path("/dev/shm"), 1 << 30  # noqa: S108 - only private directories are made there; a month needs far less
 UNWATCHED = replace(STEPPED, control_poll_s=3600.0)  # nobody is there to send a control
 
@@ -141,6 +141,12 @@ def scratch_room() -> Path | None:
     return MEMORY_FILES if usable else None
 
 
+def heard(decisions: Sequence[DecisionView]) -> tuple[Heard, ...]:
+    """What each candidate was judged by, and the word on it."""
+    values = [Heard(time_us=d.close_us, pair=d.pair, values={"final": d.final, "score": d.score, **d.evidence}) for d in decisions]
+    return tuple(sorted(values, key=lambda one: (one.time_us, one.pair)))
+
+
 def _ai_off(settings: Settings) -> None:
     if settings.ai.mode != "off":
         raise ConfigError(f"ai.mode {settings.ai.mode!r}: replay and demo are comparable with the AI off; set ai.mode to off")
@@ -153,9 +159,7 @@ def _read(paths: Paths, played: Played, cpu_s: float) -> Replayed:
         funding, decisions = tuple(reader.funding()), reader.decisions(limit=ALL)
     finally:
         reader.close()
-    heard = [Heard(time_us=d.close_us, pair=d.pair, values={"final": d.final, "score": d.score, **d.evidence}) for d in decisions]
-    heard.sort(key=lambda one: (one.time_us, one.pair))
     return Replayed(
-        lines=tuple(sorted(leg.line() for leg in legs)), funding=funding, heard=tuple(heard), summary=played.summary,
+        lines=tuple(sorted(leg.line() for leg in legs)), funding=funding, heard=heard(decisions), summary=played.summary,
         journal=played.journal, first_ready_us=played.first_ready_us, ended_us=played.ended_us, cpu_s=round(cpu_s, 2),
     )  # fmt: skip

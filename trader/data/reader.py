@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -27,6 +27,7 @@ from trader.errors import CorruptError
 from trader.ports import EquityRow, Halt
 
 T = TypeVar("T")
+ALL: Final = 1_000_000_000  # as a limit: more rows than any ledger has
 
 
 class LedgerReader:
