@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from trader.data.engine import writing
+from trader.data.engine import exists, open_ledger, place_of, shown, writing
 from trader.data.ledger_sql import JOURNAL_ADD, JOURNAL_TIP
-from trader.data.tables import journal
+from trader.data.tables import journal, lease
 from trader.domain.money import plain
+from trader.errors import RejectedError
 
 
 def canonical(value: Any) -> str:
@@ -98,6 +100,22 @@ def transaction(connection: Connection, account: str, now_us: int) -> Iterator[T
     """One change of the ledger: everything inside is committed together, or nothing is."""
     with writing(connection):
         yield Tx(connection=connection, account=account, now_us=now_us)
+
+
+@contextmanager
+def from_outside(path: str | Path, now_us: int, refusal: str) -> Iterator[Tx]:
+    """One change of a ledger that a session may have open, from any process, in the name of the account it is leased for.
+
+    Raises RejectedError with the place and `refusal` where there is no ledger, CorruptError where it is not sound, RetryableError
+    when it is locked.
+    """
+    place = place_of(path)
+    if not exists(place):
+        raise RejectedError(f"{shown(place)}: no ledger there, so {refusal}")
+    with closing(open_ledger(place)) as connection:
+        account = connection.execute(select(lease.c.account)).scalar() or ""
+        with transaction(connection, account, now_us) as tx:
+            yield tx
 
 
 def journal_sha256(connection: Connection) -> str:

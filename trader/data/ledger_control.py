@@ -9,11 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from trader.data import ledger_sql as sql
-from trader.data.engine import exists, open_ledger, place_of, shown
-from trader.data.journal import Tx, transaction
+from trader.data.journal import Tx, from_outside
 from trader.data.tables import control as control_table
 from trader.data.tables import halt as halt_table
-from trader.data.tables import lease as lease_table
 from trader.errors import FatalError, RejectedError
 from trader.ports import Control, Halt
 
@@ -106,13 +104,5 @@ def submit_control(path: str | Path, verb: str, argument: str, who: str, now_us:
 
     Raises RejectedError for an unknown verb, CorruptError where there is no sound ledger, RetryableError when it is locked.
     """
-    place = place_of(path)
-    if not exists(place):
-        raise RejectedError(f"{shown(place)}: no ledger there, so no session to control")
-    connection = open_ledger(place)
-    try:
-        account = connection.execute(select(lease_table.c.account)).scalar() or ""
-        with transaction(connection, account, now_us) as tx:
-            return submit(tx, verb, argument, who, reason=reason, key=key)
-    finally:
-        connection.close()
+    with from_outside(path, now_us, "no session to control") as tx:
+        return submit(tx, verb, argument, who, reason=reason, key=key)

@@ -6,16 +6,16 @@ A change binds the next session; open positions keep the plan they were opened w
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from trader.data.engine import exists, open_ledger, place_of, shown
-from trader.data.journal import Tx, transaction
+from trader.data.engine import exists, place_of, reader_engine, reading, schema_version, translated
+from trader.data.journal import Tx, from_outside
 from trader.data.tables import journal
-from trader.data.tables import lease as lease_table
 from trader.errors import RejectedError
 
 CHANGED = "strategy.changed"
@@ -70,26 +70,15 @@ def change(tx: Tx, *, before: str, after: str, who: str, reason: str, run: str) 
 
 
 def read_changes(path: str | Path) -> list[StrategyChange]:
-    """All changes in the ledger of `path`, oldest first; none where there is no ledger yet."""
+    """All changes in the ledger of `path`, oldest first; none where there is no ledger yet, or an empty one. Only reads."""
     place = place_of(path)
     if not exists(place):
         return []
-    connection = open_ledger(place)
-    try:
-        return changes(connection)
-    finally:
-        connection.close()
+    with translated(place), closing(reader_engine(place).connect()) as connection, reading(connection, place):
+        return changes(connection) if schema_version(connection, place) is not None else []
 
 
 def submit_change(path: str | Path, now_us: int, *, before: str, after: str, who: str, reason: str, run: str) -> StrategyChange:
     """Write a change from any process. Raises RejectedError as `change`, and where there is no ledger."""
-    place = place_of(path)
-    if not exists(place):
-        raise RejectedError(f"{shown(place)}: no ledger there, so no session whose strategy could change; `trader up` makes one")
-    connection = open_ledger(place)
-    try:
-        account = connection.execute(select(lease_table.c.account)).scalar() or ""
-        with transaction(connection, account, now_us) as tx:
-            return change(tx, before=before, after=after, who=who, reason=reason, run=run)
-    finally:
-        connection.close()
+    with from_outside(path, now_us, "no session whose strategy could change; `trader up` makes one") as tx:
+        return change(tx, before=before, after=after, who=who, reason=reason, run=run)

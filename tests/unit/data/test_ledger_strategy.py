@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,14 @@ def test_without_a_ledger_nothing_was_changed_and_nothing_can_be(tmp_path: Path)
     assert read_changes(tmp_path / "none.sqlite") == []
     with pytest.raises(RejectedError, match="no ledger"):
         submit_change(tmp_path / "none.sqlite", T0, **CHANGE)
+
+
+def test_reading_the_changes_leaves_the_ledger_alone(file: Path) -> None:
+    made = submit_change(file, T0, **CHANGE)
+    with closing(sqlite3.connect(file)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        assert read_changes(file) == [made]
+    empty = file.with_name("empty.sqlite")
+    empty.touch()
+    assert read_changes(empty) == []
+    assert empty.stat().st_size == 0
