@@ -35,14 +35,6 @@ Tell = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A pair that took part: its candles as the strategy read them, and its trading rules."""
-
-    bars: Bars
-    instrument: Instrument
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
     """What the result is held against; `chance` None where nothing was entered."""
 
@@ -52,9 +44,9 @@ class Against:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A finished run. `capital`: the account, or of a strategy that runs pair by pair a stake for each pair; `curve`: see
-    `study.whole_curve`; `open`: pairs with a position at the end, `held`: those positions whose legs so far make no trade yet
-    (pair by pair the data's end closes all); times UTC microseconds."""
+    """A finished run. `capital`: the account, or of a strategy that runs pair by pair a stake for each pair; `pairs`: those that took
+    part, with their candles as the strategy read them; `curve`: see `study.whole_curve`; `open`: pairs with a position at the end,
+    `held`: those positions whose legs so far make no trade yet (pair by pair the data's end closes all); times UTC microseconds."""
 
     asked: Asked
     source: Source
@@ -62,7 +54,7 @@ class Ran:
     shared: bool
     start_us: int
     end_us: int
-    pairs: Mapping[str, Judged]
+    pairs: Mapping[str, Bars]
     watched: Sequence[str]
     excluded: Mapping[str, str]
     capital: Decimal
@@ -106,24 +98,24 @@ def _alone(
     asked: Asked, strategy: Strategy, source: Source, *, pairs: Sequence[str], span: tuple[int, int], tell: Tell
 ) -> Ran:  # fmt: skip
     """Pairs independent, each trade with the same stake, on the source's own candles."""
-    judged, excluded = {}, {}
+    judged: dict[str, Bars] = {}
+    excluded = {}
     for number, pair in enumerate(pairs, start=1):
         columns = source.fine(pair, *span)
         if why := gap(columns, *span, source.base):
             excluded[pair] = why
         else:
-            made = next(iter(source.read([pair], span[1])))
-            judged[pair] = Judged(bars=Bars(columns, warmup=asked.warmup), instrument=made.instrument)
+            judged[pair] = Bars(columns, warmup=asked.warmup)
         tell(number, len(pairs), f"read {pair}")
     if not judged:
         raise ConfigError(f"no pair can be judged: {pairs[0]}: {excluded[pairs[0]]}")
-    data = {pair: {name: getattr(one.bars, name) for name in ("time", "open", "high", "low", "close")} for pair, one in judged.items()}
+    data = {pair: {name: getattr(bars, name) for name in ("time", "open", "high", "low", "close")} for pair, bars in judged.items()}
     legs = legs_of(backtester.run(strategy, data, warmup=asked.warmup))
     capital = from_float(strategy.stake) * len(judged)
     return Ran(
         asked=asked, source=source, strategy=strategy, shared=False, start_us=span[0], end_us=span[1], pairs=judged, watched=(),
         excluded=excluded, capital=capital, legs=legs, open=sorted({leg.pair for leg in legs if leg.reason == END}), held=(),
-        curve=whole_curve(_steps(legs, capital), capital, *span), signals=sum(_signals(strategy, one.bars) for one in judged.values()),
+        curve=whole_curve(_steps(legs, capital), capital, *span), signals=sum(_signals(strategy, bars) for bars in judged.values()),
         refusals={}, halted={}, risk={leg.position_id: strategy.exits.stop + strategy.costs.round_trip for leg in legs},
         against=_against(asked, strategy, judged, legs, span),
     )  # fmt: skip
@@ -172,26 +164,28 @@ def _shared(
     reference = f"BTC/{source.pairs[0].split('/')[1]}"
     watched = [reference] if reference in source.pairs and reference not in pairs else []
     session = _session(asked, strategy, source, [*pairs, *watched], span=span, watched=watched) if asked.verify else None
-    judged, excluded = {}, {}
+    judged: dict[str, Bars] = {}
+    instruments, excluded = {}, {}
     for number, one in enumerate(source.read([*pairs, *watched], span[1]), start=1):
         bars, why = _bars(asked, one, session)
-        if why := why or _unfit(strategy, bars, one.instrument, span, short=asked.warmup == "short"):
+        instrument = one.instrument
+        if why := why or _unfit(strategy, bars, instrument, span, short=asked.warmup == "short"):
             excluded[one.pair] = why
         else:
-            judged[one.pair] = Judged(bars=bars, instrument=one.instrument)
+            judged[one.pair], instruments[one.pair] = bars, instrument
         tell(number, len(pairs) + len(watched), f"read {one.pair}")
     watched = [pair for pair in watched if pair in judged]
     if len(judged) == len(watched):
         raise ConfigError(f"no pair can be judged: {pairs[0]}: {excluded[pairs[0]]}; --warmup short asks for less")
     tell(0, 1, "walking the account")
-    fine = {pair: source.fine(pair, int(one.bars.time[0]), span[1]) for pair, one in judged.items()} if source.base.us < M15.us else {}
+    fine = {pair: source.fine(pair, int(bars.time[0]), span[1]) for pair, bars in judged.items()} if source.base.us < M15.us else {}
     found = account_pass(
-        strategy, {pair: one.bars for pair, one in judged.items()}, {pair: one.instrument for pair, one in judged.items()}, cash=CASH,
-        reference=reference, watched=watched, first_us=span[0], last_us=span[1], fine=fine, rules=Rules(clears_halts=session is None),
+        strategy, judged, instruments, cash=CASH, reference=reference, watched=watched, first_us=span[0], last_us=span[1], fine=fine,
+        rules=Rules(clears_halts=session is None),
         money=source.money(margin_at(asked.leverage), asked.seed) if isinstance(source, PerpetualSource) else COINS,
     )  # fmt: skip
     tell(1, 1, "drawing random entries")
-    traded = {pair: one for pair, one in judged.items() if pair not in watched}
+    traded = {pair: bars for pair, bars in judged.items() if pair not in watched}
     return Ran(
         asked=asked, source=source, strategy=strategy, shared=True, start_us=span[0], end_us=span[1], pairs=traded, watched=watched,
         excluded=excluded, capital=CASH, legs=found.legs, open=found.open, held=found.held, curve=whole_curve(found.equity, CASH, *span),
@@ -238,11 +232,11 @@ def _unfit(strategy: Strategy, bars: Bars, instrument: Instrument, span: tuple[i
     return "" if bool((bars.features(p).ready & inside).any()) else "no bar is READY in the range: warm-up or gaps"
 
 
-def _risks(strategy: Strategy, pairs: Mapping[str, Judged], legs: Sequence[TradeLeg]) -> dict[str, float]:
+def _risks(strategy: Strategy, pairs: Mapping[str, Bars], legs: Sequence[TradeLeg]) -> dict[str, float]:
     """Position -> its planned risk as a fraction of the stake: the stop's distance and the round trip's costs."""
-    out, signals = {}, {pair: strategy.entries(one.bars) for pair, one in pairs.items()}
+    out, signals = {}, {pair: strategy.entries(pairs[pair]) for pair in dict.fromkeys(leg.pair for leg in legs)}
     for leg in legs:
-        place, said = int(np.searchsorted(pairs[leg.pair].bars.time, leg.entry_us)) - 1, signals[leg.pair]
+        place, said = int(np.searchsorted(pairs[leg.pair].time, leg.entry_us)) - 1, signals[leg.pair]
         scale = float(said.unit[np.searchsorted(said.rows, place)])
         out[leg.position_id] = strategy.exits.stop * scale + strategy.costs.round_trip
     return out
@@ -250,16 +244,16 @@ def _risks(strategy: Strategy, pairs: Mapping[str, Judged], legs: Sequence[Trade
 
 # --- what it is held against -------------------------------------------------------------------------------------------
 def _against(
-    asked: Asked, strategy: Strategy, pairs: Mapping[str, Judged], legs: Sequence[TradeLeg], span: tuple[int, int]
+    asked: Asked, strategy: Strategy, pairs: Mapping[str, Bars], legs: Sequence[TradeLeg], span: tuple[int, int]
 ) -> Against:  # fmt: skip
     entries: dict[str, set[str]] = {}
     for leg in legs:
         entries.setdefault(leg.pair, set()).add(leg.position_id)
     taken = {}
     for pair, ids in entries.items():
-        places, units = comparisons.eligible(strategy, pairs[pair].bars, *span)
-        taken[pair] = comparisons.Taken(bars=pairs[pair].bars, count=len(ids), eligible=places, units=units)
+        places, units = comparisons.eligible(strategy, pairs[pair], *span)
+        taken[pair] = comparisons.Taken(bars=pairs[pair], count=len(ids), eligible=places, units=units)
     return Against(
-        holding=comparisons.buy_and_hold(strategy, {pair: one.bars for pair, one in pairs.items()}, *span),
+        holding=comparisons.buy_and_hold(strategy, pairs, *span),
         chance=comparisons.random_entries(strategy, taken, seed=asked.seed, closed_only=strategy.parameters is not None),
     )

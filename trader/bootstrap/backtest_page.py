@@ -44,7 +44,7 @@ def _positions(ran: Ran) -> dict[str, list[TradeLeg]]:
 
 def _whole(ran: Ran, pair: str, positions: Mapping[str, list[TradeLeg]]) -> Drawn:
     """A pair over the whole range, in candles coarse enough to be seen."""
-    columns, length = _coarse(cut(ran.pairs[pair].bars.columns, ran.start_us, ran.end_us), ran.timeframe.us)
+    columns, length = _coarse(cut(ran.pairs[pair].columns, ran.start_us, ran.end_us), ran.timeframe.us)
     own = [legs for legs in positions.values() if legs[0].pair == pair]
     return Drawn(
         name=pair, candles=_length(length), picture=candle_picture(columns, length, [_mark(legs) for legs in own], bar_us=ran.timeframe.us)
@@ -54,7 +54,7 @@ def _whole(ran: Ran, pair: str, positions: Mapping[str, list[TradeLeg]]) -> Draw
 def _look(ran: Ran, legs: Sequence[TradeLeg], risk: float) -> Drawn:
     """A trade with the candles around it, and the stop it began with."""
     bar, first = ran.timeframe.us, legs[0]
-    columns = cut(ran.pairs[first.pair].bars.columns, first.entry_us - BEFORE * bar, legs[-1].exit_us + (AFTER + 1) * bar)
+    columns = cut(ran.pairs[first.pair].columns, first.entry_us - BEFORE * bar, legs[-1].exit_us + (AFTER + 1) * bar)
     columns, length = _coarse(columns, bar)
     distance = (risk - ran.strategy.costs.round_trip) * first.side.sign
     mark = _mark(legs, stop=float(first.entry_price) * (1 - distance))

@@ -69,7 +69,7 @@ def _head(ran: Ran) -> dict[str, Any]:
 
 
 def _inside(ran: Ran, pair: str) -> tuple[int, int]:
-    columns = ran.pairs[pair].bars.columns
+    columns = ran.pairs[pair].columns
     part = (columns.time >= ran.start_us) & (columns.time < ran.end_us)
     return int(part.sum()), int((columns.filled & part).sum())
 
