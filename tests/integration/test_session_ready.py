@@ -10,7 +10,7 @@ import pytest
 from session_kit import HOUR, Stage, live, state_dir, trader
 
 from trader.bootstrap import wire
-from trader.bootstrap.ingestion import FIRST, judge_tails, lookbacks, universe_of
+from trader.bootstrap.ingestion import judge_tails, lookbacks, universe_of
 from trader.bootstrap.paths import Paths
 from trader.data import ingest
 from trader.data.history import HistoryStore
@@ -34,8 +34,8 @@ def test_pairs_become_ready_one_by_one_while_the_session_trades(tmp_path: Path) 
 
             async def fetching() -> None:
                 """Two pairs every ten minutes, as a slow limit would bring them."""
-                for chunk in ingest.plan(store, pairs, FIRST, world.clock.now_us()).chunks(4):
-                    fresh = ingest.plan(store, list(dict.fromkeys(r.pair for r in chunk.requests)), FIRST, world.clock.now_us())
+                for chunk in ingest.plan(store, pairs, ingest.DECIDING, world.clock.now_us()).chunks(4):
+                    fresh = ingest.plan(store, list(dict.fromkeys(r.pair for r in chunk.requests)), ingest.DECIDING, world.clock.now_us())
                     batch = await ingest.fetch(fresh, market, clock=world.clock)
                     ingest.commit(store, batch, ingest.judge_staged(batch, store), world.clock.now_us())
                     judge_tails(store, pairs, needs, world.clock.now_us())

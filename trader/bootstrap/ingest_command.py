@@ -115,7 +115,7 @@ class _Command:
         if asked.plan:
             return self._tell_plan(plan)
         self.hint(shown(plan))
-        for chunk in await work.plan():
+        for chunk in work.chunked(calls):
             if self.stopped:
                 break
             fetched = await work.fetch(chunk, self.bar.of(f"exchange, {chunk}"))

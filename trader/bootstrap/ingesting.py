@@ -102,7 +102,12 @@ class Ingestion:
 
     async def plan(self) -> list[Chunk]:
         """The calls that history lacks, most urgent first, in chunks. Raises ConfigError for a pair the market does not list."""
-        found = (await self.calls()).chunks(CALLS)
+        return self.chunked(await self.calls())
+
+    @staticmethod
+    def chunked(calls: IngestPlan) -> list[Chunk]:
+        """Calls in pieces that are fetched, judged and committed one after the other."""
+        found = calls.chunks(CALLS)
         return [Chunk(number=number, of=len(found), plan=piece) for number, piece in enumerate(found, start=1)]
 
     async def calls(self) -> IngestPlan:

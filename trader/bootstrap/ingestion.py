@@ -19,9 +19,7 @@ from trader.ports import Clock, MarketData
 from trader.strategy.modes import lookback_4h, lookback_15m, parameters
 
 Judge = Callable[[StagedBatch, HistoryStore], GateResult]
-FIRST = (Timeframe.M15, Timeframe.H4)
-"""The timeframes the strategies decide on."""
-EVERY = (*FIRST, Timeframe.H1, Timeframe.M1, Timeframe.D1)
+EVERY = (*ingest.DECIDING, Timeframe.H1, Timeframe.M1, Timeframe.D1)
 """What is kept of every pair; 5m are built from 1m."""
 
 
@@ -36,10 +34,10 @@ async def universe_of(
     return ([reference] if reference in instruments else []) + [p for p in ranked if p != reference]
 
 
-def lookbacks(settings: Settings) -> dict[Timeframe, int]:
-    """Candles a pair needs before the chosen strategy may judge it."""
+def lookbacks(settings: Settings, *, short: bool = False) -> dict[Timeframe, int]:
+    """Candles a pair needs before the chosen strategy may judge it; `short`: with the warm-up of three periods."""
     chosen = parameters(settings.profile, settings.mode, settings.variation)
-    return {Timeframe.M15: lookback_15m(chosen), Timeframe.H4: lookback_4h(chosen)}
+    return {Timeframe.M15: lookback_15m(chosen, short=short), Timeframe.H4: lookback_4h(chosen, short=short)}
 
 
 async def bootstrap_history(
@@ -61,7 +59,7 @@ async def bootstrap_history(
         if progress is not None and (done % 50 == 0 or done == total):
             progress(f"history: {done} of {total} calls ({what})")
 
-    plan = ingest.plan(store, pairs, FIRST, clock.now_us())
+    plan = ingest.plan(store, pairs, ingest.DECIDING, clock.now_us())
     batch = await ingest.fetch(plan, market, progress=tell, concurrency=8, clock=clock)
     verdict = judge(batch, store) if judge is not None else gate(store.directory, lambda path: ingest.stage(batch, path, store))
     report = ingest.commit(store, batch, verdict, clock.now_us())

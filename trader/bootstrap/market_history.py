@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from trader.bootstrap.ingestion import lookbacks
 from trader.config import Settings
 from trader.domain.market import Candle, Timeframe
 from trader.execution.joiner import MORE_4H, MORE_15M
 from trader.ports import Clock, Columns, PairGate
 from trader.simulation.market import Market
-from trader.strategy.modes import lookback_4h, lookback_15m, parameters
 
 
 def begins(settings: Settings, *, short: bool) -> dict[Timeframe, int]:
     """How many candles a session's streams begin with; every engine that is compared begins there too."""
-    chosen = parameters(settings.profile, settings.mode, settings.variation)
-    return {Timeframe.M15: lookback_15m(chosen, short=short) + MORE_15M, Timeframe.H4: lookback_4h(chosen, short=short) + MORE_4H}
-
-
-def needed(settings: Settings, *, short: bool) -> dict[Timeframe, int]:
-    """How many closed candles a pair must have to be judged at all."""
-    return {
-        Timeframe.M15: begins(settings, short=short)[Timeframe.M15] - MORE_15M,
-        Timeframe.H4: begins(settings, short=short)[Timeframe.H4] - MORE_4H,
-    }
+    needed = lookbacks(settings, short=short)
+    return {Timeframe.M15: needed[Timeframe.M15] + MORE_15M, Timeframe.H4: needed[Timeframe.H4] + MORE_4H}
 
 
 def closed(market: Market, pair: str, timeframe: Timeframe, periods: int, now_us: int) -> Columns:
@@ -36,7 +28,7 @@ def left_out(market: Market, settings: Settings, *, short: bool, start_us: int, 
     """Pairs that cannot take part from `start_us` to `end_us`, each with its reason: too young, or gone before the end."""
     found: dict[str, str] = {}
     for pair in market.pairs:
-        for timeframe, wanted in needed(settings, short=short).items():
+        for timeframe, wanted in lookbacks(settings, short=short).items():
             if (seen := len(closed(market, pair, timeframe, wanted, start_us))) < wanted:
                 found.setdefault(pair, f"too few {timeframe} candles: {seen} of {wanted}")
         if not len(market.candles(pair, market.base, end_us - market.base.us, end_us)):
