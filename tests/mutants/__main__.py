@@ -10,33 +10,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutants.table import MUTANTS, Mutant
+from tests.tree_copy import ROOT, environment, patched, tree_copy
 
-ROOT = Path(__file__).parents[2]
 COPIED = ("trader", "tests", "benchmarks", "pyproject.toml")
 CAMPAIGN = "tests.campaigns.parity replay --edition small"
 TESTS_FAILED = 1  # pytest's word for it; any other failure is ours, not the mutant's
 LIMIT_S = 600
-
-
-def copy_of(root: Path, into: Path) -> Path:
-    """The tree, without what runs leave behind."""
-    for name in COPIED:
-        source = root / name
-        if source.is_dir():
-            shutil.copytree(source, into / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-        else:
-            shutil.copy(source, into / name)
-    return into
 
 
 def caught_by(tree: Path, tables: Sequence[str], *, campaign: bool = True) -> str:
@@ -60,17 +46,15 @@ def caught_by(tree: Path, tables: Sequence[str], *, campaign: bool = True) -> st
 
 
 def _run(tree: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tree / "numba"), "PYTHONPATH": str(tree)}
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
-    )
+        [sys.executable, "-m", module, *arguments], cwd=tree, env=environment(tree) | {"NUMBA_CACHE_DIR": str(tree / "numba")},
+        capture_output=True, text=True, check=False, timeout=LIMIT_S,
+    )  # fmt: skip
 
 
-def judge(mutant: Mutant, root: Path = ROOT, *, campaign: bool = True) -> str:
-    """What catches the mutant in a copy of `root`; "" where it survives."""
-    with tempfile.TemporaryDirectory(prefix="trader-mutant-") as folder:
-        tree = copy_of(root, Path(folder))
-        mutant.apply(tree)
+def judge(mutant: Mutant, *, campaign: bool = True) -> str:
+    """What catches the mutant in a copy of the tree; "" where it survives."""
+    with tree_copy(COPIED) as tree, patched(tree, mutant.file, mutant.old, mutant.new):
         return caught_by(tree, mutant.tables, campaign=campaign)
 
 
@@ -83,9 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [one for one in MUTANTS if not asked.only or any(word in one.name for word in asked.only)]
     if not chosen:
         parser.error(f"no mutant is called so; there are: {', '.join(one.name for one in MUTANTS)}")
-    with tempfile.TemporaryDirectory(prefix="trader-mutant-") as folder:
+    with tree_copy(COPIED) as tree:
         tables = sorted({table for one in chosen for table in one.tables})
-        if clean := caught_by(copy_of(ROOT, Path(folder)), tables, campaign=any(not one.tables for one in chosen)):
+        if clean := caught_by(tree, tables, campaign=any(not one.tables for one in chosen)):
             print(f"the clean tree is red: {clean}")
             return 1
     survived = 0

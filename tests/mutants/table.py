@@ -30,12 +30,6 @@ class Mutant:
             raise ValueError(f"{self.name}: {self.old!r} stands {text.count(self.old)} times in {self.file}, it must stand there once")
         return text[: text.index(self.old)].count("\n") + 1
 
-    def apply(self, root: Path) -> None:
-        """Put it into the tree at `root`."""
-        self.line(root)
-        path = root / self.file
-        path.write_text(path.read_text().replace(self.old, self.new))
-
 
 MUTANTS = (
     Mutant(

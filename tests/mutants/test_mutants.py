@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mutants.__main__ import ROOT, judge, main
+from tests.mutants.__main__ import judge, main
 from tests.mutants.table import MUTANTS, REVIEWS, RISK, Mutant
+from tests.tree_copy import ROOT
 
 
 def test_a_cooldown_that_is_a_bar_short_is_caught_by_a_table_and_a_harmless_change_by_nobody() -> None:
