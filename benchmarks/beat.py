@@ -26,6 +26,7 @@ from trader.execution import exits
 from trader.execution.engine import Engine
 from trader.indicators.series import features
 from trader.ports import Columns
+from trader.strategy.context import cut
 from trader.strategy.modes import lookback_4h, lookback_15m, parameters
 
 STRATEGY = parameters("viable", "mitraillette", "AGGRESSIVE")
@@ -48,11 +49,6 @@ def series(rng: np.random.Generator, n: int, step: int, end_us: int) -> Columns:
 def candle(pair: str, columns: Columns, i: int) -> Candle:
     o, h, low, c, v = (float(getattr(columns, name)[i]) for name in ("open", "high", "low", "close", "volume"))
     return Candle(pair=pair, timeframe=Timeframe.M15, time_us=int(columns.time[i]), open=o, high=h, low=low, close=c, volume=v)
-
-
-def cut(columns: Columns, n: int) -> Columns:
-    names = ("time", "open", "high", "low", "close", "volume", "filled")
-    return Columns(**{name: np.ascontiguousarray(getattr(columns, name)[:n]) for name in names})
 
 
 def full(columns: Columns, end: int) -> None:

@@ -15,7 +15,6 @@ import gc
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,8 @@ from trader.domain.verdicts import AiMode, AskOutcome, Ruling, Verdict, VerdictK
 from trader.execution.confirmation import Desk, Snapshot, VerdictBook, rule
 from trader.gemini.link import SocketLink
 from trader.gemini.worker import KEY_VARIABLE, SOCKET
-from trader.simulation.clock import LoopClock
+from trader.ports import Clock
+from trader.simulation.clock import wall_clock
 from trader.simulation.gemini_faults import gemini_plan
 from trader.simulation.gemini_server import GeminiTwin
 
@@ -64,7 +64,7 @@ class Measured:
 class OrderPath:
     """The session's side: a book, a desk, and the link to the worker."""
 
-    def __init__(self, link: SocketLink, clock: LoopClock) -> None:
+    def __init__(self, link: SocketLink, clock: Clock) -> None:
         self.link, self.clock, self.book = link, clock, VerdictBook()
         self.desk = Desk(self.book)
         self._shot = Snapshot(key=KEYS[0], price=100.0, atr_fraction=0.01, stop=0.0247, target=0.05, costs=0.009, features={"rsi": 30.0})
@@ -125,13 +125,10 @@ def worker(state: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @asynccontextmanager
-async def connected(folder: Path, clock: LoopClock) -> AsyncIterator[tuple[OrderPath, GeminiTwin, subprocess.Popen[bytes]]]:
+async def connected(folder: Path, clock: Clock) -> AsyncIterator[tuple[OrderPath, GeminiTwin, subprocess.Popen[bytes]]]:
     """A path whose link, worker and twin all stand."""
     twin, link = GeminiTwin(clock), SocketLink(folder / SOCKET)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    await twin.start(port=port)
+    await twin.start(port=0)
     try:
         with worker(folder, twin.url) as process:
             await link.start()
@@ -140,11 +137,6 @@ async def connected(folder: Path, clock: LoopClock) -> AsyncIterator[tuple[Order
     finally:
         await link.close()
         await twin.close()
-
-
-def wall_clock() -> LoopClock:
-    """The machine's time, as the worker's process reads it."""
-    return LoopClock(time.time_ns() // 1_000 - round(asyncio.get_running_loop().time() * 1e6))
 
 
 async def until(true: Callable[[], bool], seconds: float) -> None:

@@ -138,8 +138,8 @@ class Bench:
 @asynccontextmanager
 async def bench(kind: Kind, *faults: Fault, pairs: int = 4) -> AsyncIterator[Bench]:
     """The implementation of this kind, running."""
-    wired, direct = (_futures, _futures_in_process) if kind.shorts else (_spot, _in_process)
-    made = wired if kind.over_the_wire else direct
+    wired = _futures if kind.shorts else _spot
+    made = wired if kind.over_the_wire else _in_process
     async with made(kind, faults, pairs) as ready:
         try:
             yield ready
@@ -155,24 +155,16 @@ async def bench(kind: Kind, *faults: Fault, pairs: int = 4) -> AsyncIterator[Ben
 @asynccontextmanager
 async def _in_process(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> AsyncIterator[Bench]:
     assert not faults, "nothing lies between the caller and the engine that could fail"
-    clock = LoopClock(EPOCH_US)
-    venue = Venue(SyntheticMarket(11, count=pairs), clock, seed=11, tag="abc", starting_cash=CASH)
-    exchange = VenueExchange(venue)
+    clock, market = LoopClock(EPOCH_US), SyntheticMarket(11, count=pairs)
+    venue: Venue
+    if kind.shorts:
+        venue = futures = FuturesVenue(market, clock, seed=11, tag="abc", starting_cash=CASH)
+        exchange, data = FuturesVenueExchange(futures), FuturesVenueMarketData(futures)
+    else:
+        venue = Venue(market, clock, seed=11, tag="abc", starting_cash=CASH)
+        exchange, data = VenueExchange(venue), VenueMarketData(venue)
     await venue.run_market(clock.now_us())
-    made = Bench(kind, clock, exchange, VenueMarketData(venue), list(venue.market.pairs))
-    made.tasks.append(asyncio.create_task(venue.run_market(), name="market"))
-    yield made
-    await exchange.close()
-
-
-@asynccontextmanager
-async def _futures_in_process(kind: Kind, faults: tuple[Fault, ...], pairs: int) -> AsyncIterator[Bench]:
-    assert not faults, "nothing lies between the caller and the engine that could fail"
-    clock = LoopClock(EPOCH_US)
-    venue = FuturesVenue(SyntheticMarket(11, count=pairs), clock, seed=11, tag="abc", starting_cash=CASH)
-    exchange = FuturesVenueExchange(venue)
-    await venue.run_market(clock.now_us())
-    made = Bench(kind, clock, exchange, FuturesVenueMarketData(venue), list(venue.market.pairs))
+    made = Bench(kind, clock, exchange, data, list(venue.market.pairs))
     made.tasks.append(asyncio.create_task(venue.run_market(), name="market"))
     yield made
     await exchange.close()

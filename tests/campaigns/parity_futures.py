@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 import polars as pl
 
+from tests.campaigns.parity_legs import ALL, CORE
 from trader.bootstrap.kernel_run import kernel_session
 from trader.bootstrap.replay import Replayed, replay_session
 from trader.bootstrap.world import World, world_of
@@ -34,12 +34,9 @@ from trader.domain.money import ZERO, add, plain
 from trader.research.account import Pass
 from trader.research.parity import Comparison, compare
 from trader.strategy.columns import WARMUPS
-from trader.strategy.modes import STRATEGIES
 
-DATA = Path(os.environ.get("TRADER_SHARED_DATA", Path(__file__).parents[2] / "../shared/data")) / "ohlcv/dev_binance_2024_5m_core24.parquet"
 M15 = Timeframe.M15
 DAY_MINUTES = 1440
-NAMES = tuple(f"{mode}/{variation}" for mode, variation in STRATEGIES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +104,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns.parity_futures", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--days", type=float, default=3.0)
     parser.add_argument("--from", dest="start", default="2024-08-20")
-    parser.add_argument("--strategies", nargs="+", default=["mitraillette/AGGRESSIVE"], choices=NAMES, metavar="MODE/VARIATION")
+    parser.add_argument("--strategies", nargs="+", default=["mitraillette/AGGRESSIVE"], choices=ALL, metavar="MODE/VARIATION")
     parser.add_argument("--pairs", nargs="*", default=[], metavar="BASE", help="bases to trade; none: all of the file")
     parser.add_argument("--warmup", default="exact", choices=WARMUPS, help="short: three periods, for files that begin too late")
     parser.add_argument("--leverage", type=int, default=1)
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=CORE)
     parser.add_argument("--least", type=int, default=10, help="short legs compared in all, below which nothing is proved")
     asked = parser.parse_args(arguments)
     shorts, differing, short = 0, 0, asked.warmup == "short"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns import parity_futures as campaign
+from tests.campaigns.parity_legs import CORE
 from trader.bootstrap.replay import replay_session
 from trader.bootstrap.world import world_of
 from trader.config import load
@@ -20,9 +21,9 @@ PAIRS = ("BTC", "DOGE", "ETH", "NEAR", "TIA")
 
 
 def test_a_session_on_perpetuals_trades_as_the_kernel_does_and_pays_the_same_funding(tmp_path: Path) -> None:
-    if not campaign.DATA.exists():
-        pytest.skip(f"no recorded candles at {campaign.DATA}; set TRADER_SHARED_DATA")
-    file = campaign.of_bases(campaign.DATA, tmp_path / "candles.parquet", PAIRS)
+    if not CORE.exists():
+        pytest.skip(f"no recorded candles at {CORE}; set TRADER_SHARED_DATA")
+    file = campaign.of_bases(CORE, tmp_path / "candles.parquet", PAIRS)
     flags = {"ai.mode": "off", "futures.allow_short": True, "futures.leverage": 3}
     settings = load(flags, environ={})
     world = world_of(settings, replay=file, start="2024-07-04T19:00:00Z")
@@ -39,7 +40,7 @@ def test_a_session_on_perpetuals_trades_as_the_kernel_does_and_pays_the_same_fun
 
 
 def test_too_few_shorts_prove_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    if not campaign.DATA.exists():
-        pytest.skip(f"no recorded candles at {campaign.DATA}; set TRADER_SHARED_DATA")
+    if not CORE.exists():
+        pytest.skip(f"no recorded candles at {CORE}; set TRADER_SHARED_DATA")
     assert campaign.main(["--days", "0.02", "--pairs", "BTC"]) == 1
     assert "0 short legs compared, 0 differences; at least 10 short legs are needed" in capsys.readouterr().out

@@ -16,7 +16,6 @@ from trader.domain.orders import Acked, ExchangeStatus, Fill, Leg, Outcome, Reje
 from trader.errors import BeginRefused
 from trader.simulation.faults import Fault
 
-ACCOUNT = "kraken"
 BUY, STOP = {"type": "buy"}, {"ordertype": "stop-loss"}
 
 

@@ -15,8 +15,7 @@ from trader.domain.orders import Acked, Ambiguous, Leg, Outcome, Rejected
 from trader.execution.desk import ENTRY_GRACE_S
 from trader.simulation.faults import Fault
 
-ACCOUNT = "kraken"
-BUY, STOP = {"type": "buy"}, {"ordertype": "stop-loss"}
+STOP = {"ordertype": "stop-loss"}
 
 
 @pytest.mark.parametrize("action", [{"action": "lost_response"}, {"action": "http", "arg": 520, "after": True}, {"action": "cut_json"}])
