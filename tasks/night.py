@@ -81,6 +81,18 @@ def _tell(day: str) -> Found:
     return night.tell(load(), day)
 
 
+def _ai(day: str) -> Found:
+    from trader.bootstrap import ai_night
+
+    return ai_night.score(load(), day)
+
+
+def _suggestions(day: str) -> Found:
+    from trader.bootstrap import suggesting
+
+    return suggesting.suggest(load(), day)
+
+
 @task(name=PUBLISH, task_run_name=PUBLISH, tags=TAGS, description="The page of the night with its charts, as an artifact.", **TRIED_AGAIN)
 async def publish(day: str) -> Found:
     """Artifact ids of the page and, where the replay differs, of the table of differences."""
@@ -101,6 +113,8 @@ STEPS: Final[Mapping[str, Task[[str], Any]]] = {
     "audit the data": _step("audit the data", "Judge all stored candles; block what fails.", _data),
     "replay the day": _step("replay the day", "Play the day again from stored candles; name every difference.", _replay),
     "sum up": _step("sum up", "Figures of the trades, and what reasons, AI and evidence came to.", _figures),
+    "score the AI": _step("score the AI", "Label what its signals came to, judge it, take the veto where it does harm.", _ai),
+    "suggest": _step("suggest", "Ask the text provider for changes, try each on stored candles, keep them for a person.", _suggestions),
     PUBLISH: publish,
     TELL: _step(TELL, "The night's message into the outbox, once.", _tell),
 }

@@ -41,6 +41,19 @@ class AiSettings(_Section):
     calls_per_day: int = Field(6_000, ge=1)
     questions_per_day: int = Field(30_000, ge=1)
     input_tokens_per_day: int = Field(10_000_000, ge=1)
+    night_model: str = Field("", description="text model asked for suggestions at night, e.g. gemini-3.5-flash-lite; empty: not asked")
+    usd_per_day: float = Field(1.0, gt=0, description="hard cap, where the price is known")
+    usd_per_million_input_tokens: float = Field(0.0, ge=0, description="the provider's price; 0: not known, and so is the cost")
+    calls_per_minute: int = Field(200, ge=1, description="the provider's limit; questions bought ahead use three quarters of it")
+    input_tokens_per_minute: int = Field(50_000, ge=1, description="as above")
+
+
+class EntrySettings(_Section):
+    rsi_oversold: float = Field(0.0, ge=0, le=50, description="RSI below which a pair may be entered; 0 = the table's, as below")
+    composite_limit: float = Field(0.0, ge=0, le=60, description="RSI up to which other evidence may carry an entry")
+    min_score: float = Field(0.0, ge=0, le=95, description="points an entry needs")
+    cooldown_bars: int = Field(0, ge=0, le=96, description="15m bars a pair rests after an exit")
+    cooldown_stop_bars: int = Field(0, ge=0, le=96, description="15m bars a pair rests after a stop-loss")
 
 
 class HaltSettings(_Section):
@@ -119,6 +132,7 @@ class Settings(_Section):
     state_dir: str = "state"
     market: MarketSettings = MarketSettings()
     ai: AiSettings = AiSettings()
+    entry: EntrySettings = EntrySettings()
     halts: HaltSettings = HaltSettings()
     exits: ExitSettings = ExitSettings()
     history: HistorySettings = HistorySettings()

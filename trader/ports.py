@@ -313,7 +313,7 @@ class VerdictLink(Protocol):
         """Verdicts that arrived since the last call."""
 
     def state(self) -> str:
-        """ok, NO_WORKER, BREAKER or BUDGET."""
+        """ok, NO_WORKER, BREAKER, PRIORITY (only waiting entries are asked about) or BUDGET."""
 
     async def close(self) -> None: ...
 

@@ -22,7 +22,7 @@ from trader.data.outbox import Outbox
 from trader.simulation.clock import save_clock
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
-LOOKING_BACK = ("close the books", "audit the data", "replay the day", "sum up")
+LOOKING_BACK = ("close the books", "audit the data", "replay the day", "sum up", "score the AI", "suggest")
 
 
 def _variables(settings: Settings) -> dict[str, str]:
@@ -92,7 +92,7 @@ def ran(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_a_step_that_fails_stops_no_other_and_the_run_is_failed(ran: dict[str, Any]) -> None:
     state, record = ran["broken"]
     assert state.is_failed()
-    assert "2 of 6 steps failed, the first: audit the data: CorruptError" in state.message
+    assert "3 of 8 steps failed, the first: audit the data: CorruptError" in state.message
     assert [name for name in LOOKING_BACK if record.done(name)] == ["close the books", "sum up"]
     assert record.done("publish") and record.done("tell people")
 
@@ -113,6 +113,14 @@ def test_the_day_was_replayed_and_came_out_the_same(ran: dict[str, Any]) -> None
     found = ran["whole"][1].found("replay the day")
     assert (found["verdict"], found["differences"]) == ("EQUAL", [])
     assert found["legs_same"] >= 3
+
+
+def test_every_signal_that_was_put_to_the_ai_has_an_outcome_or_a_reason(ran: dict[str, Any]) -> None:
+    found = ran["whole"][1].found("score the AI")
+    labelled, signals = found["labelled"], ran["whole"][1].found("sum up")["rulings"]
+    assert labelled["labels"] >= 3 and sum(labelled["kinds"].values()) == labelled["new"] == labelled["labels"]
+    assert sum(labelled["reasons"].values()) == labelled["unlabelled"] and signals
+    assert found["label"] == "scripted stand-in, not AI" and found["mode"] == "veto" and not found["demoted"]
 
 
 def test_a_finished_night_runs_nothing_again(ran: dict[str, Any]) -> None:

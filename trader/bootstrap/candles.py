@@ -24,6 +24,7 @@ from trader.indicators.resample import cut, empty
 from trader.ports import Columns
 from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS
 from trader.simulation.listings import Listing, replay_listing
+from trader.simulation.market import Market
 from trader.simulation.replay import ReplayMarket, decimals_seen
 from trader.simulation.table import StoredMarket, TableMarket
 
@@ -164,17 +165,22 @@ class StoreSource:
         return instrument(self._listing(pair, self._columns(pair)[0]))
 
     def _listing(self, pair: str, columns: Columns) -> Listing:
-        if self._market is not None and pair in self._market.pairs:
-            return self._market.listing(pair)
-        prices = np.concatenate([getattr(columns, name) for name in PRICES])
-        first = float(columns.open[0]) if len(columns) else 1.0
-        return replay_listing(pair, pair_decimals=decimals_seen(prices) if len(prices) else 1, first_price=first)
+        return listing_of(self._market, pair, columns)
 
 
 NOTHING = empty()
 
 
 # --- what both need ----------------------------------------------------------------------------------------------------
+def listing_of(market: Market | None, pair: str, columns: Columns) -> Listing:
+    """A pair's listing in the simulated market the candles came from; where there is none, with the price step they show."""
+    if market is not None and pair in market.pairs:
+        return market.listing(pair)
+    prices = np.concatenate([getattr(columns, name) for name in PRICES])
+    first = float(columns.open[0]) if len(columns) else 1.0
+    return replay_listing(pair, pair_decimals=decimals_seen(prices) if len(prices) else 1, first_price=first)
+
+
 def instrument(listing: Listing) -> Instrument:
     """The trading rules of a listed pair."""
     return Instrument(

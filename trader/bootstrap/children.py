@@ -171,7 +171,9 @@ class Children:
             "--state", str(self.paths.root), *twin, "--model", ai.model,
             "--deadline-s", str(ai.deadline_s), "--ttl-s", str(ai.ttl_s), "--seed", str(self.settings.market.seed),
             "--calls-per-day", str(ai.calls_per_day), "--questions-per-day", str(ai.questions_per_day),
-            "--input-tokens-per-day", str(ai.input_tokens_per_day),
+            "--input-tokens-per-day", str(ai.input_tokens_per_day), "--usd-per-day", str(ai.usd_per_day),
+            "--calls-per-minute", str(ai.calls_per_minute), "--input-tokens-per-minute", str(ai.input_tokens_per_minute),
+            *(("--usd-per-million", str(ai.usd_per_million_input_tokens)) if ai.usd_per_million_input_tokens else ()),
         )  # fmt: skip
         key = self.environ(**self._provider_key())
         return self._python(ADVISOR, "trader.gemini.worker", *words, environ=key, probe=listening, address=str(socket))

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from trader.bootstrap.candles import instrument
 from trader.bootstrap.market_history import begins, left_out
+from trader.bootstrap.tuning import parameters_of
 from trader.bootstrap.wire import exit_plan_of, limits_of, margin_of, sides_of
 from trader.bootstrap.world import World
 from trader.config import Settings
@@ -26,7 +27,6 @@ from trader.simulation.futures.prices import hourly_rates
 from trader.simulation.futures_venue import instrument_of
 from trader.simulation.market import Market
 from trader.strategy.columns import Bars
-from trader.strategy.modes import parameters
 from trader.strategy.strategies import of_table
 
 
@@ -65,7 +65,7 @@ def kernel_session(
         raise ConfigError(f"no pair can be judged at {world.epoch_us}: {market.pairs[0]}: {rest[market.pairs[0]]}")
     taker = float(FillRules().taker) if perpetuals is None else settings.futures.taker_fraction
     costs = Costs(taker=taker, maker=settings.costs.maker_fraction, slippage=settings.costs.slippage_fraction)
-    strategy = of_table(parameters(settings.profile, settings.mode, settings.variation), costs)
+    strategy = of_table(parameters_of(settings), costs)
     found = account_pass(
         strategy, bars, instruments, cash=Decimal(world.cash), reference=kind.pair("BTC", market.quote),
         first_us=world.epoch_us, last_us=end_us, fine=fine,

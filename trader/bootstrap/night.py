@@ -35,9 +35,10 @@ from trader.reporting import night as words
 from trader.reporting.analytics import Trade, trade_figures, trades_of
 from trader.simulation.clock import wall_clock
 
-BOOKS, DATA, REPLAY, FIGURES = words.BOOKS, words.DATA, words.REPLAY, words.FIGURES
+BOOKS, DATA, REPLAY, FIGURES, AI = words.BOOKS, words.DATA, words.REPLAY, words.FIGURES, words.AI
+SUGGEST = words.SUGGEST
 PAGE, MESSAGE = "publish", "tell people"
-STEPS = (BOOKS, DATA, REPLAY, FIGURES, PAGE, MESSAGE)
+STEPS = (BOOKS, DATA, REPLAY, FIGURES, AI, SUGGEST, PAGE, MESSAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

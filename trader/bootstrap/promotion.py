@@ -15,15 +15,20 @@ from trader.bootstrap.judgements import kept
 from trader.bootstrap.optimizing import Question
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.reading import now_of
+from trader.bootstrap.tuning import with_approved
 from trader.config import Settings
 from trader.data.engine import exists
+from trader.data.ledger_ai import read_ai_changes
 from trader.data.ledger_strategy import StrategyChange, read_changes, submit_change
+from trader.data.outcomes import Outcomes
 from trader.data.reader import LedgerReader
 from trader.domain.costs import LEAST_SLIPPAGE, Costs, tier_at
 from trader.domain.market import DAY
 from trader.domain.messages import stamp
 from trader.domain.money import ZERO, mul
+from trader.domain.verdicts import FILL_MODEL, AiMode
 from trader.errors import RejectedError
+from trader.execution.thresholds import EARNED_NEWEST, tau_earned
 from trader.research.optimizer.verdict import Decision
 from trader.strategy.modes import STRATEGIES
 
@@ -32,12 +37,29 @@ VOLUME_DAYS = 30
 
 
 def active(settings: Settings, paths: Paths | None = None) -> Settings:
-    """The settings with the strategy in use. A change made under another profile does not count: another table, other strategies."""
-    changes = read_changes((paths or Paths(settings.state)).ledger_at)
+    """The settings with the strategy in use, its numbers as approved, and the AI in shadow where it was demoted. A change of strategy
+    made under another profile does not count: another table, other strategies."""
+    paths = paths or Paths(settings.state)
+    place = paths.ledger_at
+    standing = read_ai_changes(place)
+    if standing and settings.ai.mode == AiMode.VETO.value:
+        settings = settings.model_copy(update={"ai": settings.ai.model_copy(update={"mode": standing[-1].after.value})})
+    changes = read_changes(place)
     profile, mode, variation = changes[-1].after.split("/") if changes else ("", "", "")
-    if profile != settings.profile:
-        return settings
-    return settings.model_copy(update={"mode": mode, "variation": variation})
+    if profile == settings.profile:
+        settings = settings.model_copy(update={"mode": mode, "variation": variation})
+    return with_approved(settings, paths)
+
+
+def earned(paths: Paths, strategy: str) -> float | None:
+    """P(loss) from which this strategy's signals lost money on average, as far as the nights have labelled them."""
+    if not paths.ops.exists():
+        return None
+    outcomes = Outcomes(paths.ops)
+    try:
+        return tau_earned([one.net_return for one in outcomes.newest(strategy, FILL_MODEL, EARNED_NEWEST)])
+    finally:
+        outcomes.close()
 
 
 def question_of(settings: Settings) -> Question:

@@ -12,7 +12,7 @@ from trader.bootstrap import wire
 from trader.bootstrap.grounds import stand
 from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.promotion import active
+from trader.bootstrap.promotion import active, earned
 from trader.config import Settings
 from trader.data.link import DirectHistoryLink, ProcessHistoryLink
 from trader.domain.market import Timeframe
@@ -82,6 +82,7 @@ async def trade(
                     taker=float(taker),
                     seed=ground.seed,
                     tag=ground.tag,
+                    tau=earned(paths, settings.strategy),
                     timing=Timing(
                         beat_base_s=settings.beat.base_s,
                         prescan_s=settings.ai.prescan_s,

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from trader.bootstrap.paths import API_KEY, API_SECRET, Paths, tag_of
+from trader.bootstrap.tuning import parameters_of
 from trader.config import Settings
 from trader.data.history import HistoryStore
 from trader.data.ledger import SqlLedger
@@ -87,7 +88,7 @@ def limits_of(settings: Settings) -> HaltLimits:
 
 def rules_digest(settings: Settings) -> str:
     """Equal for settings under which a session decides alike: what it trades, how it enters, leaves and halts."""
-    deciding = {"profile", "mode", "variation", "universe", "ai", "halts", "exits", "costs", "futures", "pairs"}
+    deciding = {"profile", "mode", "variation", "universe", "ai", "entry", "halts", "exits", "costs", "futures", "pairs"}
     text = json.dumps(settings.model_dump(mode="json", include=deciding), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -95,7 +96,11 @@ def rules_digest(settings: Settings) -> str:
 def ai_limits(settings: Settings) -> AiLimits:
     """The daily budget."""
     ai = settings.ai
-    return AiLimits(calls=ai.calls_per_day, questions=ai.questions_per_day, tokens=ai.input_tokens_per_day)
+    return AiLimits(
+        calls=ai.calls_per_day, questions=ai.questions_per_day, tokens=ai.input_tokens_per_day, usd=ai.usd_per_day,
+        usd_per_million=ai.usd_per_million_input_tokens or None, calls_a_minute=ai.calls_per_minute,
+        tokens_a_minute=ai.input_tokens_per_minute,
+    )  # fmt: skip
 
 
 def direct_verdicts(settings: Settings, endpoints: Endpoints, clock: Clock, paths: Paths, stack: AsyncExitStack) -> VerdictLink:
@@ -198,12 +203,10 @@ def wiring(
     kind: MarketKind = MarketKind.SPOT,
     book: VerdictBook | None = None,
     tag: str = "",
+    tau: float | None = None,
 ) -> Wiring:
     """A session's parts; without a `tag` the orders carry the demo world's. Raises ConfigError for an unknown strategy."""
-    try:
-        chosen = parameters(settings.profile, settings.mode, settings.variation)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    chosen = parameters_of(settings)
     book = book or VerdictBook(confirmation(settings))
     return Wiring(
         environment=settings.environment,
@@ -233,6 +236,7 @@ def wiring(
         timing=timing,
         deny=settings.pairs.deny,
         near_zone=settings.ai.near_zone,
+        tau=tau,
         short_warmup=short_warmup,
         kind=kind,
         sides=sides_of(settings, kind),

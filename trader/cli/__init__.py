@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trader import __version__
-from trader.cli import backtest, data, db, optimize
+from trader.cli import ai, backtest, data, db, night, optimize
 from trader.cli.words import JsonFlag, SettingsFile, StateDir, hint, say, settings_from, table
 from trader.config import SECRETS, Settings
 from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError, UnsafeError
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 app = typer.Typer(name="trader", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="AI-confirmed trading for Kraken. `trader up --env demo` runs everything on a simulated market.")  # fmt: skip
 
+app.add_typer(ai.app)
 app.add_typer(data.app)
 app.add_typer(db.app)
+app.add_typer(night.app)
 
 
 class Env(StrEnum):
@@ -58,14 +60,14 @@ def demo(  # noqa: PLR0917 - the options of a command line
     plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,
     state: Annotated[Path | None, typer.Option("--state", help="keep everything in this new directory (default: a temporary one)")] = None,
     speed: Annotated[str, typer.Option(help="max, or simulated seconds per second")] = "max",
-    ai: Annotated[str | None, typer.Option(help="off, shadow or veto")] = None,
+    ai_mode: Annotated[str | None, typer.Option("--ai", help="off, shadow or veto")] = None,
     as_json: JsonFlag = False,
     config: SettingsFile = None,
 ) -> None:
     """Play one session on the simulated exchange. No key, no network, no Prefect; exit code 1 if an invariant broke."""
     from trader.bootstrap.demo import DemoOptions, run_demo
 
-    settings = settings_from(config, market__seed=seed, market__pairs=pairs, ai__mode=ai, **_strategy(strategy))
+    settings = settings_from(config, market__seed=seed, market__pairs=pairs, ai__mode=ai_mode, **_strategy(strategy))
     options = DemoOptions(minutes=minutes, replay=replay, start=start, plan=plan, state=state, speed=speed)
     result = run_demo(settings, options, progress=None if as_json and not sys.stderr.isatty() else hint)
     say(json.dumps(result, indent=2) if as_json else table(result))
@@ -283,15 +285,6 @@ def trade(
 def report() -> None:
     """Publish the status report. The flow `report_status`, in the foreground."""
     _flow("flows.report_status")()
-
-
-@app.command()
-def night(
-    day: Annotated[str | None, typer.Option(help="a UTC day that is over, e.g. 2026-01-06 (default: yesterday)")] = None,
-    again: Annotated[bool, typer.Option("--again", help="run every step anew; else those that are done are left out")] = False,
-) -> None:
-    """Look back on a day: books, data, replay, figures. The flow `nightly_analysis`, in the foreground."""
-    _flow("flows.nightly_analysis", *(("--day", day) if day else ()), *(("--again",) if again else ()))()
 
 
 app.command()(backtest.backtest)

@@ -1,17 +1,32 @@
-"""ops.sqlite: operational rows that several processes write in short transactions; here the outbox and its delivery."""
+"""ops.sqlite: operational rows that several processes write in short transactions: the outbox and its delivery, what became of
+the AI's signals, and what the night suggested. The last two are append-only."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, Connection, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    DDL,
+    CheckConstraint,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+)
 
 from trader.data.engine import translated, writer_engine, writing
 from trader.data.tables import NAMES
-from trader.data.types import Micros
+from trader.data.types import Flag, Micros, Money, Real
 from trader.errors import CorruptError
 
-VERSION = 1  # PRAGMA user_version of the file
+VERSION = 2  # PRAGMA user_version of the file; each version only adds tables
 BUSY_MS = 200  # whoever posts must not wait longer
 
 metadata = MetaData(naming_convention=NAMES)
@@ -36,6 +51,40 @@ projector = Table(
     "projector", metadata, Column("name", Text, primary_key=True, nullable=False), Column("seq", Integer, nullable=False),
     Column("hash", Text, nullable=False), sqlite_strict=True,
 )  # fmt: skip
+
+ai_outcome = Table(
+    "ai_outcome", metadata, Column("decision_id", Text, nullable=False), Column("kind", Text, nullable=False),
+    Column("strategy", Text, nullable=False), Column("close_us", Micros, nullable=False), Column("label_loss", Flag, nullable=False),
+    Column("net_return", Real, nullable=False), Column("r_multiple", Real, nullable=False), Column("net", Money, nullable=False),
+    Column("exit_reason", Text, nullable=False), Column("bars_held", Integer, nullable=False),
+    Column("fill_model_version", Text, nullable=False), Column("scored_at", Micros, nullable=False),
+    PrimaryKeyConstraint("decision_id", "fill_model_version"), Index("ix_ai_outcome_strategy", "strategy", "close_us"), sqlite_strict=True,
+)  # fmt: skip
+
+suggestion = Table(
+    "suggestion", metadata, Column("suggestion_id", Text, primary_key=True, nullable=False), Column("night", Text, nullable=False),
+    Column("kind", Text, nullable=False), Column("strategy", Text, nullable=False), Column("parameter", Text, nullable=False),
+    Column("current", Text, nullable=False), Column("proposed", Text, nullable=False), Column("reason", Text, nullable=False),
+    Column("note", Text, nullable=False), Column("evidence_json", Text, nullable=False), Column("trial_json", Text, nullable=False),
+    Column("model", Text, nullable=False), Column("is_twin", Flag, nullable=False), Column("made_us", Micros, nullable=False),
+    Column("expires_us", Micros, nullable=False),
+    CheckConstraint("kind IN ('PARAM_CHANGE', 'NEW_RULE', 'REFACTOR')", name="kind"), sqlite_strict=True,
+)  # fmt: skip
+
+suggestion_act = Table(
+    "suggestion_act", metadata, Column("seq", Integer, primary_key=True),
+    Column("suggestion_id", Text, ForeignKey("suggestion.suggestion_id"), nullable=False), Column("act", Text, nullable=False),
+    Column("who", Text, nullable=False), Column("why", Text, nullable=False), Column("at_us", Micros, nullable=False),
+    CheckConstraint("act IN ('approve', 'reject', 'revert')", name="act"), UniqueConstraint("suggestion_id", "act"), sqlite_strict=True,
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+for _table in (ai_outcome, suggestion, suggestion_act):
+    for _verb in ("UPDATE", "DELETE"):
+        _name = f"{_table.name}_no_{_verb.lower()}"
+        _refused = f"BEGIN SELECT RAISE(ABORT, '{_table.name} is append-only'); END"
+        _rule = DDL(f"CREATE TRIGGER {_name} BEFORE {_verb} ON {_table.name} {_refused}")  # type: ignore[no-untyped-call]
+        event.listen(_table, "after_create", _rule)
 
 
 def open_ops(path: str) -> Connection:

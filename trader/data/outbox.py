@@ -26,7 +26,7 @@ WAITING = ("PENDING", "SENDING")
 # INTERFACES.md section 1: kinds that always interrupt, kinds that belong into a trade's thread, kinds that are off by default
 ALARMS = frozenset({
     "halt.set", "order.unresolved", "order.found_late", "stop.missing", "stop.refused", "exit.refused", "reconcile.difference",
-    "reconcile.failed", "exchange.foreign", "exchange.degraded", "ai.breaker", "ai.budget", "ai.invalid", "ai.demoted",
+    "reconcile.failed", "exchange.foreign", "exchange.degraded", "ai.breaker", "ai.budget", "ai.invalid", "ai.worker", "ai.demoted",
     "data.blocked", "replay.diff", "flow.failed", "task.failed", "beat.missed", "worker.down", "feed.down",
 })  # fmt: skip
 THREADED = frozenset({"entry.added", "exit.partial", "stop.moved", "ai.ruling", "amend.refused", "cancel.refused"})

@@ -46,7 +46,10 @@ NOTES = frozenset({
     "order.unresolved", "stop.missing", "stop.refused", "exit.refused", "amend.refused", "cancel.refused", "reconcile.failed",
     "task.failed", "entry.missed", "entry.refused", "control.changed",
 })  # fmt: skip
-HOURLY = frozenset({"data.blocked", "reconcile.failed", "task.failed", "worker.down", "feed.down", "ai.breaker", "ai.budget", "ai.invalid"})
+HOURLY = frozenset({
+    "data.blocked", "reconcile.failed", "task.failed", "worker.down", "feed.down", "ai.breaker", "ai.budget", "ai.invalid", "ai.worker",
+    "ai.recovered",
+})  # fmt: skip
 HOUR_US = 3_600_000_000
 
 Body = Mapping[str, Any]

@@ -73,6 +73,32 @@ class StoreSummary:
     tokens_in: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who gave an answer: verdicts of different origin are never scored together."""
+
+    provider: str
+    model: str
+    prompt_version: str
+    is_twin: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spell:
+    """Calls of a while. `answers`: questions that a reply came for, `invalid` of them unusable; `outcomes`: calls by outcome; times
+    in ms over calls that were answered; `cost_usd` None: a price is not configured."""
+
+    calls: int
+    questions: int
+    answers: int
+    invalid: int
+    drifted: int
+    tokens_in: int
+    cost_usd: float | None
+    outcomes: dict[str, int]
+    network_ms: tuple[float, ...]
+
+
 class SqliteVerdictStore:
     """`ports.VerdictStore` on SQLite (WAL, mode 0600). `read_only` for everybody but the worker.
 
@@ -131,6 +157,42 @@ class SqliteVerdictStore:
             "SELECT count(*) FROM ai_verdict JOIN ai_call USING (call_id) WHERE asked_at >= ? AND p_loss IS NOT NULL", (since_us,)
         ).fetchone()
         return StoreSummary(calls=calls, questions=questions, usable=usable, outcomes=outcomes, twin_calls=twin, tokens_in=tokens)
+
+    def origins(self) -> dict[str, Origin]:
+        """Verdict id -> who gave it, of every answer that carries a probability."""
+        rows = self._db.execute(
+            "SELECT verdict_id, provider, model_requested, prompt_version, is_twin FROM ai_verdict JOIN ai_call USING (call_id) "
+            "WHERE p_loss IS NOT NULL"
+        )
+        return {row[0]: Origin(provider=row[1], model=row[2], prompt_version=row[3], is_twin=bool(row[4])) for row in rows}
+
+    def newest_origin(self) -> Origin | None:
+        """Who was asked last."""
+        row = self._db.execute(
+            "SELECT provider, model_requested, prompt_version, is_twin FROM ai_call ORDER BY asked_at DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else Origin(provider=row[0], model=row[1], prompt_version=row[2], is_twin=bool(row[3]))
+
+    def spell(self, since_us: int, until_us: int) -> Spell:
+        """What was asked and answered from `since_us` to before `until_us`."""
+        when = "asked_at >= ? AND asked_at < ?"
+        span = (since_us, until_us)
+        outcomes = dict(self._db.execute(f"SELECT outcome, count(*) FROM ai_call WHERE {when} GROUP BY outcome", span))
+        calls, questions, tokens, cost, priced, drifted = self._db.execute(
+            "SELECT count(*), coalesce(sum(questions), 0), coalesce(sum(tokens_in), 0), sum(cost_usd), count(cost_usd) = count(tokens_in), "
+            f"coalesce(sum(outcome = 'INVALID' AND detail LIKE '%drift%'), 0) FROM ai_call WHERE {when}",
+            span,
+        ).fetchone()
+        answers, invalid = self._db.execute(
+            "SELECT count(*), coalesce(sum(p_loss IS NULL), 0) FROM ai_verdict JOIN ai_call USING (call_id) "
+            f"WHERE outcome IN ('OK', 'INVALID') AND {when}",
+            span,
+        ).fetchone()
+        took = self._db.execute(f"SELECT network_ms FROM ai_call WHERE outcome IN ('OK', 'INVALID') AND {when} ORDER BY 1", span)
+        return Spell(
+            calls=calls, questions=questions, answers=answers, invalid=invalid, drifted=drifted, tokens_in=tokens,
+            cost_usd=cost if priced else None, outcomes=outcomes, network_ms=tuple(row[0] for row in took),
+        )  # fmt: skip
 
     def bodies(self, call_id: str) -> tuple[bytes, bytes] | None:
         """Request and response as sent and received, None where unknown or past retention."""

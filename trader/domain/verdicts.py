@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
+from trader.domain.money import ZERO
 from trader.domain.orders import Side
 
 
@@ -147,3 +150,44 @@ class AskedQuestion:
     opaque_id: str
     question: Question
     verdict: Verdict
+
+
+# --- what became of it -------------------------------------------------------------------------------------------------
+FILL_MODEL: Final = "account-1"
+"""Version of the fill simulator behind a label; another one labels anew."""
+
+
+class SignalKind(StrEnum):
+    """What the AI's say did to a signal that was put to it."""
+
+    ALLOWED = "allowed"
+    SHRUNK = "shrunk"
+    VETOED = "vetoed"
+    DEFERRED = "deferred"  # no usable verdict when it fired, nor at the beats after
+    SHADOW = "shadow"  # looked up and ignored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a signal's plan came to in the fill simulator, whether it was entered or not; costs are in.
+
+    `net_return`: fraction of what the entry cost; `r`: that over the plan's stop; `net`: quote currency, at the full stake of the
+    account's equity then; `bars_held`: 15m bars from the entry's to the last exit's; `fill_model`: version of the simulator.
+    """
+
+    decision_id: str
+    kind: SignalKind
+    strategy: str
+    close_us: int
+    net_return: float
+    r: float
+    net: Decimal
+    exit_reason: str
+    bars_held: int
+    fill_model: str
+    scored_us: int
+
+    @property
+    def loss(self) -> bool:
+        """The label: a net result of nothing or less, the sentence the AI is asked about."""
+        return self.net <= ZERO

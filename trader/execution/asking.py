@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from trader.domain.messages import Decision
-from trader.domain.orders import Side
+from trader.domain.orders import Side, entry_key
 from trader.domain.verdicts import AiMode, Ruling, RulingResult, VerdictKey
-from trader.execution.confirmation import Ruled, Snapshot, rule, snapshot, snapshot_of, tau_veto
+from trader.execution.confirmation import Ruled, Snapshot, rule, snapshot, snapshot_of
 from trader.execution.engine import Engine
+from trader.execution.thresholds import tau_veto
 from trader.execution.wiring import Wiring
 from trader.indicators.series import Row
 from trader.strategy.brain import near_zone
 from trader.strategy.context import VALUES
 from trader.strategy.scoring import levels_of
+
+USED: Final = "verdict.used"
+"""Journal note of a close: what the book said of each candidate, obeyed or not, and the threshold it was held against."""
+ALARMS: Final = {
+    "BREAKER": ("ai.breaker", "questions fail; the AI is not asked for a while"),
+    "PRIORITY": ("ai.budget", "80 % of the day's budget is used: only waiting entries are asked about"),
+    "BUDGET": ("ai.budget", "the day's budget is used up: verdicts there are stay good, new ones do not come"),
+    "NO_WORKER": ("ai.worker", "the AI worker does not answer"),
+}
+"""State of the link -> note, and what it means."""
 
 
 class Asking:
@@ -21,13 +34,27 @@ class Asking:
         self.w, self.engine = wiring, engine
         self.mode = AiMode(wiring.ai_mode)
         self.regime = ""
+        self._said: list[dict[str, Any]] = []
+        self._told = ""  # the link's state that people know of
 
     def take(self) -> None:
         """Put what has arrived into the book, and the link's state with it."""
         if self.mode is AiMode.OFF:
             return
-        self.w.book.link_state = self.w.verdicts.state()
+        state = self.w.book.link_state = self.w.verdicts.state()
+        if state != self._told:
+            self._tell(state)
         self.w.desk.take(self.w.verdicts.take(), self.w.clock.now_us())
+
+    def _tell(self, state: str) -> None:
+        """Write down that the link's state changed: entries stop or go on with it. A worker that has yet to come is no news."""
+        now_us = self.w.clock.now_us()
+        if state in ALARMS and (self._told or state != "NO_WORKER"):
+            kind, means = ALARMS[state]
+            self.w.ledger.note(kind, {"cause": state, "detail": means, "mode": self.mode.value}, now_us)
+        elif self._told in ALARMS:
+            self.w.ledger.note("ai.recovered", {"cause": self._told, "mode": self.mode.value}, now_us)
+        self._told = state if self._told or state != "NO_WORKER" else ""
 
     def prescan(self, held: frozenset[str], blocked: frozenset[str]) -> int:
         """Ask about every pair near its trigger; returns how many questions went out."""
@@ -60,8 +87,16 @@ class Asking:
     def ruling(self, decision: Decision, price: float) -> Ruled:
         """The book's word on this very plan, now."""
         key = VerdictKey(pair=decision.pair, side=decision.side, strategy=decision.strategy)
-        tau = tau_veto(decision.stop, decision.tp1, self.w.costs.round_trip)
-        return rule(self.mode, self.w.book, key, price=price, now_us=self.w.clock.now_us(), tau=tau)
+        tau = self.w.tau if self.w.tau is not None else tau_veto(decision.stop, decision.tp1, self.w.costs.round_trip)
+        ruled = rule(self.mode, self.w.book, key, price=price, now_us=self.w.clock.now_us(), tau=tau)
+        self._said.append(_used(decision, ruled, tau))
+        return ruled
+
+    def write_down(self) -> None:
+        """What the book said since the last time, as one note."""
+        if self._said:
+            self.w.ledger.note(USED, {"rows": self._said}, self.w.clock.now_us())
+            self._said = []
 
     def ask_again(self, decision: Decision) -> None:
         """A deferred entry's question, ahead of all others."""
@@ -70,6 +105,16 @@ class Asking:
         )
         if question is not None:
             self.w.verdicts.want([question])
+
+
+def _used(decision: Decision, ruled: Ruled, tau: float) -> dict[str, Any]:
+    """A row of the note: `ruling` the book's, `factor` what the entry obeys."""
+    seen = ruled.seen
+    return {
+        "decision_id": entry_key(decision.pair, decision.strategy, decision.close_us, decision.side), "verdict_id": seen.verdict_id,
+        "mode": ruled.mode.value, "lookup": seen.lookup.value, "ruling": seen.ruling.value, "tau": tau, "factor": ruled.used.factor,
+        "p_loss": seen.p_loss, "age_ms": seen.age_ms,
+    }  # fmt: skip
 
 
 def counted(ruling: RulingResult | None) -> str | None:

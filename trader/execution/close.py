@@ -194,6 +194,7 @@ class CloseStage:
             detail = one.detail if isinstance(one, Refused) else ""
             rows.append(DecisionRow(decision=decision, final=final, detail=detail, stake=stake, ruling=ruling, ai_mode=self.w.ai_mode))
         self.w.ledger.record_decisions(rows, self.w.clock.now_us())
+        self.asking.write_down()
 
     def _final(self, decision: Decision, one: Reviewed | None) -> str:
         if one is None:

@@ -14,26 +14,12 @@ from trader.domain.market import SECOND, Timeframe
 from trader.domain.messages import Decision
 from trader.domain.orders import Side
 from trader.domain.verdicts import AiMode, AskOutcome, Lookup, Question, Ruling, RulingResult, Verdict, VerdictKey
+from trader.execution.thresholds import SHRINK_FACTOR, TAU_FLOOR, ruling_at, tau_veto
 
-SHRINK_FACTOR = 0.5  # the only size change AI can cause
-SHRINK_BELOW = 0.10  # tau_shrink = tau_veto - this
-TAU_FLOOR, TAU_CEILING = 0.2, 0.8
 _MOVE_S = 97.0  # length of the move the band must cover
 _RANGE_PER_SIGMA = math.sqrt(8.0 / math.pi)  # mean range of a Brownian path / its sigma at the end (Feller 1951)
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 _LINK_LOOKUP = {"NO_WORKER": Lookup.NO_WORKER, "BREAKER": Lookup.BREAKER, "BUDGET": Lookup.BUDGET}
-
-
-def tau_veto(stop: float, target: float, costs: float) -> float:
-    """P(loss) from which a plan has negative expected value: g / (g + l), clamped to [0.2, 0.8].
-
-    g = target - costs and l = stop + costs, all fractions of the entry price. A plan whose target does not pay its
-    costs gets the floor; anything not finite, too.
-    """
-    gain, loss = target - costs, stop + costs
-    if not (math.isfinite(gain) and math.isfinite(loss)) or gain <= 0 or loss <= 0:
-        return TAU_FLOOR
-    return min(TAU_CEILING, max(TAU_FLOOR, gain / (gain + loss)))
 
 
 def band_fraction(atr_fraction: float, sigmas: float = 3.0) -> float:
@@ -187,7 +173,7 @@ class VerdictBook:
 
     def look_up(self, key: VerdictKey, price: float, now_us: int) -> RulingResult:
         """The ruling on an entry at `price` now: O(1), no I/O."""
-        if self.link_state not in ("ok", "BUDGET"):
+        if self.link_state not in ("ok", "PRIORITY", "BUDGET"):
             return _defer(_LINK_LOOKUP.get(self.link_state, Lookup.NO_WORKER))
         verdict = self._verdicts.get(key)
         if verdict is None:
@@ -230,12 +216,8 @@ def _defer(lookup: Lookup, verdict: Verdict | None = None, now_us: int = 0) -> R
 
 
 def _judge(verdict: Verdict, tau: float, now_us: int) -> RulingResult:
-    p = verdict.p_loss if verdict.p_loss is not None else 1.0
-    if p < tau - SHRINK_BELOW:
-        return _result(Ruling.ALLOW, Lookup.HIT, 1.0, verdict, now_us)
-    if p < tau:
-        return _result(Ruling.SHRINK, Lookup.HIT, SHRINK_FACTOR, verdict, now_us)
-    return _result(Ruling.VETO, Lookup.HIT, 1.0, verdict, now_us)
+    ruling = ruling_at(verdict.p_loss if verdict.p_loss is not None else 1.0, tau)
+    return _result(ruling, Lookup.HIT, SHRINK_FACTOR if ruling is Ruling.SHRINK else 1.0, verdict, now_us)
 
 
 # --- modes -------------------------------------------------------------------------------------------------------------

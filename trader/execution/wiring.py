@@ -69,6 +69,7 @@ class Wiring:
     timing: Timing = field(default_factory=Timing)
     deny: tuple[str, ...] = ()
     near_zone: float = 6.0
+    tau: float | None = None  # P(loss) that vetoes, earned by this strategy's outcomes; None: each plan's own break-even
     short_warmup: bool = False  # judge a pair after three periods; replays only
     kind: MarketKind = MarketKind.SPOT
     sides: tuple[Side, ...] = (Side.BUY,)

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from trader.domain.market import DAY, SECOND
+from trader.domain.market import DAY, MINUTE, SECOND
 from trader.domain.verdicts import AskOutcome
 from trader.errors import CorruptError
 
@@ -15,6 +15,7 @@ FAILURES_IN_A_ROW = 3
 WINDOW = 20
 SLOW_P95_MS = 5_000.0
 OPEN_S, OPEN_MAX_S = 60.0, 900.0
+KEPT = 0.25  # share of a minute's limits that questions bought ahead do not touch
 PRIORITY_ONLY = 0.8  # share of the budget from which only DEFERred entries are asked about
 _BATCH = 32
 
@@ -115,13 +116,36 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What may be spent in one UTC day. `usd_per_million`: price of input tokens; None = cost is unknown, never 0."""
+    """What may be spent in one UTC day, and what the provider takes in a minute. `usd_per_million`: price of input tokens; None =
+    cost is unknown, never 0."""
 
     calls: int = 6_000
     questions: int = 30_000
     tokens: int = 10_000_000
     usd: float = 1.0
     usd_per_million: float | None = None
+    calls_a_minute: int = 200
+    tokens_a_minute: int = 50_000
+
+
+class Pace:
+    """Token buckets of a minute's calls and input tokens, full at first. Questions bought ahead leave a quarter of each to waiting
+    entries, so that the provider's own limit is not met."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._most = (float(limits.calls_a_minute), float(limits.tokens_a_minute))
+        self._left, self._at_us = self._most, 0
+
+    def take(self, now_us: int, *, tokens: int, priority: bool) -> bool:
+        """Whether a call of this size may go now; what it needs is taken where it may."""
+        minutes = max(0, now_us - self._at_us) / MINUTE
+        calls, rest = (min(most, left + minutes * most) for most, left in zip(self._most, self._left, strict=True))
+        self._left, self._at_us = (calls, rest), max(now_us, self._at_us)
+        kept = (0.0, 0.0) if priority else tuple(KEPT * most for most in self._most)
+        if calls - 1 < kept[0] or rest - tokens < kept[1]:
+            return False
+        self._left = (calls - 1, rest - tokens)
+        return True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,7 +25,7 @@ QUEUE_LIMIT = 512
 LINE_LIMIT = 1 << 20
 HEARTBEAT_S = 1.0
 SILENCE_S = 5.0
-STATES = ("ok", "BREAKER", "BUDGET")
+STATES = ("ok", "BREAKER", "PRIORITY", "BUDGET")
 
 
 class StatefulAdvisor(Advisor, Protocol):

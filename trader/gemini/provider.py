@@ -50,14 +50,16 @@ class Provider:
         self._twin_seen = False
         self.breaker = gate.Breaker()
         self.budget = gate.Budget(limits)
+        self.pace = gate.Pace(self.budget.limits)
         if store is not None and (saved := store.load_state(api.name)) is not None:
             gate.load(saved, self.breaker, self.budget)
 
     def state(self) -> str:
-        """ok, BREAKER or BUDGET."""
+        """ok, BREAKER, PRIORITY (the budget is kept for waiting entries) or BUDGET (it is spent)."""
         if self.breaker.state is not gate.BreakerState.CLOSED:
             return "BREAKER"
-        return "BUDGET" if self.budget.used(self._clock.now_us()) >= 1.0 else "ok"
+        used = self.budget.used(self._clock.now_us())
+        return "BUDGET" if used >= 1.0 else "PRIORITY" if used >= gate.PRIORITY_ONLY else "ok"
 
     async def ask(self, questions: Sequence[Question]) -> Sequence[Verdict]:
         """One verdict per question, in the order given; priority questions travel first."""
@@ -77,14 +79,15 @@ class Provider:
         async with self._slots:
             sendable, told = self._admit(questions)
             chosen = [questions[i] for i in sendable]
-            if prompt := self._book(chosen):
+            prompt = self._book(chosen)
+            if isinstance(prompt, prompts.Prompt):
                 try:
                     told |= await self._send(prompt, chosen, sendable, queued)
                 except TraderError as error:  # the store failed: a verdict that is not written down is not used
                     told |= {i: self._verdict(questions[i], AskOutcome.UNAVAILABLE, str(error)) for i in sendable}
-            elif sendable:
+            elif prompt is not None:
                 self.breaker.abandon()
-                told |= {i: self._verdict(questions[i], AskOutcome.BUDGET, "spent") for i in sendable}
+                told |= {i: self._verdict(questions[i], *prompt) for i in sendable}
         return [told[i] for i in range(len(questions))]
 
     def _admit(self, questions: list[Question]) -> tuple[list[int], dict[int, Verdict]]:
@@ -103,14 +106,16 @@ class Provider:
         told |= {i: self._verdict(questions[i], AskOutcome.BREAKER, self.breaker.reason) for i in usable[allowed:]}
         return usable[:allowed], told
 
-    def _book(self, questions: list[Question]) -> prompts.Prompt | None:
-        """The prompt, its cost booked; None where there is nothing to ask or no budget for it."""
+    def _book(self, questions: list[Question]) -> prompts.Prompt | tuple[AskOutcome, str] | None:
+        """The prompt, its cost booked; else why it may not go now, None where there is nothing to ask."""
         if not questions:
             return None
         now_us, priority = self._clock.now_us(), any(question.priority for question in questions)
         prompt = prompts.build(questions, self._api.model, self._seed, self._api.form)
         if not self.budget.admits(now_us, questions=len(questions), tokens=prompt.tokens, priority=priority):
-            return None
+            return AskOutcome.BUDGET, "spent"
+        if not self.pace.take(now_us, tokens=prompt.tokens, priority=priority):
+            return AskOutcome.RATE_LIMITED, "our own pace: the provider's limit of a minute is near"
         self.budget.spend(now_us, questions=len(questions), tokens=prompt.tokens)
         return prompt
 

@@ -154,6 +154,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--calls-per-day", type=int, default=Limits().calls)
     parser.add_argument("--questions-per-day", type=int, default=Limits().questions)
     parser.add_argument("--input-tokens-per-day", type=int, default=Limits().tokens)
+    parser.add_argument("--usd-per-day", type=float, default=Limits().usd, help="hard cap, where the price is known")
+    parser.add_argument("--calls-per-minute", type=int, default=Limits().calls_a_minute)
+    parser.add_argument("--input-tokens-per-minute", type=int, default=Limits().tokens_a_minute)
     parser.add_argument("--usd-per-million", type=float, default=None, help="price of input tokens; unset: cost unknown")
     parser.add_argument("--store", default="trader.data.verdicts:SqliteVerdictStore", help="module:class of the verdict store")
     return parser.parse_args(argv)
@@ -171,7 +174,10 @@ async def _main(arguments: argparse.Namespace, key: str) -> None:
         calls=arguments.calls_per_day,
         questions=arguments.questions_per_day,
         tokens=arguments.input_tokens_per_day,
+        usd=arguments.usd_per_day,
         usd_per_million=arguments.usd_per_million,
+        calls_a_minute=arguments.calls_per_minute,
+        tokens_a_minute=arguments.input_tokens_per_minute,
     )
     store, clock = _open_store(arguments.store, arguments.state / STORE), _WallClock()
     try:

@@ -15,7 +15,8 @@ from trader.reporting.words import exit_words, money, percent, point_words
 
 Found = Mapping[str, Any]
 Steps = Mapping[str, Found]
-BOOKS, DATA, REPLAY, FIGURES = "close the books", "audit the data", "replay the day", "sum up"
+BOOKS, DATA, REPLAY, FIGURES, AI = "close the books", "audit the data", "replay the day", "sum up", "score the AI"
+SUGGEST = "suggest"
 SHOWN = 40  # differences on the page; all of them are in the artifact's table
 
 
@@ -85,11 +86,31 @@ def figures_words(found: Found) -> str:
     return f"Trades: {day['trades']} closed, {day['wins']} with a gain, net {money(day['net'], sign=True)}, fees {money(day['fees'])}."
 
 
+def ai_words(found: Found) -> str:
+    """What the AI may do, what is held of it, and what the night changed about that."""
+    if not found:
+        return "AI: not scored."
+    labelled = found["labelled"]
+    new = f" {labelled['new']} new outcomes, {labelled['unlabelled']} signals wait for candles."
+    return f"{found['lines'][0]}{new}" + (" IT LOST ITS VETO tonight." if found["demoted"] else "")
+
+
+def suggestion_words(found: Found) -> list[str]:
+    """What was suggested, each with its trial; nothing of it has come true."""
+    if not found["suggestions"]:
+        return [f"None{': ' + found['why'] if found['why'] else ''}."]
+    rows = [
+        {name: one[name] for name in ("id", "state", "words", "reason")} | {"tried": one["trial"].get("sentence", ""), "by": one["label"]}
+        for one in found["suggestions"]
+    ]
+    return [table(rows), "Each waits for a person: `trader night approve ID --reason WHY`, or `reject`."]
+
+
 def lines(steps: Steps, failures: Mapping[str, str]) -> list[str]:
     """The night in a few lines, failures first."""
     failed = [f"Step {name!r} failed: {why}" for name, why in failures.items()]
     found = [books_words(steps.get(BOOKS, {})), figures_words(steps.get(FIGURES, {})), replay_words(steps.get(REPLAY, {})),
-             data_words(steps.get(DATA, {}))]  # fmt: skip
+             data_words(steps.get(DATA, {})), ai_words(steps.get(AI, {}))]  # fmt: skip
     return failed + found
 
 
@@ -111,6 +132,12 @@ def markdown(day: str, steps: Steps, failures: Mapping[str, str], pictures: Sequ
                              ("What evidence came to, all trades", "evidence", point_words)):  # fmt: skip
         if rows := figures.get(name):
             parts += [f"## {title}", table([_row(row, say(row["name"])) for row in rows])]
+    if scored := steps.get(AI, {}):
+        parts += ["## What the AI is worth", "\n".join(f"- {line}" for line in scored["lines"])]
+        if reasons := scored["labelled"]["reasons"]:
+            parts.append("Without an outcome so far: " + "; ".join(f"{count} because {why}" for why, count in reasons.items()) + ".")
+    if suggested := steps.get(SUGGEST, {}):
+        parts += ["## Suggestions", *suggestion_words(suggested)]
     if refusals := figures.get("refusals"):
         parts += ["## Decisions of the day", ", ".join(f"{code} {count}" for code, count in sorted(refusals.items())) + "."]
     return "\n\n".join(part for part in parts if part) + "\n"

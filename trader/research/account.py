@@ -141,6 +141,14 @@ class Account:
             if names:
                 self._decide(names, row, close_us)
 
+    def alone(self, approved: Approved, close_us: int) -> tuple[TradeLeg, ...]:
+        """One approved entry, in at the open after `close_us`, followed as far as the bars go with nothing else in the account: its
+        legs. None where that open is beyond the entry's cap."""
+        self._enter(self.markets[approved.decision.pair], approved, close_us)
+        while self.waiting:
+            self._fill(heappop(self.waiting))
+        return tuple(self.legs)
+
     def _mark(self, close_us: int) -> EquityRow:
         """Equity at this close, and the halts it calls for; on the hour after the funding of the one that ended."""
         marked = ZERO

@@ -207,6 +207,42 @@ def _judged(p: Payload) -> Words:
     return Words(_text(p, "sentence"), tuple(lines))
 
 
+def _by_whom(p: Payload) -> str:
+    return f" ({p['label']})" if p.get("label") else ""
+
+
+def _demoted(p: Payload) -> Words:
+    return Words(
+        f"The AI{_by_whom(p)} lost its veto: it is in shadow from the next session on",
+        (_text(p, "reason"), _text(p, "group"), "Only a person gives it back: `trader ai report`, then `trader ai promote --reason WHY`"),
+    )
+
+
+def _promoted(p: Payload) -> Words:
+    return Words(f"The AI{_by_whom(p)} may veto again from the next session on", (f"by {_text(p, 'who')}: {_text(p, 'reason')}",))
+
+
+def _invalid(p: Payload) -> Words:
+    return Words(f"{_share(p, 'share', sign=False)} of the AI's{_by_whom(p)} {_text(p, 'answers')} answers in 24 h were unusable")
+
+
+def _suggested(p: Payload) -> Words:
+    how = f"`trader night approve {_text(p, 'id')} --reason WHY`, or reject"
+    headline = f"Suggestion {_text(p, 'id')}{_by_whom(p)}: {_text(p, 'words')}"
+    return Words(headline, (str(p.get("trial") or ""), f"Nothing changes before a person answers: {how}"))
+
+
+def _answer(p: Payload) -> Words:
+    headline = f"Suggestion {_text(p, 'id')} {_text(p, 'state').lower()}: {_text(p, 'words')}"
+    return Words(headline, (f"by {_text(p, 'who')}: {_text(p, 'reason')}",))
+
+
+def _link(headline: str) -> Callable[[Payload], Words]:
+    """A change of the link to the AI; in veto mode it decides whether there are entries."""
+    stops = "No verdict, no entry; exits and stops are not concerned."
+    return lambda p: Words(headline, (str(p.get("detail") or ""), stops if p.get("mode") == "veto" and p.get("detail") else ""))
+
+
 def _settled(p: Payload) -> Words:
     return Words(f"Switch from {_text(p, 'current')} to {_text(p, 'candidate')}: {_text(p, 'outcome')}")
 
@@ -231,5 +267,9 @@ _KINDS: dict[str, Callable[[Payload], Words]] = {
     "exit.refused": _why("{pair}: an exit was refused"), "task.failed": _why("A task of the session failed"),
     "amend.refused": _why("{pair}: a change of an order was refused"), "cancel.refused": _why("{pair}: a cancellation was refused"),
     "entry.refused": _why("{pair}: an entry was refused"), "report.night": _night, "replay.diff": _replay,
+    "ai.demoted": _demoted, "ai.promoted": _promoted, "ai.invalid": _invalid, "report.ai": _night,
+    "suggestion.made": _suggested, "suggestion.answered": _answer,
+    "ai.breaker": _link("The AI's breaker is open"), "ai.budget": _link("The AI's budget runs out"),
+    "ai.worker": _link("The AI worker is silent"), "ai.recovered": _link("The AI answers again"),
     "optimizer.judged": _judged, "optimizer.settled": _settled,
 }  # fmt: skip

@@ -18,7 +18,8 @@ from trader.domain.messages import Action, Decision
 from trader.domain.orders import Side
 from trader.domain.verdicts import AiMode, AskOutcome, Lookup, Question, Ruling, Verdict, VerdictKey
 from trader.execution import confirmation
-from trader.execution.confirmation import ConfirmationParameters, Desk, DeskState, Snapshot, VerdictBook, band_fraction, rule, tau_veto
+from trader.execution.confirmation import ConfirmationParameters, Desk, DeskState, Snapshot, VerdictBook, band_fraction, rule
+from trader.execution.thresholds import tau_veto
 
 KEY = VerdictKey(pair="ABC/EUR", side=Side.BUY, strategy="viable/mitraillette/AGGRESSIVE")
 NOW = 1_767_571_200_000_000

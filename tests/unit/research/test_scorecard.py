@@ -218,7 +218,7 @@ def test_probabilities_that_mislead_demote_even_where_nothing_is_vetoed():
     [
         ({"answers": 100, "invalid": 5}, ()),
         ({"answers": 100, "invalid": 6}, (Cause.INVALID,)),
-        ({"answers": 0, "invalid": 0}, ()),
+        ({"answers": 99, "invalid": 99}, ()),
         ({"drifted": True}, (Cause.DRIFT,)),
     ],
 )

@@ -12,6 +12,8 @@ from trader.research.scorecard.scored import Scored
 WINDOW = 300
 """Newest scored verdicts that demotion looks at, and labels below which an advisor is on probation."""
 INVALID_MOST = 0.05
+ANSWERS_LEAST = 100
+"""Answers of 24 h from which their unusable share counts: one bad batch on a quiet day is no share."""
 PLACEBO_LEAST = 95.0
 
 
@@ -44,6 +46,11 @@ class Health:
     @property
     def invalid_share(self) -> float:
         return self.invalid / self.answers if self.answers else 0.0
+
+    @property
+    def unusable(self) -> bool:
+        """Too large a share of enough answers."""
+        return self.answers >= ANSWERS_LEAST and self.invalid_share > INVALID_MOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +89,7 @@ def demotion(recent: Card | None, health: Health) -> tuple[Cause, ...]:
     if recent is not None and recent.labels >= WINDOW:
         causes += [Cause.HARMFUL] if recent.veto.r.below_zero else []
         causes += [Cause.MISLEADING] if recent.calibration.skill.below_zero else []
-    causes += [Cause.INVALID] if health.invalid_share > INVALID_MOST else []
+    causes += [Cause.INVALID] if health.unusable else []
     causes += [Cause.DRIFT] if health.drifted else []
     return tuple(causes)
 

@@ -1,0 +1,163 @@
+"""The night's suggestions: asked for once, tried on stored candles, kept for a person. Only a person's act changes a session.
+
+There is no code that approves: `answer_suggestion` is called by the command line with the name of who typed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from trader.bootstrap import nights
+from trader.bootstrap.notices import post_notice
+from trader.bootstrap.optimizing import decide_on
+from trader.bootstrap.paths import Paths
+from trader.bootstrap.promotion import active, question_of
+from trader.bootstrap.reading import now_of
+from trader.bootstrap.tuning import live_numbers
+from trader.bootstrap.wire import Endpoints
+from trader.config import Settings
+from trader.data.suggestions import Suggestions
+from trader.domain.messages import stamp
+from trader.domain.suggestions import WHOLE, Act, Proposal, Suggestion
+from trader.domain.verdicts import AskOutcome
+from trader.errors import TraderError
+from trader.gemini import suggest as provider
+from trader.gemini.client import make_client
+from trader.gemini.suggest import Asked, Heard
+from trader.gemini.worker import KEY_VARIABLE
+
+NOTE: Final = "a note for a person; nothing runs it"
+LABEL: Final = "scripted stand-in, not AI"
+TRIED: Final = ("decision", "reason", "sentence")
+
+
+def suggest(settings: Settings, day: str) -> dict[str, Any]:
+    """Ask, try each change on the stored candles, keep what came. A night that has suggestions asks no second time."""
+    paths, running = Paths(settings.state), active(settings)
+    table = Suggestions(paths.ops)
+    try:
+        if kept := [one for one in table.all() if one.night == day]:
+            return _found(settings, Heard(outcome=AskOutcome.OK), kept)
+        if not settings.ai.night_model or settings.ai.mode == "off":
+            return {
+                "asked": False,
+                "why": "ai.night_model is not set" if settings.ai.mode != "off" else "ai.mode is off",
+                "suggestions": [],
+            }
+        heard = _ask(settings, asked_of(running, nights.load(paths.nights, day)))
+        made = [_suggestion(settings, running, day, one, heard) for one in heard.proposals]
+        table.add(made)
+        for one in made:
+            told = plain(one, one.made_us)
+            payload = {name: told[name] for name in ("id", "words", "label")} | {"trial": told["trial"].get("sentence", "")}
+            post_notice(settings, "suggestion.made", payload, dedupe_key=f"suggestion {one.suggestion_id}")
+    finally:
+        table.close()
+    return _found(settings, heard, made)
+
+
+def asked_of(settings: Settings, night: nights.Night) -> Asked:
+    """The figures the night has, by id, and the numbers that may be changed."""
+    figures: dict[str, float] = {}
+    for span, told in dict(night.found("sum up").get("spans", {})).items():
+        for name, value in told.items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                figures[f"{span.replace(' ', '_')}.{name}"] = round(float(value), 6)
+    figures |= {f"refused.{code}": float(count) for code, count in dict(night.found("sum up").get("refusals", {})).items()}
+    return Asked(strategy=settings.strategy, figures=figures, live=live_numbers(settings))
+
+
+def _ask(settings: Settings, asked: Asked) -> Heard:
+    demo = settings.environment == "demo"
+    key = "demo" if demo else os.environ.get(KEY_VARIABLE, "")
+    if not key:
+        return Heard(outcome=AskOutcome.UNAVAILABLE, detail=f"{KEY_VARIABLE} is not set")
+
+    async def once() -> Heard:
+        client = make_client(key, Endpoints.loopback(settings).gemini if demo else None)
+        try:
+            return await provider.ask(client, settings.ai.night_model, asked)
+        finally:
+            await client.aio.aclose()
+
+    return asyncio.run(once())
+
+
+# --- trying ---------------------------------------------------------------------------------------------------------------
+def _suggestion(settings: Settings, running: Settings, day: str, proposal: Proposal, heard: Heard) -> Suggestion:
+    return Suggestion(
+        suggestion_id=f"{day.replace('-', '')}-{proposal.name}", night=day, proposal=proposal, trial=trial(running, proposal),
+        model=settings.ai.night_model, is_twin=heard.is_twin, made_us=now_of(Paths(settings.state)),
+    )  # fmt: skip
+
+
+def trial(settings: Settings, proposal: Proposal) -> dict[str, Any]:
+    """What walk-forward judging says of a change against the strategy in use; of a note, that there is nothing to try."""
+    if proposal.parameter is None:
+        return {"sentence": NOTE}
+    value = int(proposal.proposed) if proposal.parameter in WHOLE else proposal.proposed
+    base = f"{settings.mode}/{settings.variation}"
+    row = f'[[candidate]]\nname = "suggested"\nbase = "{base}"\n{proposal.parameter.value} = {value}\n'
+    with tempfile.TemporaryDirectory(prefix="trader-suggestion-") as folder:
+        file = Path(folder) / "candidates.toml"
+        file.write_text(row, encoding="utf-8")
+        try:
+            told = decide_on(replace(question_of(settings), table=file), state=settings.state, threads=settings.optimizer.threads).as_dict()
+        except TraderError as error:
+            return {"sentence": f"not tried: {error}"}
+    standing: list[Mapping[str, Any]] = [one for one in told.get("leaderboard", ()) if str(one.get("name", "")).endswith(" suggested")]
+    return {name: told[name] for name in TRIED} | {"suggested": standing[0] if standing else None}
+
+
+# --- people ---------------------------------------------------------------------------------------------------------------
+def listed(settings: Settings) -> list[dict[str, Any]]:
+    """Every suggestion, newest first, plain values."""
+    paths = Paths(settings.state)
+    if not paths.ops.exists():
+        return []
+    table, now_us = Suggestions(paths.ops), now_of(paths)
+    try:
+        return [plain(one, now_us) for one in reversed(table.all())]
+    finally:
+        table.close()
+
+
+def answer_suggestion(settings: Settings, suggestion_id: str, what: Act, *, who: str, reason: str) -> dict[str, Any]:
+    """What a person decides; an approved change counts when the next session starts. Raises RejectedError where it cannot be."""
+    paths = Paths(settings.state)
+    table, now_us = Suggestions(paths.ops), now_of(paths)
+    try:
+        made = table.answer_suggestion(suggestion_id, what, who=who, why=reason, now_us=now_us)
+    finally:
+        table.close()
+    told = plain(made, now_us)
+    payload = {name: told[name] for name in ("id", "state", "words", "label")} | {"who": who, "reason": reason}
+    post_notice(settings, "suggestion.answered", payload, dedupe_key=f"suggestion {suggestion_id} {what}")
+    return told
+
+
+def plain(one: Suggestion, now_us: int) -> dict[str, Any]:
+    """JSON-ready."""
+    p = one.proposal
+    change = f"{p.parameter.value} {p.current:g} -> {p.proposed:g}" if p.parameter is not None else p.note
+    return {
+        "id": one.suggestion_id, "night": one.night, "state": one.state(now_us).value, "kind": p.kind.value, "strategy": p.strategy,
+        "words": f"{p.kind.value}: {change}", "reason": p.reason.value, "evidence": list(p.evidence), "trial": dict(one.trial),
+        "model": one.model, "label": LABEL if one.is_twin else "", "expires": stamp(one.expires_us),
+        "acts": [{"act": what.value, "who": who, "reason": why, "at": stamp(at)} for what, who, why, at in one.acts],
+    }  # fmt: skip
+
+
+def _found(settings: Settings, heard: Heard, kept: list[Suggestion]) -> dict[str, Any]:
+    now_us = now_of(Paths(settings.state))
+    return {
+        "asked": True, "why": "" if heard.outcome is AskOutcome.OK else f"{heard.outcome} {heard.detail}".strip(),
+        "suggestions": [plain(one, now_us) for one in kept],
+    }  # fmt: skip
