@@ -18,6 +18,7 @@ from tests.chaos.plan import draw
 from trader.domain.market import MINUTE
 
 SEED = 1
+WARM_US = 20 * MINUTE
 TRANSPORTS = ("direct", "wire")
 
 
@@ -30,6 +31,7 @@ def main(words: list[str] | None = None) -> int:
     fault_us = int((2.0 if given.quick else given.hours) * 60) * MINUTE
     with scratch("trader-bench-") as folder:
         ground = Ground.of(SEED, Path(folder), pairs=given.pairs)
+        play(draw(SEED, (), WARM_US), ground)  # what is compiled once is no simulation
         plan = draw(SEED, (), fault_us)
         ended = {transport: play(plan, ground, transport=transport) for transport in TRANSPORTS}
     direct, wire = ended["direct"], ended["wire"]

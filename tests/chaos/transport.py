@@ -8,40 +8,107 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import aiohttp
 from multidict import CIMultiDict
 
 from trader.kraken.ccxt_session import BODY_LIMIT
-from trader.kraken.transport import SocketEvents, Unanswered
+from trader.kraken.transport import Socket, SocketEvents, Unanswered
 from trader.simulation.kraken_server.app import KrakenTwin, Target
 from trader.simulation.kraken_server.wire.replies import MEGABYTE, End, Reply
+from trader.simulation.loops import StepLoop
 
+T = TypeVar("T")
 ADDRESS = "127.0.0.1"
 
 
-class Severed:
-    """Everything a client sends passes here; once cut, no byte leaves and nobody hears what comes."""
+class Border:
+    """Where a trader's messages meet the exchange's, one at a time and each only once nobody has work left at that instant.
+
+    Within an instant the number of turns a message takes is the transport's affair; so neither side sees an order that depends on
+    it. What arrives comes before what leaves: frames of the private stream, frames of the public one, answers, requests.
+    Once cut, no byte leaves and nobody hears what comes.
+    """
 
     def __init__(self, client: Any) -> None:
         self.is_cut = False
-        self._request, self._socket, self._sockets = client.request, client.socket, list[Any]()
-        client.request, client.socket = self._guarded, self._dialled
+        self._request, self._dial = client.request, client.socket
+        client.request, client.socket = self._asked, self._dialled
 
     def cut(self) -> None:
         self.is_cut = True
 
-    async def _guarded(self, *words: Any, **more: Any) -> Any:
-        if self.is_cut:
-            await asyncio.get_running_loop().create_future()
-        return await self._request(*words, **more)
+    async def passed(self, rank: int) -> None:
+        """Returns when it is this message's turn; never, once cut."""
+        loop = cast(StepLoop, asyncio.get_running_loop())
+        turn: asyncio.Future[None] = loop.create_future()
+        loop.at_rest(rank, lambda: turn.done() or self.is_cut or turn.set_result(None))
+        await turn
 
-    async def _dialled(self, **words: Any) -> Any:
-        if self.is_cut:
-            await asyncio.get_running_loop().create_future()
-        return await self._socket(**words)
+    async def _asked(self, *words: Any, **more: Any) -> Any:
+        return await self._crossed(lambda: self._request(*words, **more))
+
+    async def _dialled(self, *, private: bool, events: SocketEvents) -> Socket:
+        heard = Heard(self, events, PRIVATE if private else PUBLIC)
+        return Told(self, await self._crossed(lambda: self._dial(private=private, events=heard)))
+
+    async def _crossed(self, work: Callable[[], Awaitable[T]]) -> T:
+        await self.passed(LEAVING)
+        try:
+            result = await work()
+        except Exception:
+            await self.passed(ANSWERED)
+            raise
+        await self.passed(ANSWERED)
+        return result
+
+
+PRIVATE, PUBLIC, ANSWERED, LEAVING = range(4)
+
+
+class Heard:
+    """What comes from a socket waits for its turn, in its order."""
+
+    def __init__(self, border: Border, events: SocketEvents, rank: int) -> None:
+        self._border, self._events, self._rank = border, events, rank
+        self._waiting: list[Callable[[], None]] = []
+
+    def frame(self, text: str) -> None:
+        self._later(partial(self._events.frame, text))
+
+    def lost(self, reason: str) -> None:
+        self._later(partial(self._events.lost, reason))
+
+    def _later(self, tell: Callable[[], None]) -> None:
+        if not self._waiting:
+            cast(StepLoop, asyncio.get_running_loop()).at_rest(self._rank, self._tell)
+        self._waiting.append(tell)
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for tell in waiting:
+            if not self._border.is_cut:
+                tell()
+
+
+class Told:
+    """A socket whose frames leave when it is their turn."""
+
+    def __init__(self, border: Border, socket: Socket) -> None:
+        self._border, self._socket = border, socket
+
+    async def send_text(self, text: str) -> None:
+        await self._border.passed(LEAVING)
+        await self._socket.send_text(text)
+
+    async def ping(self) -> None:
+        await self._socket.ping()
+
+    async def shut(self) -> None:
+        await self._socket.shut()
 
 
 class Pipe:
@@ -53,10 +120,6 @@ class Pipe:
 
     # the exchange's end: `web.WebSocketResponse` and its transport
     async def send_str(self, text: str) -> None:
-        if not self.closed:
-            asyncio.get_running_loop().call_soon(self._hand_over, text)
-
-    def _hand_over(self, text: str) -> None:
         if not self.closed:
             self.events.frame(text)
 
@@ -76,7 +139,7 @@ class Pipe:
         if not self.closed:
             self.closed = True
             self.heard.put_nowait(None)
-            asyncio.get_running_loop().call_soon(self.events.lost, f"closed with {code}")
+            self.events.lost(f"closed with {code}")
 
     async def texts(self) -> AsyncIterator[str]:
         """What our end sends, until it ends."""
@@ -153,12 +216,8 @@ class DirectSession:
         return reply
 
     async def close(self) -> None:
-        """End what is still under way."""
+        """The client leaves; what it has sent is still acted upon."""
         self.closed = True
-        tasks = sorted(self.tasks, key=lambda task: task.get_name())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def direct(client: Any, twin: KrakenTwin) -> None:

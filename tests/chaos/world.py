@@ -14,7 +14,7 @@ from typing import Any
 from tests.chaos.catalogue import ROWS
 from tests.chaos.deaths import Arm, MortalLedger, Reaper, copy_ledger, restore_ledger
 from tests.chaos.plan import ChaosPlan, Tagged
-from tests.chaos.transport import Severed, direct
+from tests.chaos.transport import Border, direct
 from tests.chaos.watching import Delivery, LockedHistory, LogLines, Seen, WatchedPlan
 from tests.session_kit import NoVerdicts, Stage
 from trader.bootstrap import wire
@@ -55,7 +55,7 @@ class World:
         self.dying = False
         self.resume_files: Path | None = None  # ledger files that the next life begins with
         self._gone: asyncio.Event = asyncio.Event()
-        self._severed: Severed | None = None
+        self._border: Border | None = None
         faults = [fault for one in plan.injections for fault in one.faults]
         natural: dict[str, list[str]] = {}
         for one in plan.injections:
@@ -104,8 +104,8 @@ class World:
             return
         self.dying = True
         self.seen.deaths.append((why, self.clock.now_us()))
-        if self._severed is not None:
-            self._severed.cut()
+        if self._border is not None:
+            self._border.cut()
         self.resume_files = copy_ledger(self.paths, self.paths.root / "grave")
         self._gone.set()
 
@@ -186,7 +186,7 @@ class World:
             client = exchange._rest.transport  # type: ignore[attr-defined]
             if self.transport == "direct":
                 direct(client, self.twin)
-            severed = Severed(client)
+            border = Border(client)
             client.save_nonce = partial(_saving, client.save_nonce, self.reaper)
             instruments = await exchange.instruments()
             taker, _ = await exchange.fee_rates()
@@ -196,7 +196,7 @@ class World:
             ledger = MortalLedger(self.paths.ledger, account=wire.ACCOUNT, kill=self.reaper, emergency=self.paths.emergency)
             stack.callback(ledger.close)
             verdicts = wire.direct_verdicts(self.settings, endpoints, self.clock, self.paths, stack) if self.plan.ai else NoVerdicts()
-            self._severed, self.exchange = severed, exchange
+            self._border, self.exchange = border, exchange
             yield Session(
                 busy(wire.wiring(
                     self.settings, clock=self.clock, exchange=exchange, market=market, instruments=instruments, ledger=ledger,

@@ -25,6 +25,7 @@ from trader.kraken.transport import NotSent, SocketEvents, Unanswered
 from trader.ports import Clock
 
 TIMEOUT_S = 10.0  # total, in I/O time, for one request
+LATE = "no answer in time"
 QUEUE_S = 60.0  # longest wait for earlier private calls
 BODY_LIMIT = 32 * 1024 * 1024  # bytes after decompression
 
@@ -82,7 +83,7 @@ class OwnSession:
             async with asyncio.timeout(TIMEOUT_S):
                 return await call
         except TimeoutError as error:
-            raise Unanswered(f"{path}: no answer in time") from error
+            raise Unanswered(f"{path}: {LATE}") from error
 
     async def _in_turn(self, path: str, call: Callable[[], Awaitable[Any]], *, urgent: bool) -> Any:
         """The answer of a private call, made when earlier ones have ended. Raises NotSent or Unanswered when that takes too long."""
@@ -96,7 +97,7 @@ class OwnSession:
                 self.gate.holds(None if urgent else scope)
                 return await call()
         except TimeoutError as error:
-            raise Unanswered(f"{path}: no answer in time") from error
+            raise Unanswered(f"{path}: {LATE}") from error
         finally:
             self.gate.leave()
 
@@ -107,7 +108,8 @@ class OwnSession:
         except AuthenticationError as error:
             raise FatalError(f"{path}: {error}") from None
         except BaseError as error:
-            raise Unanswered(f"{path}: {type(error).__name__}: {cause_of(error)}") from error
+            late = isinstance(error.__cause__, TimeoutError)  # ccxt's deadline, which may fall on the moment of ours
+            raise Unanswered(f"{path}: {LATE if late else f'{type(error).__name__}: {cause_of(error)}'}") from error
         except (OSError, ValueError, aiohttp.ClientError) as error:
             raise Unanswered(f"{path}: {type(error).__name__}") from error
         if not isinstance(body, dict):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import selectors
 import socket
 from collections import deque
@@ -67,6 +69,9 @@ class StepSelector(selectors.DefaultSelector):
             return []
         if loop.jobs:
             return self.poll(None)
+        if loop.resting:
+            loop.call_soon(heapq.heappop(loop.resting)[-1])
+            return []
         if timeout is None:
             raise SimulatedDeadlock(f"simulated deadlock at {loop.time()} s: no timer, nothing ready or in flight: {describe_tasks(loop)}")
         self.advance_to(loop.time() + timeout)
@@ -96,6 +101,17 @@ class StepSelector(selectors.DefaultSelector):
         return events
 
 
+class _Timer(asyncio.TimerHandle):
+    """Timers of one moment ring in the order they were set, whatever else stood in the heap."""
+
+    __slots__ = ("serial",)
+    serial: int
+
+    def __lt__(self, other: Any) -> bool:
+        mine, theirs = self.when(), other.when()
+        return mine < theirs or (mine == theirs and self.serial < other.serial)
+
+
 class StepLoop(asyncio.SelectorEventLoop):
     """An event loop in simulated time, starting at 0 with a resolution of 1 us.
 
@@ -109,6 +125,8 @@ class StepLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self.jobs: deque[tuple[Future[Any], asyncio.Future[Any]]] = deque()
         self.flight = flight or Flight()
+        self.resting: list[tuple[int, int, Callable[[], object]]] = []
+        self._serials = itertools.count()
         self._pool: Executor | None = None
         self._dialled: dict[int, int] = {}
         chosen = selector or StepSelector()
@@ -123,6 +141,18 @@ class StepLoop(asyncio.SelectorEventLoop):
     def advance_to(self, seconds: float) -> None:
         """Move simulated time, never back; only the selector does so."""
         self._now = max(self._now, seconds)
+
+    def at_rest(self, order: int, callback: Callable[[], object]) -> None:
+        """Call it at this instant, once nobody has work left; of several the lowest `order` first, each at a rest of its own."""
+        heapq.heappush(self.resting, (order, next(self._serials), callback))
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        self._check_closed()  # type: ignore[attr-defined]
+        timer = _Timer(when, callback, args, self, context)
+        timer.serial = next(self._serials)
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]  # as asyncio's own does
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
 
     # --- threads -------------------------------------------------------------------------------------------------------
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:

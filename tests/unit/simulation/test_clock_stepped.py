@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import threading
 import time
@@ -35,6 +36,45 @@ def test_ten_days_are_not_cut_at_asyncios_longest_select() -> None:
         return asyncio.get_running_loop().time()
 
     assert run_stepped(main) == 864_000.0
+
+
+def test_what_waits_for_rest_comes_one_at_a_time_lowest_first_when_nobody_has_work_and_before_time_moves() -> None:
+    async def main() -> list[tuple[str, float]]:
+        loop, seen = asyncio.get_running_loop(), list[tuple[str, float]]()
+        assert isinstance(loop, StepLoop)
+
+        async def work(name: str) -> None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            seen.append((f"work of {name}", loop.time()))
+
+        def hand_over(name: str) -> None:
+            seen.append((name, loop.time()))
+            working.append(asyncio.create_task(work(name)))
+
+        working: list[asyncio.Task[None]] = []
+        for order, name in ((2, "late"), (1, "first"), (1, "second")):
+            loop.at_rest(order, functools.partial(hand_over, name))
+        await asyncio.sleep(1)
+        return seen
+
+    assert run_stepped(main) == [(name, 0.0) for of in ("first", "second", "late") for name in (of, f"work of {of}")]
+
+
+def test_timers_of_one_moment_ring_in_the_order_they_were_set_whatever_was_cancelled_between() -> None:
+    def rung(cancelled: int) -> list[int]:
+        async def main() -> list[int]:
+            loop, seen = asyncio.get_running_loop(), list[int]()
+            for number in range(50):
+                loop.call_at(5.0, seen.append, number)
+                for other in range(cancelled):
+                    loop.call_at(5.0 - other, seen.append, -1).cancel()
+            await asyncio.sleep(6)
+            return seen
+
+        return run_stepped(main)
+
+    assert rung(0) == rung(4) == list(range(50))
 
 
 def slow_five() -> int:
