@@ -71,5 +71,5 @@ def test_a_run_leaves_the_same_journal_and_books_over_either_transport(tmp_path:
     ground = Ground.of(1, tmp_path, pairs=4)
     plan = draw(1, chosen(["H2", "H3", "H26", "W1", "K4"]), 40 * MINUTE)
     direct, wire = (play(plan, ground, transport=transport) for transport in ("direct", "wire"))
-    assert direct.evidence.count("intent") >= 4
+    assert len(direct.evidence.fills) >= 1
     assert (direct.journal, direct.books) == (wire.journal, wire.books)
