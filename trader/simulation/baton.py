@@ -135,7 +135,7 @@ class GuestSelector(BatonSelector):
         self._flight = flight
 
     def idle(self, timeout: float | None) -> Events:
-        deadline = math.inf if timeout is None else self.loop.time() + timeout
+        deadline = math.inf if timeout is None else self.loop.due(timeout)
         while (events := self.local_work()) is None:
             if self.loop.time() >= deadline:
                 return []
@@ -219,7 +219,7 @@ class OwnerSelector(BatonSelector):
     def idle(self, timeout: float | None) -> Events:
         if self.free:
             return super().idle(timeout)
-        deadline = math.inf if timeout is None else self.loop.time() + timeout
+        deadline = math.inf if timeout is None else self.loop.due(timeout)
         while True:
             if not self._ours and self._take() is not GuestChange.JOINED:
                 return []  # the caller's `on_change` may have scheduled something

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import selectors
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple, cast
 
 from trader.simulation.kernel_sockets import Flight, flight_transport
@@ -74,7 +76,7 @@ class StepSelector(selectors.DefaultSelector):
             return []
         if timeout is None:
             raise SimulatedDeadlock(f"simulated deadlock at {loop.time()} s: no timer, nothing ready or in flight: {describe_tasks(loop)}")
-        self.advance_to(loop.time() + timeout)
+        self.advance_to(loop.due(timeout))
         return []
 
     def advance_to(self, seconds: float) -> None:
@@ -108,8 +110,8 @@ class _Timer(asyncio.TimerHandle):
     serial: int
 
     def __lt__(self, other: Any) -> bool:
-        mine, theirs = self.when(), other.when()
-        return mine < theirs or (mine == theirs and self.serial < other.serial)
+        mine, theirs = float(self.when()), float(other.when())
+        return mine < theirs or (mine == theirs and self.serial < int(other.serial))
 
 
 class StepLoop(asyncio.SelectorEventLoop):
@@ -146,13 +148,18 @@ class StepLoop(asyncio.SelectorEventLoop):
         """Call it at this instant, once nobody has work left; of several the lowest `order` first, each at a rest of its own."""
         heapq.heappush(self.resting, (order, next(self._serials), callback))
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.TimerHandle:
         self._check_closed()  # type: ignore[attr-defined]
         timer = _Timer(when, callback, args, self, context)
         timer.serial = next(self._serials)
         heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]  # as asyncio's own does
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
+
+    def due(self, timeout: float) -> float:
+        """The moment of the timer that is so many seconds away: its own word, as a sum would be off by a rounding error."""
+        first: float = self._scheduled[0].when() if self._scheduled else math.inf  # type: ignore[attr-defined]
+        return first if first - self._now <= timeout else self._now + timeout
 
     # --- threads -------------------------------------------------------------------------------------------------------
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
