@@ -9,10 +9,12 @@ from decimal import Decimal
 from trader.domain.account import PositionState
 from trader.domain.halts import asset_of
 from trader.domain.market import DAY, SECOND, Instrument, Timeframe
+from trader.domain.messages import TradeLeg
 from trader.domain.money import ZERO, add, from_float, mul, sub
 from trader.domain.orders import Leg
 from trader.execution import halts
 from trader.execution.risk import AccountView, Holding, LastExit
+from trader.execution.sizing import Record
 from trader.execution.wiring import Wiring
 from trader.ports import EquityRow, Halt
 
@@ -29,6 +31,7 @@ class Accounting:
         self.watch = self._known_watch(wiring.ledger.equity(), wiring.clock.now_us())
         self._known: tuple[Decimal, Decimal] | None = None
         self._stops = 0
+        self._record = Record(wiring.parameters)
 
     def _known_watch(self, rows: Sequence[EquityRow], now_us: int) -> halts.Watch:
         """As the stored curve tells: a restart changes neither peak nor day-open."""
@@ -73,7 +76,23 @@ class Accounting:
             self._known = (add(ZERO, *(leg.net for leg in legs)), add(ZERO, *(leg.fee for leg in legs)))
             since = self._since("CONSECUTIVE_STOPS")
             self._stops = halts.stops_in_a_row([(leg.reason, leg.net) for leg in legs if leg.exit_us >= since])
+            self._record = self._recorded(legs)
         return self._known
+
+    def _recorded(self, legs: Sequence[TradeLeg]) -> Record:
+        """The closed trades of the mode that is traded now, by the bar their last leg left in."""
+        net: dict[str, Decimal] = {}
+        ended: dict[str, int] = {}
+        for leg in legs:
+            net[leg.position_id] = add(net.get(leg.position_id, ZERO), leg.net)
+            ended[leg.position_id] = max(ended.get(leg.position_id, 0), leg.exit_us)
+        mode = _mode(self.w.strategy)
+        closed = {p.position_id: p for p in self.w.ledger.positions(open_only=False) if p.state is PositionState.CLOSED}
+        record = Record(self.w.parameters)
+        for name in sorted(ended, key=lambda name: (ended[name], name)):
+            if name in closed and _mode(closed[name].strategy) == mode:
+                record.ended(ended[name], net[name], closed[name].entry_cost)
+        return record
 
     def _since(self, cause: str) -> int:
         """When a person last cleared this halt; what lay before it no longer counts, or the halt would return at once."""
@@ -116,11 +135,12 @@ class Accounting:
         locked = self._locks()
         if row is None:
             return AccountView(equity=ZERO, free_cash=ZERO, halts=(*causes, "EQUITY_UNKNOWN"), btc_change=btc_change, locked=locked)
-        holdings, live, reserved, bound = [], [], ZERO, ZERO
+        holdings, live, live_pairs, reserved, bound = [], [], [], ZERO, ZERO
         for position in w.ledger.positions():
             base = position.pair.split("/")[0]
             if position.state is PositionState.OPENING:
                 live.append(base)
+                live_pairs.append(position.pair)
                 continue
             value = position.value(from_float(marks[position.pair]))
             bound = add(bound, w.margin.needed(position.basis) if position.margined else ZERO)
@@ -137,7 +157,8 @@ class Accounting:
         }
         return AccountView(
             equity=row.equity, free_cash=sub(row.cash, bound), holdings=tuple(holdings), reserved=reserved, live_bases=tuple(live),
-            halts=causes, btc_change=btc_change, last_exits=exits, locked=locked, approved_in_bar=approved_in_bar,
+            live_pairs=tuple(live_pairs), halts=causes, btc_change=btc_change, last_exits=exits, locked=locked,
+            approved_in_bar=approved_in_bar, stats=self._record.stats(Timeframe.M15.floor(row.time_us)),
         )  # fmt: skip
 
     def _locks(self) -> dict[str, str]:
@@ -147,3 +168,8 @@ class Accounting:
         instruments: Mapping[str, Instrument] = self.w.instruments
         denied = dict.fromkeys(self.w.deny, "denied by the settings")
         return denied | {pair: causes[i.base] for pair, i in instruments.items() if i.base in causes}
+
+
+def _mode(strategy: str) -> str:
+    """mitraillette or sniper, of `profile/mode/VARIATION`."""
+    return strategy.split("/")[1] if strategy.count("/") > 1 else strategy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from trader.domain.market import SECOND, Candle, Ticker, Timeframe
@@ -21,6 +22,7 @@ from trader.execution.risk import Approved, Candidate, Deferred, MarketGate, Ref
 from trader.execution.scanner import Universe, depth_within
 from trader.execution.sizing import regime
 from trader.execution.wiring import Wiring
+from trader.indicators.likeness import Likeness
 from trader.ports import DecisionRow, EquityRow, SessionSummary
 from trader.strategy.modes import entry_band
 
@@ -154,7 +156,7 @@ class CloseStage:
         reviewed = review(
             candidates, view, instruments=self.w.instruments, parameters=self.w.parameters, costs=self.w.costs,
             market=await self._gates([one.decision.pair for one in candidates]), rule=rule, exit_kind=self.w.exit_plan,
-            margin=self.w.margin,
+            margin=self.w.margin, alike=Likeness(partial(self.engine.closes, close_us=self._close_us)),
         )  # fmt: skip
         self._approved_in_bar += sum(isinstance(one, Approved | Deferred) for one in reviewed)
         return (*outside, *reviewed)

@@ -10,6 +10,7 @@ from trader.domain.market import Candle, Timeframe
 from trader.domain.messages import Action, Decision, Refusal
 from trader.domain.orders import Side
 from trader.execution.bars import BarBuilder
+from trader.indicators.likeness import Closes
 from trader.indicators.series import Row
 from trader.indicators.streams import PairStreams
 from trader.ports import Columns
@@ -124,6 +125,11 @@ class Engine:
         """24 h change of BTC against the quote on closed 15m candles; None where it is not known for this bar."""
         state = self.pairs.get(self.reference)
         return state.streams.change_24h if state is not None and state.last_us == close_us else None
+
+    def closes(self, pair: str, close_us: int) -> Closes | None:
+        """The newest closes of a pair that has the bar which ended at `close_us`, for correlations; None for any other."""
+        state = self.pairs.get(pair)
+        return state.streams.closes if state is not None and state.last_us == close_us else None
 
     def quote_volume(self, pair: str) -> float:
         """Turnover of the newest 96 bars, in quote."""

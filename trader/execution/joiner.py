@@ -11,6 +11,7 @@ from trader.domain.market import Candle, Timeframe
 from trader.errors import RejectedError, RetryableError
 from trader.execution.engine import Engine
 from trader.execution.wiring import Wiring
+from trader.indicators.likeness import WINDOW
 from trader.ports import Columns, SessionSummary
 from trader.strategy.modes import lookback_4h, lookback_15m
 
@@ -101,7 +102,7 @@ class Joiner:
     async def _join(self, pairs: Sequence[str]) -> None:
         parameters, short = self.engine.parameters, self.engine.short
         await self.w.market.add_pairs(pairs)
-        fifteen = await self.w.history.warm(pairs, Timeframe.M15, lookback_15m(parameters, short=short) + MORE_15M)
+        fifteen = await self.w.history.warm(pairs, Timeframe.M15, max(lookback_15m(parameters, short=short) + MORE_15M, WINDOW + 1))
         four = await self.w.history.warm(pairs, Timeframe.H4, lookback_4h(parameters, short=short) + MORE_4H)
         for pair in pairs:
             if pair not in fifteen or pair not in four or not len(fifteen[pair]) or not len(four[pair]):

@@ -1,6 +1,6 @@
 """Pre-trade risk control: step B of the validation, over all survivors of one bar, reserving as it approves (SPEC section 5).
 
-Pure. Which modules are not built (surveillance, correlation, order flow) is neutral: those checks pass.
+Pure. Which modules are not built (surveillance, order flow) is neutral: those checks pass.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from trader.domain.verdicts import Ruling, RulingResult
 from trader.execution import sizing
 from trader.execution.exit_plan import conditional_stop, plan_for
 from trader.execution.sizing import Room, TradeStats, regime
+from trader.strategy import sectors
 from trader.strategy.modes import Parameters, entry_band
 
 NO_LEVERAGE = MarginRules()
+CLONE, ALIKE, ALIKE_FACTOR = 0.95, 0.85, 0.618  # |correlation| with a holding: refused above, shrunk above or where unknown
 DEPTH_STAKES = 13  # ask depth within 0.5 % of mid, in stakes
 
 
@@ -49,8 +51,8 @@ class AccountView:
     """The account as review sees it. Money in quote, at this bar's closes.
 
     `reserved`: cash value of entries under way, `live_bases`: their bases (and those of other live orders), each taking a
-    slot. `halts`: causes that refuse entries. `btc_change`: BTC's 24 h change, None where unknown or stale.
-    `approved_in_bar`: entries already approved for this bar (at an earlier beat). `locked`: pair -> why.
+    slot; `live_pairs`: the pairs of those entries. `halts`: causes that refuse entries. `btc_change`: BTC's 24 h change, None
+    where unknown or stale. `approved_in_bar`: entries already approved for this bar (at an earlier beat). `locked`: pair -> why.
     """
 
     equity: Decimal
@@ -58,6 +60,7 @@ class AccountView:
     holdings: tuple[Holding, ...] = ()
     reserved: Decimal = ZERO
     live_bases: tuple[str, ...] = ()
+    live_pairs: tuple[str, ...] = ()
     halts: tuple[str, ...] = ()
     btc_change: float | None = None
     last_exits: Mapping[str, LastExit] = field(default_factory=dict)
@@ -126,6 +129,7 @@ class Deferred:
 
 Reviewed = Approved | Refused | Deferred
 Rule = Callable[[Decision], RulingResult]
+Alike = Callable[[str, str], float | None]
 
 
 def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -138,10 +142,19 @@ class _Taken:
     """What approvals of this review have taken so far."""
 
     bases: list[str] = field(default_factory=list)
+    pairs: list[str] = field(default_factory=list)  # those that take a slot
     slots: int = 0
     approvals: int = 0
     cash: Decimal = ZERO
     exposure: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Likeness:
+    """Largest |correlation| of an entry with what is held, and whether one of them is not known."""
+
+    most: float
+    unknown: bool
 
 
 class Review:
@@ -149,12 +162,13 @@ class Review:
 
     def __init__(
         self, *, account: AccountView, instruments: Mapping[str, Instrument], parameters: Parameters, costs: Costs,
-        market: Mapping[str, MarketGate] | None, rule: Rule | None, exit_kind: str, margin: MarginRules,
+        market: Mapping[str, MarketGate] | None, rule: Rule | None, exit_kind: str, margin: MarginRules, alike: Alike | None,
     ) -> None:  # fmt: skip
         self.account, self.instruments, self.parameters, self.costs = account, instruments, parameters, costs
-        self.market, self.rule, self.exit_kind, self.margin = market, rule, exit_kind, margin
+        self.market, self.rule, self.exit_kind, self.margin, self.alike = market, rule, exit_kind, margin, alike
         self.taken = _Taken(
             bases=[h.base for h in account.holdings] + list(account.live_bases),
+            pairs=[h.pair for h in account.holdings if h.slot] + list(account.live_pairs),
             slots=sum(h.slot for h in account.holdings) + len(account.live_bases), approvals=account.approved_in_bar,
             cash=ZERO, exposure=add(account.reserved, *(h.value for h in account.holdings)),
         )  # fmt: skip
@@ -164,10 +178,15 @@ class Review:
         decision = candidate.decision
         if refused := self._account_checks(decision):
             return refused
+        likeness = self._likeness(decision.pair)
+        if crowd := self._company_checks(decision, likeness):
+            return Refused(decision=decision, code=crowd[0], detail=crowd[1])
         ruling = self.rule(decision) if self.rule is not None else None
         change = self.account.btc_change or 0.0  # never None here: that was refused
         name, m = regime(change)
         factors = [m, sizing.HEDGE_FACTOR] if change <= sizing.HEDGE_AT else [m]
+        if likeness.unknown or likeness.most > ALIKE:
+            factors.append(ALIKE_FACTOR)
         if ruling is not None and ruling.ruling is Ruling.SHRINK:
             factors.append(ruling.factor)
         instrument, band = self.instruments[decision.pair], entry_band(decision.atr_fraction)
@@ -196,8 +215,19 @@ class Review:
         return self._approve(decision, instrument, sized, band, name, factors, ruling)
 
     # --- checks in their order -----------------------------------------------------------------------------------------
+    def _likeness(self, pair: str) -> _Likeness:
+        """How like a pair is to anything held or just approved."""
+        found = [self.alike(pair, other) for other in self.taken.pairs] if self.alike is not None else []
+        return _Likeness(most=max((abs(one) for one in found if one is not None), default=0.0), unknown=None in found)
+
+    def _crowded(self, base: str) -> str:
+        """The sector that is full where this coin is of it, else empty."""
+        sector = sectors.sector_of(base)
+        held = sum(sectors.sector_of(pair.split("/")[0]) == sector for pair in self.taken.pairs)
+        return sector if sector and self.alike is not None and held >= sectors.MOST else ""
+
     def _account_checks(self, decision: Decision) -> Refused | None:
-        """HALTED to MAX_NEW_PER_BAR."""
+        """HALTED to LOCKED."""
         a, pair = self.account, decision.pair
 
         def refuse(code: Refusal, detail: str = "") -> Refused:
@@ -220,12 +250,22 @@ class Review:
             return refuse(Refusal.COOLDOWN, f"{wait} more bars")
         if pair in a.locked:
             return refuse(Refusal.LOCKED, a.locked[pair])
+        return None
+
+    def _company_checks(self, decision: Decision, likeness: _Likeness) -> tuple[Refusal, str] | None:
+        """DEEP_CHECK to MAX_NEW_PER_BAR: how the entry goes with what is held."""
         if self.parameters.sniper and decision.evidence.get("h4_bearish") is True:
-            return refuse(Refusal.DEEP_CHECK, "4h is bearish")
+            return Refusal.DEEP_CHECK, "4h is bearish"
+        if self.parameters.sniper and (likeness.unknown or likeness.most > ALIKE):
+            return Refusal.DEEP_CHECK, "correlation with what is held: " + ("unknown" if likeness.unknown else f"{likeness.most:.2f}")
+        if likeness.most > CLONE:
+            return Refusal.CORRELATED, f"{likeness.most:.2f} with what is held"
+        if sector := self._crowded(self.instruments[decision.pair].base):
+            return Refusal.CORRELATED, f"{sectors.MOST} of {sector} held"
         if self.taken.slots >= self.parameters.max_positions:
-            return refuse(Refusal.MAX_POSITIONS, f"{self.taken.slots} held")
+            return Refusal.MAX_POSITIONS, f"{self.taken.slots} held"
         if self.taken.approvals >= self.parameters.max_new_per_bar:
-            return refuse(Refusal.MAX_NEW_PER_BAR, f"{self.taken.approvals} approved")
+            return Refusal.MAX_NEW_PER_BAR, f"{self.taken.approvals} approved"
         return None
 
     def _cooldown(self, decision: Decision) -> int:
@@ -260,6 +300,7 @@ class Review:
         worth = mul(sized.quantity, highest)  # a short may fill at any price above its cap: counted as far as the band reaches
         reserved = add(self.margin.needed(worth) if instrument.futures else worth, mul(worth, from_float(self.costs.taker)))
         self.taken.bases.append(instrument.base)
+        self.taken.pairs.append(decision.pair)
         self.taken.slots += 1
         self.taken.approvals += 1
         self.taken.cash = add(self.taken.cash, reserved)
@@ -277,16 +318,17 @@ class Review:
 def review(
     candidates: Iterable[Candidate], account: AccountView, *, instruments: Mapping[str, Instrument], parameters: Parameters,
     costs: Costs, market: Mapping[str, MarketGate] | None = None, rule: Rule | None = None, exit_kind: str = "",
-    margin: MarginRules = NO_LEVERAGE,
+    margin: MarginRules = NO_LEVERAGE, alike: Alike | None = None,
 ) -> tuple[Reviewed, ...]:  # fmt: skip
     """Step B over the ENTER decisions of one bar, best first; one answer each, in that order.
 
     `market` None: no live gates; `rule` None: AI off; else it is asked once per candidate that reaches its size, and
-    returns what the entry must obey; `margin` binds futures contracts. Raises ValueError for a decision that is not ENTER.
+    returns what the entry must obey; `margin` binds futures contracts; `alike`: correlation of two pairs at this close, None: not
+    asked about. Raises ValueError for a decision that is not ENTER.
     """
     run = Review(
         account=account, instruments=instruments, parameters=parameters, costs=costs, market=market, rule=rule, exit_kind=exit_kind,
-        margin=margin,
+        margin=margin, alike=alike,
     )  # fmt: skip
     answers: list[Reviewed] = []
     for candidate in ranked(candidates):

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from trader.domain.costs import Costs
-from trader.domain.market import Instrument
+from trader.domain.market import DAY, Instrument
 from trader.domain.messages import Refusal
-from trader.domain.money import ZERO, down, from_float, mul
+from trader.domain.money import ZERO, divide, down, from_float, mul
 from trader.execution.exit_plan import MARGIN, least_value
 from trader.strategy.modes import Parameters
 
@@ -21,7 +21,9 @@ SEED_SHARE, SEED_SHARE_LOW, SEED_SHARE_HIGH = 0.10, 0.01, 0.20
 KELLY_LEAST = 0.01
 LIQUIDITY_SHARE = 0.05
 HEDGE_AT, HEDGE_FACTOR, CRASH_AT = -0.0382, 0.618, -0.0618
-_CENT = Decimal("1e-12")
+VIABLE_DAYS, SEED_DAYS = 90, 7
+BILLION = Decimal(10**9)
+_CENT, _WHOLE = Decimal("1e-12"), Decimal(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,41 @@ class TradeStats:
     wins: int
     mean_win: float
     mean_loss: float
+
+
+class Record:
+    """Closed trades of the strategy's mode as they end, and what sizing knows of the newest: 90 days of them (viable) or 7 (seed).
+
+    Results are kept as whole billionths of the stake, so that sums do not depend on the order in which trades came and went.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._reach_us = (SEED_DAYS if parameters.seed else VIABLE_DAYS) * DAY
+        self._ends: list[tuple[int, int]] = []
+        self._first = 0
+        self._sums = [0, 0, 0, 0]  # trades, wins, won, lost
+
+    def ended(self, time_us: int, net: Decimal, stake: Decimal) -> None:
+        """A trade of this stake left its last coin in the bar that opened at `time_us`; ends come in time order."""
+        result = int(divide(mul(net, BILLION), stake, _WHOLE)) if stake > ZERO else 0
+        self._ends.append((time_us, result))
+        self._count(result, 1)
+
+    def stats(self, close_us: int) -> TradeStats:
+        """What the trades amount to that ended in the days before this close."""
+        while self._first < len(self._ends) and self._ends[self._first][0] < close_us - self._reach_us:
+            self._count(self._ends[self._first][1], -1)
+            self._first += 1
+        trades, wins, won, lost = self._sums
+        losses = trades - wins
+        return TradeStats(
+            trades=trades, wins=wins, mean_win=won / wins / 1e9 if wins else 0.0, mean_loss=lost / losses / 1e9 if losses else 0.0
+        )
+
+    def _count(self, result: int, sign: int) -> None:
+        won = result > 0
+        for place, value in enumerate((1, won, result if won else 0, 0 if won else -result)):
+            self._sums[place] += sign * value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 from talib import stream
 
 from trader.domain.market import Candle, Timeframe
-from trader.indicators import patterns, technical
+from trader.indicators import likeness, patterns, technical
 from trader.indicators.hours import H4, M15
 from trader.indicators.series import FILLED_BARS, Needs, Row, Wanted, median_quote_volume, true_volume, unbroken, why_not_ready
 from trader.indicators.technical import ATR_PERIOD, BAND_WIDTH, BANDS, MACD_FAST, MACD_SIGNAL, MACD_SLOW
@@ -119,8 +119,8 @@ class PairStreams:
         self._row: Row | None = None
 
     def _fill_window(self, tail: Columns, rsi: Any) -> None:
-        """The last LOOKBACK bars beside the handles, in buffers of twice that length which move down when full."""
-        self._keep = self._wanted.bars_15m
+        """The last LOOKBACK bars beside the handles, or what correlations need, in buffers of twice that which move down when full."""
+        self._keep = max(self._wanted.bars_15m, likeness.WINDOW + 1)
         self._n = n = min(len(tail), self._keep)
         self._time_us = int(tail.time[-1])
         self._window = np.zeros((7, 2 * self._keep))
@@ -131,7 +131,7 @@ class PairStreams:
             row[:n] = column[-n:]
 
     def _make_room(self) -> None:
-        """Move the newest LOOKBACK bars to the front when the block is full."""
+        """Move the newest bars to the front when the block is full."""
         self._window[:, : self._keep] = self._window[:, -self._keep :]
         self._n = self._keep
 
@@ -235,6 +235,12 @@ class PairStreams:
         return self._time_us
 
     # --- on demand -----------------------------------------------------------------------------------------------------
+    @property
+    def closes(self) -> likeness.Closes:
+        """The newest closed bars, for correlations with other pairs."""
+        first = max(0, self._n - likeness.WINDOW - 1)
+        return self._close[first : self._n].copy(), self._filled[first : self._n].astype(np.bool_)
+
     @property
     def median_quote_volume(self) -> float:
         """Median of volume x close over the last 96 closed bars, in quote."""

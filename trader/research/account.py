@@ -23,6 +23,8 @@ from trader.domain.orders import Side
 from trader.errors import ConfigError
 from trader.execution import exit_plan, exits, halts
 from trader.execution.risk import AccountView, Approved, Candidate, Holding, LastExit, MarketGate, Refused, review, within_band
+from trader.execution.sizing import Record
+from trader.indicators.likeness import Likeness
 from trader.indicators.series import median_quote_volume
 from trader.ports import Columns, EquityRow
 from trader.research import kernel
@@ -46,11 +48,14 @@ class Rules:
     """What a person may set for a session beside the strategy; the defaults are the strategy's own.
 
     `exit_plan`: ratchet | targets | hybrid; `clears_halts`: a person clears halts at the next 00:00 UTC (False: nobody ever).
+    `company`: correlations with what is held, sectors and the record of closed trades take part, as in a session; the optimizer's
+    compiled account leaves them out, so that what a rule earns does not depend on what it earned before.
     """
 
     exit_plan: str = ""
     limits: halts.HaltLimits | None = None
     clears_halts: bool = True
+    company: bool = True
 
 
 DEFAULT_RULES = Rules()
@@ -125,6 +130,7 @@ class Account:
         self.halted: dict[str, int] = {}
         self.halts: set[str] = set()
         self.since_stop = 0  # legs before this one no longer count for stops in a row
+        self.record = Record(self.parameters)
         self.signals = self.number = self.contested = 0
 
     # --- time ----------------------------------------------------------------------------------------------------------
@@ -196,6 +202,7 @@ class Account:
         for one in review(
             chosen, self._view(row, close_us), instruments=self.instruments, parameters=self.parameters, costs=self.strategy.costs,
             market=gates, exit_kind=self.rules.exit_plan, margin=self.money.margin,
+            alike=Likeness(lambda pair: self.markets[pair].closes(close_us)) if self.rules.company else None,
         ):  # fmt: skip
             if isinstance(one, Approved):
                 self._enter(self.markets[one.decision.pair], one, close_us)
@@ -218,6 +225,7 @@ class Account:
         return AccountView(
             equity=row.equity, free_cash=sub(self.cash, self.money.bound(self.held.values())), holdings=tuple(holdings),
             halts=tuple(sorted(self.halts)), btc_change=self._btc(close_us), last_exits=self.last_exits,
+            stats=self.record.stats(close_us) if self.rules.company else None,
         )  # fmt: skip
 
     def _btc(self, close_us: int) -> float | None:
@@ -316,7 +324,9 @@ class Account:
             )
         )  # fmt: skip
         self.last_exits[due.pair] = LastExit(bar_us=due.bar_us, stopped=due.reason == exits.text_reason(exits.STOP_LOSS))
+        one.net = add(one.net, net)
         if one.quantity == ZERO:
+            self.record.ended(due.bar_us, one.net, one.bought)
             del self.held[due.pair]
 
 

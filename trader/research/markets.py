@@ -9,7 +9,8 @@ import numpy as np
 from trader.domain.costs import Costs, bought, slip_units, slipped
 from trader.domain.market import Instrument, Timeframe
 from trader.errors import ConfigError
-from trader.indicators.series import FILLED_BARS, Features
+from trader.indicators.likeness import WINDOW, Closes
+from trader.indicators.series import FILLED_BARS, Features, unbroken
 from trader.ports import Columns
 from trader.research import kernel
 from trader.strategy.columns import Bars
@@ -48,6 +49,15 @@ class PairMarket:
         end = self.at(close_us) + 1
         part = slice(max(0, end - FILLED_BARS), end)
         return float(np.sum(self.bars.volume[part] * self.bars.close[part]))
+
+    def closes(self, close_us: int) -> Closes | None:
+        """The newest closes without a gap up to that bar, for correlations; None for a pair without it."""
+        end = self.at(close_us) + 1
+        if not end:
+            return None
+        first = max(0, end - WINDOW - 1)
+        first = end - int(unbroken(self.bars.time[first:end], M15)[-1])
+        return self.bars.close[first:end], self.bars.columns.filled[first:end]
 
     def spread_after(self, close_us: int, costs: Costs) -> float:
         """(ask - bid) / mid while the open after this close holds (the close itself at the end), each side slipped as a fill is."""

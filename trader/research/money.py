@@ -22,7 +22,7 @@ Rates = Callable[[str, int], Decimal]
 @dataclass(slots=True, kw_only=True)
 class Held:
     """A position whose whole life is known; what of it lies ahead waits in the queue. `bought`: price x quantity at entry, whatever
-    the side; `basis`: the part of it that is still held; `funded_us`: until when its funding is paid."""
+    the side; `basis`: the part of it that is still held; `funded_us`: until when its funding is paid; `net`: of its legs so far."""
 
     approved: Approved
     entry: Decimal
@@ -34,6 +34,7 @@ class Held:
     fee_left: Decimal
     basis: Decimal
     funded_us: int
+    net: Decimal = ZERO
 
     @property
     def side(self) -> Side:

@@ -2,7 +2,8 @@
 
 Plain prices (no tick, no lot) and float64 money, so it is for judging strategies, not for a ledger: the exit step is the kernel's
 own, the rules of step B are `execution/risk.review`'s and `execution/halts`' in their order, and a test holds every trade of it
-against `research/account.py`, which the session's code decides.
+against `research/account.py`, which the session's code decides. Left out are the rules that size an entry by what is held and by
+what earlier trades came to (`Rules.company`).
 """
 
 from __future__ import annotations

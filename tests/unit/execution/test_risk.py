@@ -14,6 +14,7 @@ from trader.domain.orders import Side
 from trader.domain.verdicts import Lookup, Ruling, RulingResult
 from trader.execution.risk import (
     AccountView,
+    Alike,
     Approved,
     Candidate,
     Deferred,
@@ -26,6 +27,7 @@ from trader.execution.risk import (
     review,
     within_band,
 )
+from trader.strategy import sectors
 from trader.strategy.modes import Parameters, parameters
 
 COSTS = Costs()
@@ -58,10 +60,12 @@ def run(
     strategy: Parameters = MD,
     market: dict[str, MarketGate] | None = None,
     rule: Rule | None = None,
+    alike: Alike | None = None,
 ) -> tuple[Reviewed, ...]:
     return review(
-        candidates or (candidate(),), account, instruments=INSTRUMENTS, parameters=strategy, costs=COSTS, market=market, rule=rule
-    )
+        candidates or (candidate(),), account, instruments=INSTRUMENTS, parameters=strategy, costs=COSTS, market=market, rule=rule,
+        alike=alike,
+    )  # fmt: skip
 
 
 def code(answer: Reviewed) -> Refusal | None:
@@ -82,6 +86,50 @@ def test_an_approval_carries_the_whole_order() -> None:
     assert a.reserved == a.quantity * a.cap_price * D("1.004")
     assert (a.regime, a.size_factor, a.plan.kind) == ("RANGE", 1.0, "hybrid")
     assert within_band(a, D("100.38")) and not within_band(a, D("100.39"))
+
+
+def holding(*bases: str, slot: bool = True) -> AccountView:
+    return replace(ACCOUNT, holdings=tuple(Holding(pair=f"{base}/EUR", base=base, value=D(1), slot=slot) for base in bases))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "found", "refused", "factor"),
+    [
+        (MD, {"B": 0.2, "C": -0.85}, None, 1.0),
+        (MD, {"B": 0.2, "C": -0.851}, None, 0.618),
+        (MD, {"B": 0.95, "C": 0.0}, None, 0.618),
+        (MD, {"B": 0.951, "C": 0.0}, Refusal.CORRELATED, 0),
+        (MD, {"B": -0.99, "C": None}, Refusal.CORRELATED, 0),
+        (MD, {"B": 0.1, "C": None}, None, 0.618),
+        (SD, {"B": 0.1, "C": 0.85}, None, 1.0),
+        (SD, {"B": 0.1, "C": 0.86}, Refusal.DEEP_CHECK, 0),
+        (SD, {"B": 0.1, "C": None}, Refusal.DEEP_CHECK, 0),
+    ],
+)
+def test_likeness_to_what_is_held_refuses_or_shrinks(
+    strategy: Parameters, found: dict[str, float | None], refused: Refusal | None, factor: float
+) -> None:
+    (answer,) = run(account=holding("B", "C"), strategy=strategy, alike=lambda _pair, other: found[other[0]])
+    assert code(answer) is refused
+    assert refused or (isinstance(answer, Approved) and answer.size_factor == factor)
+
+
+def test_what_the_same_bar_approved_counts_as_held_and_dust_does_not() -> None:
+    answers = run(candidate("A/EUR", 71), candidate("B/EUR", 70), alike=lambda _pair, _other: 0.99)
+    assert [code(a) for a in answers] == [None, Refusal.CORRELATED]
+    (beside_dust,) = run(account=holding("B", slot=False), alike=lambda _pair, _other: 0.99)
+    assert code(beside_dust) is None
+
+
+def test_three_of_a_sector_refuse_a_fourth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sectors, "sector_of", lambda base: "memes" if base in "ABCD" else "")
+
+    def answer(*held: str) -> Refusal | None:
+        return code(run(account=holding(*held), alike=lambda _pair, _other: 0.0)[0])
+
+    assert answer("B", "C") is None and answer("B", "C", "E", "F") is None
+    assert answer("B", "C", "D") is Refusal.CORRELATED
+    assert code(run(account=holding("B", "C", "D"))[0]) is None, "neutral where nobody asks"
 
 
 FAILURES: list[tuple[Refusal, dict[str, object]]] = [

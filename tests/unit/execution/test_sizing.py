@@ -7,9 +7,9 @@ from decimal import Decimal as D
 import pytest
 
 from trader.domain.costs import Costs
-from trader.domain.market import Instrument
+from trader.domain.market import DAY, Instrument
 from trader.domain.messages import Refusal
-from trader.execution.sizing import Room, Size, TradeStats, base_stake, exposure_limit, half_kelly, regime, size
+from trader.execution.sizing import Record, Room, Size, TradeStats, base_stake, exposure_limit, half_kelly, regime, size
 from trader.strategy.modes import parameters
 
 COSTS = Costs()
@@ -154,3 +154,30 @@ def test_the_floor_is_a_tenth_above_the_minimum() -> None:
     base = float(sized().stake)
     assert sized(factors=(1.101 / base,)).refusal is None
     assert sized(factors=(1.099 / base,)).refusal is Refusal.MIN_NOTIONAL
+
+
+def test_a_record_knows_the_trades_of_its_days_and_not_their_order() -> None:
+    trades = [(n * DAY, D(str(net)), D(100)) for n, net in enumerate((1, -2, 3, 0, -1))]
+    record = Record(MD)
+    for trade in trades:
+        record.ended(*trade)
+    stats = record.stats(4 * DAY)
+    assert (stats.trades, stats.wins) == (5, 2)
+    assert stats.mean_win == pytest.approx(0.02) and stats.mean_loss == pytest.approx(0.01)
+    later = record.stats(92 * DAY)
+    assert (later.trades, later.wins) == (3, 1), "a trade counts for 90 days after its end"
+    assert (record.stats(99 * DAY).trades, record.stats(99 * DAY).mean_win) == (0, 0.0)
+    short = Record(SEED)
+    short.ended(0, D(1), D(100))
+    assert (short.stats(7 * DAY).trades, short.stats(7 * DAY + 1).trades) == (1, 0)
+
+
+def test_thirty_closed_trades_cap_a_losing_mode_at_one_percent() -> None:
+    def after(trades: int) -> D:
+        record = Record(SA)
+        for n in range(trades):
+            record.ended(n, D(-1), D(100))
+        return base_stake(SA, 0.03, COSTS, ROOM, record.stats(DAY))
+
+    assert after(29) == base_stake(SA, 0.03, COSTS, ROOM, None) > D(1_000)
+    assert after(30) == D(100)

@@ -12,7 +12,7 @@ from trader.domain.costs import Costs
 from trader.errors import ConfigError
 from trader.execution.exits import text_reason
 from trader.research import portfolio
-from trader.research.account import account_pass
+from trader.research.account import Rules, account_pass
 from trader.research.backtester import S1, of_table, six
 from trader.research.board import M15, board_of
 from trader.strategy import modes
@@ -31,7 +31,7 @@ def legs_of(books: portfolio.Books, time: np.ndarray) -> list[tuple[object, ...]
 
 
 def exact(strategy, bars: dict[str, Bars]):
-    return account_pass(strategy, bars, instruments_of(list(bars)))
+    return account_pass(strategy, bars, instruments_of(list(bars)), rules=Rules(company=False))
 
 
 @pytest.mark.parametrize("profile", ["viable", "seed"])
