@@ -32,10 +32,16 @@ def examine(settings: Settings) -> list[Check]:
     paths = Paths(settings.state.resolve())
     checks = [*_python(), *_lock_file(), *_settings(settings), *_directories(paths), *_disk(paths)]
     up = is_locked(paths.root / SUPERVISOR)
-    checks += [*_ports(settings, paths, up), *_clock(paths), *_ledger(paths)]
+    checks += [*_ports(settings, paths, up), *_clock(paths), *_ledger(paths), *_ai(settings, up)]
     if not up:
         return [*checks, Check(level="ok", code="E-UP-001", what=f"no `trader up` runs on {paths.root}; twins and Prefect are not checked")]
     return [*checks, *(_of_running(found) for found in running_checks(settings))]
+
+
+def _ai(settings: Settings, up: bool) -> Iterator[Check]:
+    from trader.bootstrap.health_ai import ai_checks  # lazy: the SDK alone takes seconds, and the page's process reads this module
+
+    yield from ai_checks(settings, up=up)
 
 
 def _of_running(found: Running) -> Check:

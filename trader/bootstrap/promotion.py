@@ -18,7 +18,7 @@ from trader.bootstrap.reading import now_of
 from trader.bootstrap.tuning import with_approved
 from trader.config import Settings
 from trader.data.engine import exists
-from trader.data.ledger_ai import read_ai_changes
+from trader.data.ledger_ai import mode_in_force
 from trader.data.ledger_strategy import StrategyChange, read_changes, submit_change
 from trader.data.outcomes import Outcomes
 from trader.data.reader import LedgerReader
@@ -26,7 +26,7 @@ from trader.domain.costs import LEAST_SLIPPAGE, Costs, tier_at
 from trader.domain.market import DAY
 from trader.domain.messages import stamp
 from trader.domain.money import ZERO, mul
-from trader.domain.verdicts import FILL_MODEL, AiMode
+from trader.domain.verdicts import FILL_MODEL
 from trader.errors import RejectedError
 from trader.execution.thresholds import EARNED_NEWEST, tau_earned
 from trader.research.optimizer.verdict import Decision
@@ -41,9 +41,8 @@ def active(settings: Settings, paths: Paths | None = None) -> Settings:
     made under another profile does not count: another table, other strategies."""
     paths = paths or Paths(settings.state)
     place = paths.ledger_at
-    standing = read_ai_changes(place)
-    if standing and settings.ai.mode == AiMode.VETO.value:
-        settings = settings.model_copy(update={"ai": settings.ai.model_copy(update={"mode": standing[-1].after.value})})
+    if (mode := mode_in_force(place, settings.ai.mode)) != settings.ai.mode:
+        settings = settings.model_copy(update={"ai": settings.ai.model_copy(update={"mode": mode})})
     changes = read_changes(place)
     profile, mode, variation = changes[-1].after.split("/") if changes else ("", "", "")
     if profile == settings.profile:

@@ -218,7 +218,7 @@ class ReadModel:
         try:
             store = SqliteVerdictStore(file, read_only=True)
             try:
-                summary, saved = store.summary(), store.load_state(PROVIDER)
+                summary, saved, budget = store.summary(), store.load_state(PROVIDER), store.budget_used()
             finally:
                 store.close()
             breaker = str(json.loads(saved)["breaker"]["state"]) if saved else ""
@@ -227,9 +227,17 @@ class ReadModel:
         bad = sum(count for outcome, count in summary.outcomes.items() if outcome != "OK")
         ai = replace(
             none, twin=demo or summary.twin_calls > 0, breaker=breaker, calls=summary.calls, questions=summary.questions,
-            usable=summary.usable, failed=bad,
+            usable=summary.usable, failed=bad, budget=budget, worth=self._worth(),
         )  # fmt: skip
         return ai, dep.ok(name, str(file), dep.age_of(file, file.with_name(file.name + "-wal")))
+
+    def _worth(self) -> tuple[str, ...]:
+        """What the newest night held of the AI; nothing where it did not look or its record cannot be read."""
+        try:
+            night = nights.newest(self.paths.nights)
+        except (TraderError, OSError):
+            return ()
+        return () if night is None else tuple(str(line) for line in night.found("score the AI").get("lines", ()))
 
     def _night(self) -> v.NightView | None:
         """What the newest night published; None before the first, or where its record cannot be read."""

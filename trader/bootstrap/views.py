@@ -137,7 +137,8 @@ class CountView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AiView:
-    """`twin`: the answers come from a scripted stand-in. `breaker` is empty where no call was made yet."""
+    """`twin`: the answers come from a scripted stand-in. `breaker` is empty where no call was made yet; `budget`: share of the day's
+    that the newest call left used; `worth`: what the newest night held of it, in lines."""
 
     mode: str
     twin: bool
@@ -147,6 +148,8 @@ class AiView:
     usable: int
     failed: int
     rulings: tuple[CountView, ...]
+    budget: float | None = None
+    worth: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

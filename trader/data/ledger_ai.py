@@ -81,6 +81,12 @@ def read_ai_changes(path: str | Path) -> list[AiChange]:
         connection.close()
 
 
+def mode_in_force(path: str | Path, asked: str) -> str:
+    """What `ai.mode` of the settings comes to: shadow where it asks for a veto that was taken."""
+    made = read_ai_changes(path) if asked == AiMode.VETO.value else []
+    return made[-1].after.value if made else asked
+
+
 def submit_ai_change(
     path: str | Path, now_us: int, *, after: AiMode, who: str, reason: str, group: str, causes: Sequence[str] = (), label: str = ""
 ) -> AiChange:  # fmt: skip

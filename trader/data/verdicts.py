@@ -173,6 +173,11 @@ class SqliteVerdictStore:
         ).fetchone()
         return None if row is None else Origin(provider=row[0], model=row[1], prompt_version=row[2], is_twin=bool(row[3]))
 
+    def budget_used(self) -> float | None:
+        """Share of its day's budget that was used after the newest call."""
+        row = self._db.execute("SELECT budget_used_pct FROM ai_call ORDER BY asked_at DESC LIMIT 1").fetchone()
+        return None if row is None else float(row[0]) / 100.0
+
     def spell(self, since_us: int, until_us: int) -> Spell:
         """What was asked and answered from `since_us` to before `until_us`."""
         when = "asked_at >= ? AND asked_at < ?"
@@ -205,7 +210,9 @@ class SqliteVerdictStore:
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     if read_only:
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+        db.execute("SELECT count(*) FROM sqlite_master")  # opening alone reads nothing
+        return db
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its WAL the mode of the main file
     path.chmod(0o600)

@@ -24,6 +24,7 @@ def status_screen(status: Row) -> str:
         f"{money['trades']} trades, {money['wins']} gained, drawdown {_percent(money['drawdown'])}",
         f"AI        {ai['mode']}{', scripted stand-in, not AI' if ai['twin'] else ''}: "
         + (", ".join(f"{r['words']} {r['count']}" for r in ai["rulings"]) or "no ruling yet"),
+        *([f"          breaker {ai['breaker']}, {_percent(ai['budget'])} of the day's budget used"] if ai["breaker"] else []),
     ]
     for halt in status["halts"]:
         lines += [
