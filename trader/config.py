@@ -9,10 +9,11 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from trader.errors import ConfigError
 
@@ -46,6 +47,17 @@ class AiSettings(_Section):
     usd_per_million_input_tokens: float = Field(0.0, ge=0, description="the provider's price; 0: not known, and so is the cost")
     calls_per_minute: int = Field(200, ge=1, description="the provider's limit; questions bought ahead use three quarters of it")
     input_tokens_per_minute: int = Field(50_000, ge=1, description="as above")
+    training_cutoff: dict[str, str] = Field({}, description="model -> date at which its training data ends, e.g. 2026-01-31")
+
+    @field_validator("training_cutoff")
+    @classmethod
+    def _dates(cls, value: dict[str, str]) -> dict[str, str]:
+        for model, text in value.items():
+            try:
+                date.fromisoformat(text)
+            except ValueError as error:
+                raise ValueError(f"{model}: not a date such as 2026-01-31") from error
+        return value
 
 
 class EntrySettings(_Section):

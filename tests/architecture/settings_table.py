@@ -28,6 +28,7 @@ MEANING = {
     "ai.calls_per_day": "budget per UTC day; spent means no new verdicts, so no new entries in `veto`",
     "ai.questions_per_day": "as above, counted in questions (32 at most in a call)",
     "ai.input_tokens_per_day": "as above, counted in input tokens",
+    "ai.training_cutoff": "model -> date at which its training data ends; trades before it are look-ahead risk in a report",
     "halts.daily_loss_fraction": "loss since 00:00 UTC, of equity then, that halts entries; write 0.05 for 5 %; 0 = the profile's",
     "halts.drawdown_fraction": "fall from the highest equity ever that halts entries; write 0.05 for 5 %; 0 = the profile's",
     "halts.stops": "stop-losses in a row that halt entries; 0 = the mode's",
@@ -90,6 +91,8 @@ def _type(field: FieldInfo) -> str:
     kind = field.annotation
     if get_origin(kind) is Literal:
         return "word"
+    if get_origin(kind) is dict:
+        return "table"
     if get_origin(kind) is tuple:
         return "list of text"
     names: dict[Any, str] = {int: "integer", float: "number", str: "text"}

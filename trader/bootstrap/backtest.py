@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -9,7 +10,8 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
-from trader.bootstrap.backtest_asked import Asked, pairs_of, range_of, source_of, strategy_of
+from trader.bootstrap.backtest_asked import Asked, heard_by_session, pairs_of, range_of, source_of, strategy_of
+from trader.bootstrap.backtest_cassette import Confirmed, pass_of
 from trader.bootstrap.backtest_futures import PerpetualSource, margin_at
 from trader.bootstrap.backtest_verify import Session, session_of
 from trader.bootstrap.candles import PairCandles, Source, gap
@@ -46,7 +48,8 @@ class Against:
 class Ran:
     """A finished run. `capital`: the account, or of a strategy that runs pair by pair a stake for each pair; `pairs`: those that took
     part, with their candles as the strategy read them; `curve`: see `study.whole_curve`; `open`: pairs with a position at the end,
-    `held`: those positions whose legs so far make no trade yet (pair by pair the data's end closes all); times UTC microseconds."""
+    `held`: those positions whose legs so far make no trade yet (pair by pair the data's end closes all);
+    `session`: what may be played to verify it; `confirmed`: the session that made it, with a cassette; times UTC microseconds."""
 
     asked: Asked
     source: Source
@@ -69,6 +72,7 @@ class Ran:
     against: Against
     session: Session | None = None
     funding: Sequence[FundingPayment] = ()
+    confirmed: Confirmed | None = None
 
     @property
     def timeframe(self) -> Timeframe:
@@ -83,6 +87,8 @@ def quiet(done: int, total: int, what: str) -> None:
 def run_backtest(asked: Asked, tell: Tell = quiet) -> Ran:
     """Raises ConfigError naming the option: an unknown strategy or pair, an empty range, costs no trade can pay, a bad file."""
     strategy = strategy_of(asked)
+    if asked.tape is not None:
+        heard_by_session(asked, strategy)
     source = source_of(asked)
     pairs = pairs_of(asked.pairs, source)
     start, end = range_of(asked, source)
@@ -163,7 +169,8 @@ def _shared(
         raise ConfigError(f"strategy {strategy.name}: needs 15m candles or finer ones; {source.name} holds {source.base}")
     reference = f"BTC/{source.pairs[0].split('/')[1]}"
     watched = [reference] if reference in source.pairs and reference not in pairs else []
-    session = _session(asked, strategy, source, [*pairs, *watched], span=span, watched=watched) if asked.verify else None
+    played = asked.verify or asked.tape is not None
+    session = _session(asked, strategy, source, [*pairs, *watched], span=span, watched=watched) if played else None
     judged: dict[str, Bars] = {}
     instruments, excluded = {}, {}
     for number, one in enumerate(source.read([*pairs, *watched], span[1]), start=1):
@@ -177,13 +184,22 @@ def _shared(
     watched = [pair for pair in watched if pair in judged]
     if len(judged) == len(watched):
         raise ConfigError(f"no pair can be judged: {pairs[0]}: {excluded[pairs[0]]}; --warmup short asks for less")
-    tell(0, 1, "walking the account")
-    fine = {pair: source.fine(pair, int(bars.time[0]), span[1]) for pair, bars in judged.items()} if source.base.us < M15.us else {}
-    found = account_pass(
-        strategy, judged, instruments, cash=CASH, reference=reference, watched=watched, first_us=span[0], last_us=span[1], fine=fine,
-        rules=Rules(clears_halts=session is None),
-        money=source.money(margin_at(asked.leverage), asked.seed) if isinstance(source, PerpetualSource) else COINS,
-    )  # fmt: skip
+    confirmed = None
+    if session is not None:
+        session = replace(session, market=source.market(list(judged)))
+    if session is not None and asked.tape is not None:
+        tell(0, 1, "playing the session with the cassette")
+        heard = session.play(lambda words: tell(_percent(words), 100, "playing the session with the cassette"), asked.tape)
+        confirmed = Confirmed(tape=asked.tape, played=heard, cutoffs=asked.cutoffs)
+        found = pass_of(heard, span[1])
+    else:
+        tell(0, 1, "walking the account")
+        fine = {pair: source.fine(pair, int(bars.time[0]), span[1]) for pair, bars in judged.items()} if source.base.us < M15.us else {}
+        found = account_pass(
+            strategy, judged, instruments, cash=CASH, reference=reference, watched=watched, first_us=span[0], last_us=span[1], fine=fine,
+            rules=Rules(clears_halts=session is None),
+            money=source.money(margin_at(asked.leverage), asked.seed) if isinstance(source, PerpetualSource) else COINS,
+        )  # fmt: skip
     tell(1, 1, "drawing random entries")
     traded = {pair: bars for pair, bars in judged.items() if pair not in watched}
     return Ran(
@@ -191,8 +207,14 @@ def _shared(
         excluded=excluded, capital=CASH, legs=found.legs, open=found.open, held=found.held, curve=whole_curve(found.equity, CASH, *span),
         signals=found.signals, refusals=found.refusals, halted=found.halted, risk=_risks(strategy, traded, found.legs),
         against=_against(asked, strategy, traded, found.legs, span),
-        session=None if session is None else replace(session, market=source.market(list(judged))), funding=found.funding,
+        session=None if confirmed else session, funding=found.funding, confirmed=confirmed,
     )  # fmt: skip
+
+
+def _percent(words: str) -> int:
+    """How far a session says it is."""
+    found = re.search(r"(\d+)(\.\d+)?%", words)
+    return int(found.group(1)) if found else 0
 
 
 def _session(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from trader.bootstrap.backtest_futures import PerpetualSource, costs_of, margin_at, turned
 from trader.bootstrap.candles import FileSource, Source, StoreSource
+from trader.bootstrap.cassettes import Tape
 from trader.bootstrap.world import moment
 from trader.domain.costs import SPOT_TIERS, Costs, slippage_of, tier_at
 from trader.domain.futures import MarketKind
@@ -20,7 +21,7 @@ from trader.research import backtester
 from trader.research.backtester import S1, Strategy
 from trader.strategy.columns import WARMUPS
 
-AI_MODES = ("off",)
+AI_MODES = ("off", "cassette")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,8 @@ class Asked:
     `volume`: the account's 30-day volume, which picks the fee tier; `spread`: (ask - bid) / mid to reckon with; None for both:
     the strategy's own costs. `seed`: of the random entries, and of the funding of futures. `market`, `side`, `leverage`: see
     `backtest_futures`. `verify`: run as a session would, so that its replay can be compared:
-    the same pairs, indicators from the same candle on, halts that nobody clears.
+    the same pairs, indicators from the same candle on, halts that nobody clears. `tape`: with `ai` "cassette", who answers;
+    `cutoffs`: model -> end of its training data.
     """
 
     strategy: str
@@ -49,12 +51,14 @@ class Asked:
     side: str = "long"
     leverage: int = 1
     verify: bool = False
+    tape: Tape | None = None
+    cutoffs: Mapping[str, str] = field(default_factory=dict)
 
 
 def strategy_of(asked: Asked) -> Strategy:
     """The strategy with its costs. Raises ConfigError for one that is unknown, and for costs that its target cannot pay."""
     if asked.ai not in AI_MODES:
-        raise ConfigError(f"--ai {asked.ai!r}: a backtest runs with the AI off; allowed: {', '.join(AI_MODES)}")
+        raise ConfigError(f"--ai {asked.ai!r}: a backtest asks no AI; allowed: {', '.join(AI_MODES)}")
     if asked.warmup not in WARMUPS:
         raise ConfigError(f"warmup {asked.warmup!r} is not one of {', '.join(WARMUPS)}")
     if asked.market not in list(MarketKind):
@@ -73,6 +77,16 @@ def strategy_of(asked: Asked) -> Strategy:
     if strategy.parameters is not None and strategy.parameters.seed and e.target <= c.round_trip:
         raise ConfigError(f"strategy {strategy.name}: target {e.target:g} must be above the round trip of {c.round_trip:g}")
     return strategy
+
+
+def heard_by_session(asked: Asked, strategy: Strategy) -> None:
+    """A cassette is heard by a session, in its own time. Raises ConfigError where none trades this, or where it would be verified."""
+    if strategy.parameters is None:
+        raise ConfigError(f"--ai cassette: no session trades {strategy.name}; allowed with MODE/VARIATION, e.g. mitraillette/AGGRESSIVE")
+    if asked.market == MarketKind.FUTURES:
+        raise ConfigError("--ai cassette: no session asks the AI about futures in a backtest; allowed on spot")
+    if asked.verify:
+        raise ConfigError("--verify: compares the kernel with a session; with `--ai cassette` the session itself makes the result")
 
 
 def _on_futures(asked: Asked, strategy: Strategy) -> Strategy:

@@ -12,6 +12,7 @@ from statistics import fmean, median
 from typing import Any
 
 from trader import __version__
+from trader.bootstrap import backtest_cassette
 from trader.bootstrap.backtest import Ran
 from trader.domain.futures import MarketKind
 from trader.domain.market import DAY
@@ -31,6 +32,7 @@ def result_of(ran: Ran) -> dict[str, Any]:
     """Plain values, JSON-ready; money as text in quote, fractions as numbers, what is undefined as null."""
     trades = trades_of(ran.legs, ran.held)
     figures = trade_figures(trades)
+    cassette = None if ran.confirmed is None else backtest_cassette.told(ran.confirmed, trades)
     return (
         _head(ran)
         | _equity(ran)
@@ -41,7 +43,8 @@ def result_of(ran: Ran) -> dict[str, Any]:
         | {
             "parity_sha256": parity_digest(ran.legs),
             "verify": None,
-            "warnings": warnings(ran, figures),
+            "cassette": cassette,
+            "warnings": warnings(ran, figures) + ([] if cassette is None else backtest_cassette.warnings(cassette)),
             "lines": [leg.line() for leg in ran.legs],
         }
     )

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trader.bootstrap.cassettes import Tape
 from trader.bootstrap.kernel_run import session_bars
 from trader.bootstrap.market_history import left_out
-from trader.bootstrap.replay import replay_session
+from trader.bootstrap.replay import Replayed, replay_session
 from trader.bootstrap.world import World
 from trader.config import AiSettings, CostSettings, MarketSettings, PairSettings, Settings
 from trader.domain.costs import Costs
@@ -43,14 +44,7 @@ class Session:
 
     def replay(self, lines: Sequence[str], tell: Callable[[str], None]) -> dict[str, Any]:
         """Play it, and compare its trade lines with these: counts, every differing field, and what it comes to in words."""
-        world = World(seed=self.market.seed, pairs=len(self.market.pairs), epoch_us=self.start_us, cash=self.cash)
-        fills = FillRules(
-            taker=from_float(self.costs.taker), maker=from_float(self.costs.maker), slippage=from_float(self.costs.slippage)
-        )  # fmt: skip
-        played = replay_session(
-            self.settings, world, minutes=(self.end_us - self.start_us) // MINUTE, short=self.short, market=self.market, fills=fills,
-            progress=tell,
-        )  # fmt: skip
+        played = self.play(tell)
         found = compare(lines, played.lines).as_dict()
         if found["compared"] == [0, 0]:
             words = "Neither closed a trade, so nothing is proved."
@@ -59,6 +53,18 @@ class Session:
         else:
             words = "They are the same."
         return found | {"words": words, "cpu_s": played.cpu_s}
+
+    def play(self, tell: Callable[[str], None], tape: Tape | None = None) -> Replayed:
+        """Play it, with the AI off or out of a cassette."""
+        world = World(seed=self.market.seed, pairs=len(self.market.pairs), epoch_us=self.start_us, cash=self.cash)
+        fills = FillRules(
+            taker=from_float(self.costs.taker), maker=from_float(self.costs.maker), slippage=from_float(self.costs.slippage)
+        )  # fmt: skip
+        settings = self.settings if tape is None else self.settings.model_copy(update={"ai": AiSettings(mode="veto")})
+        return replay_session(
+            settings, world, minutes=(self.end_us - self.start_us) // MINUTE, short=self.short, market=self.market, fills=fills,
+            progress=tell, tape=tape,
+        )  # fmt: skip
 
 
 def session_of(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trader.bootstrap import wire
+from trader.bootstrap.cassettes import Tape
 from trader.bootstrap.ledger_place import settle
 from trader.bootstrap.outcome import Outcome, describe
 from trader.bootstrap.paths import Paths
@@ -37,6 +38,7 @@ class DemoOptions:
     plan: Path | None = None
     state: Path | None = None
     speed: str = "max"
+    tape: Tape | None = None
 
 
 def run_demo(settings: Settings, options: DemoOptions, progress: Progress | None = None) -> dict[str, Any]:
@@ -54,10 +56,11 @@ def run_demo(settings: Settings, options: DemoOptions, progress: Progress | None
         started = time.perf_counter()
 
         async def main() -> Outcome:
-            return await play(settings, world, paths, plans, minutes=options.minutes, speed=speed, progress=progress)
+            return await play(settings, world, paths, plans, minutes=options.minutes, speed=speed, progress=progress, tape=options.tape)
 
         outcome = run_stepped(main) if speed is None else asyncio.run(main())
-        return describe(settings, world, paths, outcome, wall_s=round(time.perf_counter() - started, 1))
+        told = describe(settings, world, paths, outcome, wall_s=round(time.perf_counter() - started, 1))
+        return told if options.tape is None else told | {"ai": f"{settings.ai.mode}, cassette {options.tape.cassette.sha256}"}
 
 
 def _speed(text: str) -> float | None:
@@ -82,8 +85,9 @@ async def play(
     speed: float | None = None,
     progress: Progress | None = None,
     kill: KillPoints | None = None,
+    tape: Tape | None = None,
 ) -> Outcome:
-    """Twins up, history in, one session for `minutes` after the first READY pair, books closed."""
+    """Twins up, history in, one session for `minutes` after the first READY pair, books closed. A `tape` answers for the AI's twin."""
     loop = asyncio.get_running_loop()
     clock = LoopClock(world.epoch_us if speed is None else world.epoch_us - int(loop.time() * speed * SECOND), speed or 1.0)
     async with AsyncExitStack() as stack:
@@ -103,7 +107,7 @@ async def play(
         stack.callback(store.close)
         ledger = wire.open_ledger(paths, kill, account=settings.account)
         stack.callback(ledger.close)
-        verdicts = wire.direct_verdicts(settings, endpoints, clock, paths, stack)
+        verdicts = tape.link(settings, clock, stack) if tape else wire.direct_verdicts(settings, endpoints, clock, paths, stack)
         doors = Doors(
             exchange=exchange, market=market, ledger=ledger, store=store, verdicts=verdicts, base=market_source.base,
             quote=market_source.quote,

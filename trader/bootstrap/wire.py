@@ -30,6 +30,7 @@ from trader.execution.halts import HaltLimits
 from trader.execution.wiring import NoKill, Timing, Wiring, run_directly
 from trader.gemini.budget import Limits as AiLimits
 from trader.gemini.client import make_client as make_gemini
+from trader.gemini.decisions import PROVIDER as DECISIONS
 from trader.gemini.decisions import GeminiDecisions
 from trader.gemini.link import DirectLink, SocketLink
 from trader.kraken.client import make_client
@@ -91,6 +92,11 @@ def rules_digest(settings: Settings) -> str:
     deciding = {"profile", "mode", "variation", "universe", "ai", "entry", "halts", "exits", "costs", "futures", "pairs"}
     text = json.dumps(settings.model_dump(mode="json", include=deciding), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def source_of(settings: Settings) -> tuple[str, str]:
+    """Provider and model that are asked first."""
+    return DECISIONS, settings.ai.model
 
 
 def ai_limits(settings: Settings) -> AiLimits:

@@ -60,15 +60,19 @@ def demo(  # noqa: PLR0917 - the options of a command line
     plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,
     state: Annotated[Path | None, typer.Option("--state", help="keep everything in this new directory (default: a temporary one)")] = None,
     speed: Annotated[str, typer.Option(help="max, or simulated seconds per second")] = "max",
-    ai_mode: Annotated[str | None, typer.Option("--ai", help="off, shadow or veto")] = None,
+    ai_mode: Annotated[str | None, typer.Option("--ai", help="off, shadow or veto; cassette: veto, answered by --cassette")] = None,
+    cassette: Annotated[Path | None, typer.Option(help="answers of the AI as `trader ai cassette` wrote them")] = None,
+    miss: Annotated[str, typer.Option(help="a question that is not on the cassette: fail, or abstain (no verdict)")] = "fail",
     as_json: JsonFlag = False,
     config: SettingsFile = None,
 ) -> None:
     """Play one session on the simulated exchange. No key, no network, no Prefect; exit code 1 if an invariant broke."""
+    from trader.bootstrap.cassettes import tape_of
     from trader.bootstrap.demo import DemoOptions, run_demo
 
-    settings = settings_from(config, market__seed=seed, market__pairs=pairs, ai__mode=ai_mode, **_strategy(strategy))
-    options = DemoOptions(minutes=minutes, replay=replay, start=start, plan=plan, state=state, speed=speed)
+    tape, mode = tape_of(ai_mode or "", cassette, miss), "veto" if ai_mode == "cassette" else ai_mode
+    settings = settings_from(config, market__seed=seed, market__pairs=pairs, ai__mode=mode, **_strategy(strategy))
+    options = DemoOptions(minutes=minutes, replay=replay, start=start, plan=plan, state=state, speed=speed, tape=tape)
     result = run_demo(settings, options, progress=None if as_json and not sys.stderr.isatty() else hint)
     say(json.dumps(result, indent=2) if as_json else table(result))
     if broken := sorted(name for name, ok in result["invariants"].items() if not ok):

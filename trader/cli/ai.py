@@ -1,14 +1,15 @@
-"""`trader ai`: what the AI's verdicts have been worth, and giving it back the veto it lost."""
+"""`trader ai`: what the AI's verdicts have been worth, giving it back the veto it lost, and its answers as a cassette."""
 
 from __future__ import annotations
 
 import getpass
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trader.cli.words import JsonFlag, SettingsFile, StateDir, say, settings_from
+from trader.cli.words import JsonFlag, SettingsFile, StateDir, say, settings_from, table
 
 app = typer.Typer(name="ai", help="What the AI's verdicts are worth, and who may say so.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,3 +36,23 @@ def promote(
 
     made = given(settings_from(config, state_dir=str(state) if state else None), who=f"{getpass.getuser()} (command line)", reason=reason)
     say(json.dumps(made, indent=2) if as_json else f"the AI may veto again from the next session on ({made['group']})")
+
+
+@app.command()
+def cassette(
+    out: Annotated[Path, typer.Argument(help="file to write; an existing one is replaced")],
+    state: StateDir = None,
+    start: Annotated[str | None, typer.Option("--from", help="first moment of a call, e.g. 2026-01-05 (default: all)")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="moment before which it ended")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write every answer the AI gave to a file, addressed by the question. `trader backtest --ai cassette` replays it."""
+    from trader.bootstrap.cassettes import from_store, summary
+    from trader.bootstrap.paths import Paths
+    from trader.bootstrap.world import moment
+
+    span = (0 if start is None else moment(start), None if end is None else moment(end))
+    made, dropped = from_store(Paths(state or Path("state")).ai, since_us=span[0], until_us=span[1])
+    made.save(out)
+    result = summary(made, out, dropped)
+    say(json.dumps(result, indent=2) if as_json else table(result))

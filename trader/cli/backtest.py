@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from trader.cli.words import JsonFlag, StateDir, hint, say
+from trader.cli.words import JsonFlag, StateDir, hint, say, settings_from
 
 
 def backtest(  # noqa: PLR0917 - the options of a command line
@@ -23,7 +23,9 @@ def backtest(  # noqa: PLR0917 - the options of a command line
     end: Annotated[str | None, typer.Option("--to", help="last such moment (default: the end of the candles)")] = None,
     profile: Annotated[str, typer.Option(help="viable or seed")] = "viable",
     warmup: Annotated[str, typer.Option(help="exact, or short: three periods, for files that begin too late")] = "exact",
-    ai: Annotated[str, typer.Option(help="off: a backtest asks no AI")] = "off",
+    ai: Annotated[str, typer.Option(help="off, or cassette: a session hears the answers of --cassette")] = "off",
+    cassette: Annotated[Path | None, typer.Option(help="answers of the AI as `trader ai cassette` wrote them")] = None,
+    miss: Annotated[str, typer.Option(help="a question that is not on the cassette: fail, or abstain (no verdict)")] = "fail",
     volume: Annotated[str | None, typer.Option(help="30-day volume in quote, picks the fee tier (default: the lowest tier)")] = None,
     spread: Annotated[str | None, typer.Option(help="(ask - bid) / mid, half of it is slippage a side, at least 0.0005")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the random entries the result is compared with, and of the funding of futures")] = 11,
@@ -39,18 +41,20 @@ def backtest(  # noqa: PLR0917 - the options of a command line
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run a strategy over recorded candles. The six share one account of 10,000; S1 runs pair by pair. AI is off."""
+    """Run a strategy over recorded candles. The six share one account of 10,000; S1 runs pair by pair."""
     from trader.bootstrap.backtest import run_backtest
     from trader.bootstrap.backtest_asked import Asked
     from trader.bootstrap.backtest_files import check_targets, write_page, write_trades
     from trader.bootstrap.backtest_result import result_of
+    from trader.bootstrap.cassettes import tape_of
     from trader.bootstrap.playing import Teller
     from trader.bootstrap.progress import Bar
     from trader.reporting.backtest_screen import backtest_screen
 
     asked = Asked(strategy=strategy, data=data, state=state or Path("state"), pairs=pairs or (), start=start, end=end, profile=profile,
                   warmup=warmup, ai=ai, volume=volume, spread=spread, seed=seed, market=market, side=side,
-                  leverage=leverage, verify=verify)  # fmt: skip
+                  leverage=leverage, verify=verify, tape=tape_of(ai, cassette, miss),
+                  cutoffs=settings_from(None).ai.training_cutoff)  # fmt: skip
     check_targets(html, trades)
     bar = Bar(hint)
     with bar.shown():

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from typing import Any
 import pyarrow as pa
 
 from trader.domain.market import DAY
-from trader.domain.verdicts import AskedQuestion, CallRecord
+from trader.domain.verdicts import AskedQuestion, AskOutcome, CallRecord
 from trader.errors import CorruptError, FatalError
 
 SCHEMA_VERSION = 1
 BODIES_DAYS = 90
+_EVER = 2**62
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ai_call (
   call_id TEXT PRIMARY KEY, asked_at INTEGER NOT NULL, provider TEXT NOT NULL, model_requested TEXT NOT NULL,
@@ -199,6 +200,11 @@ class SqliteVerdictStore:
             cost_usd=cost if priced else None, outcomes=outcomes, network_ms=tuple(row[0] for row in took),
         )  # fmt: skip
 
+    def calls(self, *, since_us: int = 0, until_us: int = _EVER) -> Iterator[CallRecord]:
+        """Calls that ended in [since, until), oldest first; `request` is empty where its retention is over."""
+        rows = self._db.execute("SELECT * FROM ai_call WHERE asked_at >= ? AND asked_at < ? ORDER BY rowid", (since_us, until_us))
+        return map(_call, rows)
+
     def bodies(self, call_id: str) -> tuple[bytes, bytes] | None:
         """Request and response as sent and received, None where unknown or past retention."""
         row = self._db.execute("SELECT request_zstd, response_zstd FROM ai_call WHERE call_id = ?", (call_id,)).fetchone()
@@ -268,6 +274,36 @@ def _call_row(call: CallRecord) -> tuple[Any, ...]:
         call.cost_usd,
         call.breaker_state,
         call.budget_used_pct,
+    )
+
+
+def _call(row: Sequence[Any]) -> CallRecord:
+    """The call that `_call_row` wrote."""
+    return CallRecord(
+        call_id=row[0],
+        asked_us=row[1],
+        provider=row[2],
+        model_requested=row[3],
+        model_served=row[4],
+        api_version=row[5],
+        is_twin=bool(row[6]),
+        prompt_version=row[7],
+        request_sha256=row[8],
+        request=b"" if row[9] is None else _expand(row[9]),
+        response=b"" if row[10] is None else _expand(row[10]),
+        http_status=row[11],
+        outcome=AskOutcome(row[12]),
+        detail=row[13],
+        questions=row[14],
+        queue_ms=row[15],
+        network_ms=row[16],
+        parse_ms=row[17],
+        attempt=row[18],
+        tokens_in=row[19],
+        tokens_out=row[20],
+        cost_usd=row[21],
+        breaker_state=row[22],
+        budget_used_pct=row[23],
     )
 
 

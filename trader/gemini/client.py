@@ -113,21 +113,23 @@ def classify(error: Exception) -> Failure:
 def retry_after(error: Exception) -> float | None:
     """Seconds to wait after a 429: RetryInfo.retryDelay in the body, else the Retry-After header; clamped to [1, 900]."""
     for source in (getattr(error, "body", None), getattr(error, "details", None)):
-        if (seconds := _retry_info(source)) is not None:
-            return _clamp(seconds)
+        if (seconds := retry_info(source)) is not None:
+            return seconds
     text = str(_headers(error).get("retry-after", ""))
     seconds = _number(text)
     return None if seconds is None else _clamp(seconds)
 
 
-def _retry_info(body: object) -> float | None:
+def retry_info(body: object) -> float | None:
+    """RetryInfo.retryDelay of Google's error object, in seconds; None where it holds none."""
     error = body.get("error", body) if isinstance(body, Mapping) else None
     details = error.get("details") if isinstance(error, Mapping) else None
     if not isinstance(details, Sequence) or isinstance(details, str | bytes):
         return None
     for detail in details:
         if isinstance(detail, Mapping) and isinstance(delay := detail.get("retryDelay"), str):
-            return _number(delay.removesuffix("s"))
+            seconds = _number(delay.removesuffix("s"))
+            return None if seconds is None else _clamp(seconds)
     return None
 
 

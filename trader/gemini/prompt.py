@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from trader.domain.market import DAY
 from trader.domain.verdicts import Question
@@ -125,7 +126,7 @@ def _setting(newest: Question) -> dict[str, object]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """What is asked, in fixed words. `record`: what the prompt may say of one question, empty where it cannot be judged;
-    `setting`: what all questions of a batch share, from the newest of them."""
+    `setting`: what all questions of a batch share, from the newest of them; `params`: what else the provider is told."""
 
     version: str
     sentence: str
@@ -133,6 +134,7 @@ class Form:
     false_text: str
     record: Callable[[Question], Mapping[str, float | str]]
     setting: Callable[[Question], Mapping[str, object]]
+    params: Mapping[str, object] = field(default_factory=dict)
 
 
 TRADE = Form(version=VERSION, sentence=SENTENCE, true_text=TRUE_TEXT, false_text=FALSE_TEXT, record=record, setting=_setting)
@@ -150,10 +152,16 @@ class Prompt:
     order: Mapping[str, int]
 
     @property
+    def request(self) -> dict[str, object]:
+        """The whole request, JSON-ready."""
+        form = self.form
+        body: dict[str, object] = {"version": form.version, "model": self.model, "input": self.shared, "questions": dict(self.instructions)}
+        return body | {"true": form.true_text, "false": form.false_text} | ({"params": form.params} if form.params else {})
+
+    @property
     def canonical(self) -> bytes:
-        """The whole request as canonical JSON: what is hashed and stored."""
-        body = {"version": self.form.version, "model": self.model, "input": self.shared, "questions": dict(self.instructions)}
-        return canonical({**body, "true": self.form.true_text, "false": self.form.false_text}).encode()
+        """The same as canonical JSON: what is hashed and stored."""
+        return canonical(self.request).encode()
 
     @property
     def sha256(self) -> str:
@@ -163,6 +171,16 @@ class Prompt:
     def tokens(self) -> int:
         """Estimated input tokens: a quarter of the characters."""
         return len(self.canonical) // 4
+
+
+def content_keys(provider: str, request: Mapping[str, Any]) -> dict[str, str]:
+    """Per opaque id, the address of that question's answer: SHA-256 of all that could change it (AI.md section 8).
+
+    Neither the id nor the company it travelled in is part of it. Raises KeyError or AttributeError where `request` is none of ours.
+    """
+    shared = {name: value for name, value in request.items() if name != "questions"} | {"provider": provider}
+    asked = {name: canonical(shared | {"question": text}) for name, text in request["questions"].items()}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in asked.items()}
 
 
 def build(questions: Sequence[Question], model: str, seed: int, form: Form = TRADE) -> Prompt:

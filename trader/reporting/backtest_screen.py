@@ -26,13 +26,21 @@ def backtest_screen(result: Result) -> str:
 
 def _head(r: Result) -> list[str]:
     a_side = f"fee {percent(r['fee'])} a side, slippage {percent(r['slippage'])} a side"
-    costs = f"{a_side}: a round trip costs {percent(r['round_trip'])}; AI {r['ai']}"
+    costs = f"{a_side}: a round trip costs {percent(r['round_trip'])}; AI {r['ai']}{_tape(r)}"
     return [
         f"{r['strategy']}  {r['from'][:16].replace('T', ' ')} to {r['to'][:16].replace('T', ' ')} UTC",
         f"candles   {r['data']}"[:WIDTH],
         f"          {r['pairs']} pairs, {r['timeframe']}, {r['candles']:,} candles, warm-up {r['warmup']}",
         *_wrapped("costs", costs),
     ]
+
+
+def _tape(r: Result) -> str:
+    """Which cassette, how it ruled, and whose voice it is."""
+    if (tape := r["cassette"]) is None:
+        return ""
+    rulings = ", ".join(f"{count} {name.lower()}" for name, count in tape["rulings"].items()) or "no signal asked"
+    return f" {tape['sha256'][:12]}{f' ({label})' if (label := tape['label']) else ''}: {rulings}"
 
 
 def _account(r: Result) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from trader.domain.messages import FeedEvent, Filled, OrderChanged
 from trader.simulation.futures.orders import Happening
 from trader.simulation.futures_venue import FuturesVenue, FuturesVenueExchange
+from trader.simulation.kraken_server.spot.market_view import TICKS
 from trader.simulation.venue_feed import SNAPSHOT_TRADES_US, VenueMarketData
 
 
@@ -14,7 +15,7 @@ class FuturesVenueMarketData(VenueMarketData):
     """Market data of all contracts and the account's own events."""
 
     def __init__(self, venue: FuturesVenue) -> None:
-        super().__init__(venue)
+        super().__init__(venue, frames_per_minute=TICKS)
         self._futures, self._account = venue.futures, FuturesVenueExchange(venue)
 
     def _listen(self, *, on: bool) -> None:

@@ -24,15 +24,20 @@ SNAPSHOT_TRADES_US = 10 * MINUTE  # older fills are reconciliation's, not the st
 
 
 class VenueMarketData:
-    """Market data of all pairs and the account's own events. One `stream` at a time; `run_market` of the venue feeds it."""
+    """Market data of all pairs and the account's own events. One `stream` at a time; `run_market` of the venue feeds it.
 
-    def __init__(self, venue: Venue) -> None:
+    `frames_per_minute`: how often a running candle is shown, after its last tick or (4) each, as the twin's switch of that name.
+    """
+
+    def __init__(self, venue: Venue, *, frames_per_minute: int = 1) -> None:
+        self._frames_per_minute = frames_per_minute
         self._venue, self._engine, self._clock = venue, venue.engine, venue.clock
         self._since: dict[str, int] = {}  # pair -> open of its first wanted candle
         self._ticking: dict[str, None] = {}
         self._queue: asyncio.Queue[FeedEvent] | None = None
         self._bars: RunningBars[Timeframe] | None = None
-        self._running: tuple[int, Row] | None = None  # (open, candles of all pairs as far as they have gone)
+        self._running: tuple[int, Row] | None = None  # (open, candles of all pairs as far as they were shown)
+        self._first: dict[str, Candle] = {}  # as shown when a pair was added
 
     # --- questions --------------------------------------------------------------------------------------------------------
     async def history(self, pair: str, timeframe: Timeframe, since_us: int | None = None) -> Sequence[Candle]:
@@ -82,18 +87,18 @@ class VenueMarketData:
         finally:
             self._listen(on=False)
             self._venue.watchers.remove(self._moved)
-            self._queue, self._bars, self._running, self._since = None, None, None, {}
+            self._queue, self._bars, self._running, self._since, self._first = None, None, None, {}, {}
             closer.cancel()
             await asyncio.gather(closer, return_exceptions=True)
 
     def forming(self, pair: str) -> Candle | None:
-        """The running base candle as of the newest tick; None without a stream or before its first tick."""
+        """The base candle that is not closed yet, as it was shown last; None without a stream, or before it was shown."""
         rules = self._engine.by_symbol.get(pair)
-        if self._bars is None or self._running is None or rules is None:
+        if self._bars is None or rules is None:
             return None
-        begin, row = self._running
-        values = _values(row, rules)
-        return None if values is None else candle(rules, self._bars.timeframe, begin, values)
+        if self._running is not None and (values := _values(self._running[1], rules)) is not None:
+            return candle(rules, self._bars.timeframe, self._running[0], values)
+        return self._first.get(pair)
 
     async def watch_ticks(self, pairs: Iterable[str]) -> None:
         self._ticking = dict.fromkeys(pairs)
@@ -101,6 +106,9 @@ class VenueMarketData:
     async def add_pairs(self, pairs: Iterable[str]) -> None:
         begin = 0 if self._bars is None else self._bars.timeframe.floor(self._clock.now_us())
         for pair in pairs:
+            if self._bars is not None and pair not in self._since and (rules := self._engine.by_symbol.get(pair)) is not None:
+                opened, *values = self._venue.view.running(rules, self._bars.timeframe, self._clock.now_us())
+                self._first[pair] = candle(rules, self._bars.timeframe, opened, (values[0], values[1], values[2], values[3], values[4]))
             self._since.setdefault(pair, begin)
 
     # --- helpers ----------------------------------------------------------------------------------------------------------
@@ -129,7 +137,8 @@ class VenueMarketData:
     async def _moved(self, open_us: int, tick: Tick, row: Row) -> None:
         if self._bars is None or self._queue is None:
             return
-        self._running = self._bars.at(open_us, tick, row)
+        if TICKS in (tick.part, self._frames_per_minute):
+            self._running = self._bars.at(open_us, tick, row)
         for pair in self._ticking:
             rules = self._engine.by_symbol.get(pair)
             if rules is not None and tick.prices[rules.index] > 0:  # NaN: no candle, no trade
@@ -147,6 +156,9 @@ class VenueMarketData:
             candles = [made for pair in wanted if (made := self._closed(pair, timeframe, begin, row)) is not None]
             if self._since:
                 queue.put_nowait(BarsClosed(close_us=end, candles=tuple(candles)))
+            if self._running is not None and self._running[0] <= begin:
+                self._running = None
+            self._first = {pair: shown for pair, shown in self._first.items() if shown.time_us > begin}
             end += timeframe.us
 
     def _closed(self, pair: str, timeframe: Timeframe, begin: int, row: Row) -> Candle | None:
