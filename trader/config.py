@@ -31,6 +31,8 @@ class MarketSettings(_Section):
 
 
 class AiSettings(_Section):
+    """Who is asked, when, and for how much."""
+
     mode: Literal["off", "shadow", "veto"] = "veto"
     model: str = "models/gemini-decision-1"
     deadline_s: float = Field(2.0, gt=0, le=60)

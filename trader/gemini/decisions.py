@@ -28,11 +28,13 @@ class DecisionsApi:
         self._deadline_s = deadline_s
 
     async def send(self, prompt: prompts.Prompt) -> Sent:
+        """One request to the Decisions API."""
         questions = sdk.noul_questions(prompt.instructions, prompt.form.true_text, prompt.form.false_text)
         request = sdk.post_decisions(self._client, model=prompt.model, shared=prompt.shared, questions=questions)
         return await over_http(request, _judge, list(prompt.order), self._deadline_s)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._client.aio.aclose()
 
 

@@ -39,8 +39,11 @@ class Api(Protocol):
     model: str
     form: prompts.Form
 
-    async def send(self, prompt: prompts.Prompt) -> Sent: ...
-    async def close(self) -> None: ...
+    async def send(self, prompt: prompts.Prompt) -> Sent:
+        """The answer, however it ended."""
+
+    async def close(self) -> None:
+        """Close what is open."""
 
 
 class Judge(Protocol):

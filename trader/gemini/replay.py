@@ -52,6 +52,7 @@ class CassetteApi:
         self._replies: dict[str, ParsedReply] = {}
 
     async def send(self, prompt: prompts.Prompt) -> Sent:
+        """What the cassette holds for these questions, after the time it took."""
         heard = {name: self._next(key) for name, key in content_keys(self.name, prompt).items()}
         self.asked += len(heard)
         self.missed += len(heard) - len([one for one in heard.values() if one])
