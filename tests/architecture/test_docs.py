@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cli_kit import trader
 
 from tests.architecture import settings_table
 from tests.architecture.trees import ROOT
@@ -83,19 +87,15 @@ def test_every_page_is_in_the_index() -> None:
 
 
 # --- commands ----------------------------------------------------------------------------------------------------------
-def verbs() -> list[str]:
-    """The verbs that `trader --help` lists."""
-    return _listed()
+def _help(*words: str) -> str:
+    done = trader(*words, "--help", cwd=ROOT, COLUMNS="200")
+    assert done.returncode == 0, words
+    return done.stdout
 
 
-def _listed(*group: str) -> list[str]:
+def verbs(*group: str) -> list[str]:
     """What the help of `trader`, or of a group of its verbs, lists."""
-    done = subprocess.run([_trader(), *group, "--help"], capture_output=True, text=True, timeout=60, check=True)
-    return re.findall(r"^  ([a-z]+) ", done.stdout.split("Commands:")[1], re.M)
-
-
-def _trader() -> str:
-    return str(Path(sys.executable).with_name("trader"))
+    return re.findall(r"^  ([a-z]+) ", _help(*group).split("Commands:")[1], re.M)
 
 
 def named_verbs(page: Path) -> list[str]:
@@ -121,11 +121,10 @@ def _rows(page: Path, heading: str) -> dict[str, str]:
 def test_the_command_reference_lists_every_verb_with_its_options() -> None:
     table = _rows(DOCS / "reference/cli.md", "## Verbs")
     groups = ("ai", "data", "db")  # `night` is a group, and a verb itself
-    nested = [f"{group} {verb}" for group in (*groups, "night") for verb in _listed(group)]
+    nested = [f"{group} {verb}" for group in (*groups, "night") for verb in verbs(group)]
     assert list(table) == [verb for verb in verbs() if verb not in groups] + nested and len(nested) == 14
     for verb, row in table.items():
-        done = subprocess.run([_trader(), *verb.split(), "--help"], capture_output=True, text=True, timeout=60, check=True)
-        real = set(re.findall(r"^  (--[a-z-]+)", done.stdout, re.M)) - {"--help"}
+        real = set(re.findall(r"^  (--[a-z-]+)", _help(*verb.split()), re.M)) - {"--help"}
         told = set(re.findall(r"`(--[a-z-]+)`", row)) - ({"--yes"} if "--yes" not in real else set())
         assert told == real, verb
 
@@ -204,6 +203,17 @@ def read_and_done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_the_commands_of_the_pages_run(read_and_done: dict[str, Path]) -> None:
     assert {"cli.md", "inject-faults.md", "verify-a-state.md"} <= set(read_and_done)
     assert json.loads((read_and_done["verify-a-state.md"] / "verdict.json").read_text())["ok"] is True
+
+
+@pytest.mark.slow
+def test_verify_of_a_ledger_that_was_changed_exits_with_1(read_and_done: dict[str, Path], tmp_path: Path) -> None:
+    """The exit code a script relies on: 0 while all agrees (the page's own commands), 1 once the ledger says something else."""
+    shutil.copytree(read_and_done["verify-a-state.md"] / "checked", tmp_path / "changed")
+    with closing(sqlite3.connect(tmp_path / "changed" / "ledger.sqlite")) as ledger, ledger:
+        assert ledger.execute("UPDATE cash SET quantity = '9999' WHERE asset = 'EUR'").rowcount == 1
+    done = trader("verify", "--state", "changed", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["ok"] is False
 
 
 @pytest.mark.slow

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import io
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import pytest
+from cli_kit import trader
 
 from trader import __version__, cli
 from trader.errors import AmbiguousError, ConfigError, CorruptError, LeaseLostError, RejectedError, RetryableError, TraderError
@@ -25,31 +21,12 @@ VERBS = ["demo", "up", "verify", "status", "doctor", "reset", "twin", "pause", "
          "report", "night", "backtest", "config", "optimize", "data", "db"]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a command left: exit code and both streams."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def process(*words: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """The installed command, as a shell starts it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADER_")}
     return subprocess.run(
         [TRADER, *words], cwd=cwd, env=kept | environ, capture_output=True, text=True, timeout=100, check=False, stdin=subprocess.DEVNULL
     )
-
-
-def trader(*words: str, cwd: Path, **environ: str) -> Done:
-    """The same in this process, which spares the start of an interpreter."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADER_")}
-    out, err = io.StringIO(), io.StringIO()
-    there = mock.patch.dict(os.environ, kept | environ, clear=True)
-    with there, contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.run(words)
-    return Done(code, out.getvalue(), err.getvalue())
 
 
 # --- help --------------------------------------------------------------------------------------------------------------
@@ -281,19 +258,6 @@ def test_reset_refuses_while_somebody_lives_there(lock: str, tmp_path: Path) -> 
     assert done.returncode == 5
     assert "stop it first" in done.stderr
     assert (state / "ledger.sqlite").exists()
-
-
-def test_verify_of_a_ledger_that_was_changed_exits_with_1(tmp_path: Path) -> None:
-    """The exit code a script relies on: 0 while all agrees, 1 once the ledger says something else than the exchange."""
-    assert process("demo", "--minutes", "1", "--pairs", "2", "--state", "s", "--json", cwd=tmp_path).returncode == 0
-    assert process("verify", "--state", "s", cwd=tmp_path).returncode == 0
-    connection = sqlite3.connect(tmp_path / "s" / "ledger.sqlite")
-    with connection:
-        assert connection.execute("UPDATE cash SET quantity = '9999' WHERE asset = 'EUR'").rowcount == 1
-    connection.close()
-    done = process("verify", "--state", "s", "--json", cwd=tmp_path)
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["ok"] is False
 
 
 def test_a_demo_refuses_a_directory_in_which_one_has_lived(tmp_path: Path) -> None:
