@@ -92,7 +92,7 @@ REPLAY_SMALL = (
     ),
 )  # fmt: skip
 DEMO_FULL = (Leg(name="core24", data=CORE, start="2024-08-25", days=3),)
-DEMO_SMALL = (Leg(name="core24", data=CORE, start="2024-08-27", days=1, strategies=("mitraillette/AGGRESSIVE",)),)
+DEMO_SMALL = (Leg(name="core24", data=CORE, start="2024-08-27T10:00:00Z", days=0.5, strategies=("mitraillette/AGGRESSIVE",)),)
 EDITIONS = {
     ("replay", "full"): (REPLAY_FULL, Least(trades=1_000, strategy=10, reason=5, contested=20)),
     ("replay", "small"): (
