@@ -11,9 +11,11 @@ from session_kit import PAIRS, Stage
 from typer.testing import CliRunner
 
 from trader.bootstrap.demo import DemoOptions, run_demo
+from trader.bootstrap.ingestion import Judge
 from trader.bootstrap.paths import Paths
 from trader.cli import app
 from trader.config import load
+from trader.data.ingest import judge_staged
 from trader.data.reader import LedgerReader
 from trader.domain.messages import TradeLeg
 from trader.domain.orders import Leg, Outcome
@@ -61,15 +63,17 @@ action = "500"
 """
 
 
-def demo(root: Path, plan: str = "", *, seed: int = SEED, minutes: int = 60, ai: str = "off") -> dict[str, Any]:
-    """`trader demo --plan` on a few pairs, beginning where this seed is lively."""
+def demo(
+    root: Path, plan: str = "", *, seed: int = SEED, minutes: int = 60, ai: str = "off", judge: Judge | None = judge_staged
+) -> dict[str, Any]:  # fmt: skip
+    """`trader demo --plan` on a few pairs, beginning where this seed is lively; the gate's equal in Polars spares a process each."""
     root.mkdir(parents=True, exist_ok=True)
     file = root / "plan.toml"
     file.write_text(plan)
     settings = load({"market.pairs": PAIRS, "universe": PAIRS, "ai.mode": ai, "market.seed": seed}, environ={})
     start = datetime.fromtimestamp(Stage.of(seed).world.epoch_us / 1e6, UTC).isoformat()
     options = DemoOptions(minutes=minutes, state=root / "state", plan=file if plan else None, start=start)
-    return run_demo(settings, options)
+    return run_demo(settings, options, judge=judge)
 
 
 def reader(root: Path) -> LedgerReader:
@@ -105,7 +109,7 @@ def test_swallowed_stops_show_as_unprotected_and_are_placed_again_and_again(tmp_
 
 
 def test_candles_out_of_order_block_their_pair_by_the_expectations_name_and_no_other(tmp_path: Path) -> None:
-    result = demo(tmp_path, DISORDERED)
+    result = demo(tmp_path, DISORDERED, judge=None)
     assert result["blocked_pairs"] == {"SOL/EUR": "expect_column_values_to_be_between(step_s)"}
     assert result["pairs"] == PAIRS - 1
     ledger = reader(tmp_path)

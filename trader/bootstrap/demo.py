@@ -13,6 +13,7 @@ from typing import Any
 
 from trader.bootstrap import wire
 from trader.bootstrap.cassettes import Tape
+from trader.bootstrap.ingestion import Judge
 from trader.bootstrap.ledger_place import settle
 from trader.bootstrap.outcome import Outcome, describe
 from trader.bootstrap.paths import Paths
@@ -41,8 +42,13 @@ class DemoOptions:
     tape: Tape | None = None
 
 
-def run_demo(settings: Settings, options: DemoOptions, progress: Progress | None = None) -> dict[str, Any]:
-    """Play the session and return the object that `--json` prints; raises ConfigError for options that make no sense."""
+def run_demo(
+    settings: Settings, options: DemoOptions, progress: Progress | None = None, *, judge: Judge | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """Play the session and return the object that `--json` prints; raises ConfigError for options that make no sense.
+
+    `judge`: the data gate (None: Great Expectations in a process of its own).
+    """
     speed = _speed(options.speed)
     with contextlib.ExitStack() as stack:
         root = options.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trader-demo-")))
@@ -56,7 +62,9 @@ def run_demo(settings: Settings, options: DemoOptions, progress: Progress | None
         started = time.perf_counter()
 
         async def main() -> Outcome:
-            return await play(settings, world, paths, plans, minutes=options.minutes, speed=speed, progress=progress, tape=options.tape)
+            return await play(
+                settings, world, paths, plans, minutes=options.minutes, speed=speed, progress=progress, tape=options.tape, judge=judge
+            )
 
         outcome = run_stepped(main) if speed is None else asyncio.run(main())
         told = describe(settings, world, paths, outcome, wall_s=round(time.perf_counter() - started, 1))
@@ -86,6 +94,7 @@ async def play(
     progress: Progress | None = None,
     kill: KillPoints | None = None,
     tape: Tape | None = None,
+    judge: Judge | None = None,
 ) -> Outcome:
     """Twins up, history in, one session for `minutes` after the first READY pair, books closed. A `tape` answers for the AI's twin."""
     loop = asyncio.get_running_loop()
@@ -109,7 +118,7 @@ async def play(
         stack.callback(ledger.close)
         verdicts = tape.link(settings, clock, stack) if tape else wire.direct_verdicts(settings, endpoints, clock, paths, stack)
         doors = Doors(
-            exchange=exchange, market=market, ledger=ledger, store=store, verdicts=verdicts, base=market_source.base,
+            exchange=exchange, market=market, ledger=ledger, store=store, verdicts=verdicts, judge=judge, base=market_source.base,
             quote=market_source.quote,
         )  # fmt: skip
         timing = STEPPED if speed is None else Timing(speed=speed)
