@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from trader.bootstrap.paths import Paths
+from trader.bootstrap.paths import Paths, write_whole
 from trader.domain.market import MINUTE
 from trader.domain.messages import stamp
 from trader.errors import ConfigError, CorruptError
@@ -27,12 +27,7 @@ def keep(paths: Paths, answer: Answer, now_us: int, flow_run: str = "") -> dict[
 
 def write(paths: Paths, told: Mapping[str, Any]) -> None:
     """Keep a judgement under its name; a kill leaves the file of before or this one."""
-    file = paths.optimizer / f"{told['run']}.json"
-    file.parent.mkdir(exist_ok=True, mode=0o700)
-    fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    fresh.chmod(0o600)
-    fresh.replace(file)
+    write_whole(paths.optimizer / f"{told['run']}.json", told)
 
 
 def kept(paths: Paths, run: str = "") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from trader.bootstrap.paths import write_whole
 from trader.domain.market import DAY
 from trader.errors import ConfigError, CorruptError
 
@@ -69,11 +70,7 @@ def load(folder: Path, day: str) -> Night:
 
 def save(folder: Path, night: Night) -> None:
     """Replace the record; a kill leaves the old one or the new one."""
-    folder.mkdir(exist_ok=True, mode=0o700)
-    fresh = folder / f"{night.day}.json.new"
-    fresh.write_text(json.dumps(asdict(night), indent=1) + "\n", encoding="utf-8")
-    fresh.chmod(0o600)
-    fresh.replace(folder / f"{night.day}.json")
+    write_whole(folder / f"{night.day}.json", asdict(night))
 
 
 def newest(folder: Path) -> Night | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 API_KEY = "demo-key"
 API_SECRET = base64.b64encode(b"demo secret of the simulated exchange, worth nothing").decode()
@@ -116,6 +119,15 @@ class Paths:
         for part in (self.twin, self.logs, self.history):
             part.mkdir(exist_ok=True, mode=0o700)
         return self
+
+
+def write_whole(file: Path, told: Mapping[str, Any]) -> None:
+    """Replace a JSON file, private to its owner, in a folder that is made where it lacks; a kill leaves the old file or the new one."""
+    file.parent.mkdir(exist_ok=True, mode=0o700)
+    fresh = file.with_name(f"{file.name}.new")
+    fresh.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    fresh.chmod(0o600)
+    fresh.replace(file)
 
 
 def tag_of(seed: int) -> str:

@@ -21,7 +21,7 @@ from trader.data.engine import exists
 from trader.data.ledger_ai import mode_in_force
 from trader.data.ledger_strategy import StrategyChange, read_changes, submit_change
 from trader.data.outcomes import Outcomes
-from trader.data.reader import LedgerReader
+from trader.data.reader import ALL, LedgerReader
 from trader.domain.costs import LEAST_SLIPPAGE, Costs, tier_at
 from trader.domain.market import DAY
 from trader.domain.messages import stamp
@@ -77,8 +77,7 @@ def costs_of(settings: Settings, paths: Paths) -> Costs:
     if exists(paths.ledger_at):
         reader = LedgerReader(paths.ledger_at)
         try:
-            now = now_of(paths)
-            legs = [leg for leg in reader.trades(limit=1_000_000) if leg.exit_us >= now - VOLUME_DAYS * DAY]
+            legs = reader.trades(limit=ALL, since_us=now_of(paths) - VOLUME_DAYS * DAY)
         finally:
             reader.close()
         volume = sum((mul(leg.entry_price + leg.exit_price, leg.quantity) for leg in legs), Decimal(0))
