@@ -18,7 +18,7 @@ from trader.errors import AmbiguousError, ConfigError, CorruptError, LeaseLostEr
 
 TRADER = str(Path(sys.executable).with_name("trader"))
 VERBS = ["demo", "up", "verify", "status", "doctor", "reset", "twin", "pause", "resume", "stop", "exit", "flatten", "ingest", "trade",
-         "report", "night", "backtest", "config", "optimize", "data", "db"]  # fmt: skip
+         "report", "backtest", "config", "optimize", "ai", "data", "db", "night"]  # fmt: skip
 
 
 def process(*words: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
