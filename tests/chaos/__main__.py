@@ -34,6 +34,7 @@ def main(words: list[str] | None = None) -> int:
         Task(
             seed=seed, fault_us=fault_us, ids=tuple(row.id for row in rows), transport=given.transport, pairs=given.pairs,
             twice=seed - given.first < given.twice, both=seed - given.first < given.both, shrink=not given.no_shrink,
+            only=tuple(filter(None, given.only.split(","))),
         )
         for seed in seeds
     ]  # fmt: skip
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=1, help="the first seed (default 1)")
     parser.add_argument("--days", type=float, default=0.25, help="simulated days of faults each (default 0.25)")
     parser.add_argument("--faults", default="all", help="all, none, or ids of the catalogue with commas: H2,K4,W3")
+    parser.add_argument("--only", default="", help="of each seed's plan, what these rows do: a failing seed's smallest plan again")
     parser.add_argument("--transport", choices=("direct", "wire"), default="direct")
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--both", type=int, default=0, help="play the first so many seeds over both transports and compare")
     parser.add_argument("--no-shrink", action="store_true", help="do not look for the smallest plan that fails")
     parser.add_argument("--kills", action="store_true", help="instead: every kill point, first, second and during a recovery")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout (--kills prints no other)")
     return parser
 
 

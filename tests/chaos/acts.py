@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.chaos.deaths import Killed
 from tests.chaos.plan import Tagged
+from tests.chaos.starts import lame_key, unarmed, withdrawing_key
 from tests.chaos.world import World
 from trader.bootstrap.sending import Follower
 from trader.config import load
@@ -354,5 +355,6 @@ ACTS: Mapping[str, Act] = {
         raise_minimum, restrict, foreign, freeze_symbol, refuse_token, delist, dead_man, skew, suspend, disk_full, read_only,
         ledger_locked, history_locked, corrupt, old_backup, slack_down, prefect_down, run_again, second_trader, kill_switch,
         bad_config, new_config, in_parts, touch_stop, kill_switch_set, ending,
+        unarmed, lame_key, withdrawing_key,
     )
 }  # fmt: skip

@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.chaos.catalogue import ROWS, Row
+from tests.chaos.invariants import INVARIANTS
 from tests.chaos.ordeal import Ended, Ground, play, scratch
 from tests.chaos.plan import ChaosPlan, draw
 from trader.domain.market import DAY
 
 T, R = TypeVar("T"), TypeVar("R")
-CRASH = "CRASH"
+CRASH, EQUAL = "CRASH", "INV-19"
 SHRINKS = 40  # plays that the search for a smaller plan may cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One seed to play. `twice`: compare with a second play; `both`: with a play over the other transport."""
+    """One seed to play. `twice`: compare with a second play; `both`: with a play over the other transport.
+
+    `only`: of the seed's plan, the injections of these rows; all where it is empty.
+    """
 
     seed: int
     fault_us: int
@@ -32,6 +36,7 @@ class Task:
     pairs: int = 8
     twice: bool = False
     both: bool = False
+    only: tuple[str, ...] = ()
     shrink: bool = False
 
 
@@ -44,14 +49,11 @@ class Result:
     plan: tuple[str, ...]
     smallest: tuple[str, ...] = ()
     delivered: dict[str, int] = field(default_factory=dict)
-    planned: tuple[str, ...] = ()
     behaviour: dict[str, str] = field(default_factory=dict)
-    ends: tuple[str, ...] = ()
     deaths: int = 0
     compared: dict[str, int] = field(default_factory=dict)
     beats: int = 0
     cpu_s: float = 0.0
-    journal: str = ""
 
 
 def run(task: Task) -> Result:
@@ -59,6 +61,7 @@ def run(task: Task) -> Result:
     with scratch("trader-ground-") as folder:
         ground = Ground.of(task.seed, Path(folder), pairs=task.pairs)
         plan = draw(task.seed, tuple(ROWS[name] for name in task.ids), task.fault_us)
+        plan = plan.without([one for one in plan.injections if task.only and one.row not in task.only])
         ended = attempt(plan, ground, task.transport)
         if isinstance(ended, Ended):
             ended = _compared(ended, ground, task)
@@ -66,7 +69,7 @@ def run(task: Task) -> Result:
         smallest = shrink(plan, lambda smaller: _fails(smaller, ground, task, set(problems))) if problems and task.shrink else plan
     common: dict[str, Any] = {
         "seed": task.seed, "problems": {name: found[:10] for name, found in problems.items()},
-        "plan": tuple(map(str, plan.injections)), "planned": tuple(one.row for one in plan.injections),
+        "plan": tuple(map(str, plan.injections)),
         "smallest": tuple(map(str, smallest.injections)) if problems and task.shrink else (),
     }  # fmt: skip
     if not isinstance(ended, Ended):
@@ -79,8 +82,8 @@ def run(task: Task) -> Result:
         "journal": len(evidence.journal),
     }
     return Result(
-        **common, delivered=dict(ended.delivered), behaviour=dict(evidence.seen.behaviour), ends=tuple(evidence.seen.ends),
-        deaths=len(evidence.seen.deaths), compared=compared, beats=ended.beats, cpu_s=ended.cpu_s, journal=ended.journal,
+        **common, delivered=dict(ended.delivered), behaviour=dict(evidence.seen.behaviour),
+        deaths=len(evidence.seen.deaths), compared=compared, beats=ended.beats, cpu_s=ended.cpu_s,
     )  # fmt: skip
 
 
@@ -98,10 +101,9 @@ def _compared(ended: Ended, ground: Ground, task: Task) -> Ended:
     others = ([task.transport] if task.twice else []) + (["wire" if task.transport == "direct" else "direct"] if task.both else [])
     for transport in others:
         again = attempt(ended.plan, ground, transport)
-        same = isinstance(again, Ended) and (again.journal, again.books) == (ended.journal, ended.books)
-        if not same:
-            what = again if isinstance(again, str) else f"journal {again.journal[:12]} for {ended.journal[:12]}"
-            problems.setdefault("INV-19", []).append(f"played over {transport}: {what}")
+        found = [again] if isinstance(again, str) else INVARIANTS[EQUAL](replace(ended.evidence, again=(again.journal, again.books)))
+        if found:
+            problems[EQUAL] = [*problems.get(EQUAL, ()), *(f"over {transport}: {what}" for what in found)]
     return replace(ended, problems=problems)
 
 

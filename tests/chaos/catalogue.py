@@ -16,7 +16,6 @@ BUY, EXIT, STOP = {"type": "buy"}, {"type": "sell", "ordertype": "market"}, {"or
 SLOTS: Mapping[str, Mapping[str, str]] = {"buy": BUY, "exit": EXIT, "stop": STOP, "cancel": {}}
 NO_INTEREST = "the twin pays no interest, so no balance stands under `.F` or `.M`; names by class: tests/unit/kraken/test_instruments.py"
 LOGS = "logs belong to the processes of `trader up`: tests/unit/maintenance, tests/integration/test_supervisor.py"
-ELSEWHERE_LIVE = "needs the live wiring and its preflight, which this program does not have yet: only the demo can be started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +165,11 @@ def _process(t: _Table) -> None:
     t.row("N6", "two traders at once", act="second_trader")
     t.row("N7", "kill switch during an entry", act="kill_switch")
     t.row("C1", "typo, unknown key, wrong unit", act="bad_config")
-    t.row("C2", "paper config with live key, or reverse", elsewhere=ELSEWHERE_LIVE)
-    t.row("C3", "key lacks a right", elsewhere=ELSEWHERE_LIVE)
-    t.row("C4", "key may withdraw", elsewhere=ELSEWHERE_LIVE)
+    t.row("C2", "paper config with live key, or reverse", act="unarmed")
+    t.row("C3", "key lacks a right", act="lame_key")
+    t.row("C4", "key may withdraw", act="withdrawing_key")
     t.row("C5", "configuration changed while in position", act="new_config")
-    t.row("R1", "72 h soak, 144 pairs", elsewhere="a matter of days and memory, not of a seed")
+    t.row("R1", "72 h soak, 144 pairs", elsewhere="a matter of days and memory, not of a seed: `make soak`")
     t.row("R2", "dead-man's switch fires", act="dead_man")
     t.row("R3", "log flood", elsewhere=LOGS)
 

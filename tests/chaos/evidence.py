@@ -39,7 +39,6 @@ class Evidence:
     balances: Mapping[str, Decimal]
     rules: Mapping[str, PairRules]
     protection: ProtectionReport
-    refusals: Mapping[str, int]
     intents: Sequence[Row]
     fills: Sequence[Row]
     positions: Sequence[Row]
@@ -92,7 +91,7 @@ def gather(world: World) -> Evidence:
     return Evidence(
         tag=tag_of(world.stage.world.seed), orders=dict(state.orders), trades=dict(state.trades), balances=dict(state.balances),
         rules=dict(world.twin.exchange.by_symbol), protection=world.twin.exchange.protection_report(world.clock_end_us),
-        refusals=dict(world.twin.middleware.counters), intents=tables["intent"], fills=tables["fill"], positions=tables["position"],
+        intents=tables["intent"], fills=tables["fill"], positions=tables["position"],
         decisions=tables["decision"], cash={row["asset"]: Decimal(row["quantity"]) for row in tables["cash"]}, halts=tables["halt"],
         journal=journal, problems=audit(paths.ledger).problems, seen=world.seen, logs=list(world.logs.lines), files=_texts(paths.root),
         secrets=(API_SECRET,), skewed=tuple(world.skewed), healed_us=world.healed_us, ended_us=world.clock_end_us,

@@ -19,7 +19,6 @@ BARE_S = 12.0  # one lost request; without any trouble a stop stands within 5 s
 EXIT_S = 15.0  # from a person's word to flat, while the exchange answers
 SILENT_BEATS_S = 330.0  # longest pause between beats of one life: three beats and a time-out
 TASKS = 120
-KRAKEN_CLASSES = ("E", "W")  # a refusal of Kraken begins with one of these; others are our own words
 Invariant = Callable[[Evidence], list[str]]
 
 

@@ -40,10 +40,6 @@ class Ended:
         """Row -> deliveries while an order, stop or fill was pending."""
         return Counter(one.row for one in self.evidence.seen.deliveries if one.pending)
 
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
 
 def scratch(prefix: str) -> tempfile.TemporaryDirectory[str]:
     """A directory for one run's state."""

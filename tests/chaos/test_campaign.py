@@ -34,10 +34,10 @@ def test_a_seed_survives_its_faults(seed: int) -> None:
 
 def test_a_fault_that_was_never_delivered_fails_the_campaign() -> None:
     clean = Result(seed=1, problems={}, plan=())
-    outcome = report([clean], chosen(["H2", "C2"]), fault_us=MINUTE)
+    outcome = report([clean], chosen(["H2", "R1"]), fault_us=MINUTE)
     assert not outcome["ok"]
     assert outcome["never_delivered"] == ["H2"]
-    assert list(outcome["not_injectable"]) == ["C2"]
+    assert list(outcome["not_injectable"]) == ["R1"]
 
 
 def test_the_report_names_every_fault_of_the_catalogue() -> None:

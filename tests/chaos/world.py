@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.chaos.catalogue import ROWS
 from tests.chaos.deaths import Arm, MortalLedger, Reaper, copy_ledger, restore_ledger
+from tests.chaos.keys import KEYS
 from tests.chaos.plan import ChaosPlan, Tagged
 from tests.chaos.transport import Border, direct
 from tests.chaos.watching import Delivery, LockedHistory, LogLines, Seen, WatchedPlan
@@ -20,7 +21,7 @@ from tests.session_kit import NoVerdicts, Stage
 from trader.bootstrap import wire
 from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import HOST, gemini_twin, kraken_twin
+from trader.bootstrap.world import DEMO_KEY, HOST, gemini_twin, kraken_twin
 from trader.config import Settings
 from trader.domain.market import SECOND, Timeframe
 from trader.domain.orders import Outcome
@@ -68,7 +69,7 @@ class World:
         for one in plan.injections:
             self.reaper.armed += [Arm(row=one.row, chain=(point,), after_s=after, hits=hit) for point, after, hit in one.kills]
         self.reaper.armed += [Arm(row=row, chain=chain, hits=hits, after_s=after) for row, chain, hits, after in plan.deaths]
-        self.twin = kraken_twin(stage.world, stage.world.market(), self.clock, paths=paths, plan=self.faults)
+        self.twin = kraken_twin(stage.world, stage.world.market(), self.clock, paths=paths, plan=self.faults, keys=KEYS)
 
     @property
     def alive(self) -> bool:
@@ -219,7 +220,6 @@ class World:
         while True:
             await self.clock.sleep(every_s)
             now = self.clock.now_us()
-            self.seen.samples += 1
             current = self.twin.exchange.state.bare_since
             for pair in [pair for pair in bare if pair not in current]:
                 self.seen.bare.append((pair, bare.pop(pair), now))
@@ -231,7 +231,8 @@ class World:
     def _counters(self, now: int) -> None:
         if self.session is None or self.dying:
             return
-        theirs = max((value[0] for value in self.twin.limits.figures(now)["rest"].values()), default=0.0)  # type: ignore[attr-defined]
+        counters: Any = self.twin.limits.figures(now)["rest"]
+        theirs = counters.get(DEMO_KEY.fingerprint, (0.0,))[0]
         ours = self.exchange._rest.limiter.rest.at(now)
         if ours + 1e-6 < theirs:
             self.seen.limiter.append((now, ours, theirs))
