@@ -221,6 +221,10 @@ class Ledger(Protocol):
         + this > held); LeaseLostError.
         """
 
+    def recall(self, intent: Intent, lease: Lease, now_us: int, *, position: Position | None = None) -> None:
+        """Take in an order of ours, found on the exchange, that an older backup has forgotten: as SENT, with the OPENING position
+        of an entry; one that is known changes nothing."""
+
     def adopt(self, intent: Intent, now_us: int) -> None:
         """Record an order found on the exchange that is ours (a conditional close); idempotent by txid."""
 

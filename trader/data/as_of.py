@@ -92,7 +92,11 @@ class _Telling:
         if self._lease is None:
             self._lease = leases.acquire(tx, self._account, HOLDER, FOREVER_US)
         opening = self._positions.get(body["position_id"]) if body["leg"] == Leg.ENTRY.value else None
-        ledger_orders.begin(tx, _intent(body), self._lease, None if opening is None else _opening(opening))
+        position = None if opening is None else _opening(opening)
+        if body.get("recalled"):  # no rule was asked when it was taken in
+            ledger_orders.recall(tx, _intent(body), self._lease.token, position)
+        else:
+            ledger_orders.begin(tx, _intent(body), self._lease, position)
 
     def _move(self, tx: Tx, body: Body) -> None:
         if body["kind"] != ledger_account.OPENING:

@@ -169,6 +169,13 @@ class SqlLedger:
 
         self._changed(now_us, commit)
 
+    def recall(self, intent: Intent, lease: Lease, now_us: int, *, position: Position | None = None) -> None:
+        def take_in(tx: Tx) -> None:
+            leases.check(tx, lease)
+            ledger_orders.recall(tx, intent, lease.token, position)
+
+        self._changed(now_us, take_in)
+
     def adopt(self, intent: Intent, now_us: int) -> None:
         self._changed(now_us, lambda tx: ledger_orders.adopt(tx, intent))
 

@@ -51,24 +51,25 @@ def begin(tx: Tx, intent: Intent, lease: Lease, position: Position | None) -> No
         raise FatalError(f"order {intent.cl_ord_id} ({intent.leg}) reduces a position, so it can't bring a new one")
     else:
         _refuse_oversell(tx, intent)
-    _add(tx, intent, lease.token)
+    _add(tx, intent, position, {"token": lease.token})
+
+
+def _add(tx: Tx, intent: Intent, position: Position | None, told: Mapping[str, Any]) -> None:
+    seq = tx.log("intent", {**terms(intent), **told}, kind="command", key=f"intent:{intent.cl_ord_id}")
+    tx.connection.execute(sql.INTENT_ADD, {**_new(tx, intent, seq), "token": told["token"], "origin": "strategy"})
     if position is not None:
         body = new_position(position)
         seq = tx.log("position.opening", body)
         tx.connection.execute(sql.POSITION_ADD, {**body, "seq": seq, "account": tx.account, "exit_state_json": None, "origin": "strategy"})
 
 
-def _add(tx: Tx, intent: Intent, token: int) -> None:
-    seq = tx.log("intent", {**terms(intent), "token": token}, kind="command", key=f"intent:{intent.cl_ord_id}")
-    tx.connection.execute(sql.INTENT_ADD, {**_new(tx, intent, seq), "token": token, "origin": "strategy"})
-
-
-def recall(tx: Tx, intent: Intent, token: int) -> None:
-    """Take in a reducing order that was begun in the emergency journal: SENT, so that it is looked up; a known one changes nothing."""
+def recall(tx: Tx, intent: Intent, token: int, position: Position | None = None) -> None:
+    """Take in an order of ours that was begun elsewhere, in the emergency journal or before an older backup came back: SENT, so
+    that it is looked up. A known one changes nothing, nor does one whose position is not known."""
     known = tx.connection.execute(sql.INTENT_BY_ID, {"at_id": intent.cl_ord_id}).first()
     held = tx.connection.execute(sql.POSITION_BY_ID, {"at_id": intent.position_id, "at_account": tx.account}).first()
-    if known is None and held is not None:
-        _add(tx, intent, token)
+    if known is None and (held is not None or position is not None):
+        _add(tx, intent, position, {"token": token, "recalled": True})
 
 
 def _begin_entry(tx: Tx, intent: Intent, position: Position | None) -> None:

@@ -19,7 +19,7 @@ from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Re
 from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.positions import Exit, ExitKind, Guard
-from trader.execution.reconcile import conditional_close
+from trader.execution.reconcile import RECOVERED, conditional_close
 from trader.ports import Clock, Exchange, Ledger
 
 STOP_WITHIN_S = 5.0
@@ -73,7 +73,7 @@ class Keeper:
             held.position = position
             if held.guard is not None:
                 held.guard.hold(position.quantity)
-            if held.guard is None and position.state is PositionState.OPEN:
+            elif position.state is PositionState.OPEN:
                 held.guard = Guard.restore(position, self.instruments[position.pair], states.get(position_id))
                 if held.guard is not None:
                     held.guard.sold(self._targets_taken(position_id))
@@ -120,6 +120,16 @@ class Keeper:
         if held.guard is None and held.position.state is PositionState.OPEN:
             held.guard = Guard.begin(held.position, self.instruments[held.position.pair])
             self._save(held)
+            if any(i.leg is Leg.ENTRY and i.reason == RECOVERED for i in self.ledger.intents(position_id=held.position.position_id)):
+                self.found_at(*self.stops_of(held.position.position_id))
+
+    def found_at(self, *stops: Intent) -> None:
+        """Stops stand at levels that our exit state may know nothing of, as after an older backup: what is nearer stays there."""
+        for stop in stops:
+            held = self.held.get(stop.position_id)
+            if held is not None and held.guard is not None and stop.trigger_price is not None:
+                held.guard.tighten(stop.trigger_price)
+                self._save(held)
 
     def _save(self, held: Held) -> None:
         if held.guard is not None:
@@ -219,10 +229,8 @@ class Keeper:
             return
         now = self.clock.now_us()
         attempt = self.ledger.next_attempt(entry.key, Leg.STOP)
-        self.ledger.adopt(
-            conditional_close(order, entry, client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt), attempt, now),
-            now,
-        )
+        name = client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt)
+        self.ledger.adopt(conditional_close(order, entry, name, attempt, now), now)
         self.ledger.set_status(order.txid, order.status, now)
 
     async def _place_stop(self, held: Held) -> None:

@@ -69,6 +69,12 @@ class Guard:
         """Fills are the truth about how much is held."""
         self.state = self.state._replace(lots=self.instrument.to_lots(quantity))
 
+    def tighten(self, price: Decimal) -> None:
+        """A stop that already rests nearer than this plan knows of stays there: levels are never lowered."""
+        level = self.state.terms.sign * self.instrument.to_ticks(price)
+        if level > self.state.stop:
+            self.state = self.state._replace(stop=level)
+
     def took(self, done: Exit) -> None:
         """A target leg filled in full: its flag is set, the stop and the rest stay as they are now."""
         if done.after is not None:

@@ -15,6 +15,7 @@ from trader.domain.money import ZERO, add
 from trader.domain.orders import Balance, ExchangeStatus, Fill, Intent, Leg, OrderType, Outcome, RemoteOrder, client_order_id
 
 OUR_ID_LENGTH = 18
+RECOVERED = "RECOVERED"  # the reason of an order that an older backup had forgotten
 ATTEMPTS = 40  # of one leg at one position whose ids are tried for an order the ledger does not know
 
 
@@ -217,7 +218,7 @@ def forgotten(fix: Recover, now_us: int) -> Intent:
     return Intent(
         cl_ord_id=order.cl_ord_id or "", key=fix.entry.key, leg=fix.leg, attempt=fix.attempt, position_id=fix.entry.position_id,
         pair=order.pair, side=order.side, order_type=OrderType(order.order_type), quantity=order.quantity, limit_price=order.limit_price,
-        trigger_price=order.trigger_price, created_us=now_us, reason="RECOVERED", outcome=Outcome.ACKED, txid=order.txid,
+        trigger_price=order.trigger_price, created_us=now_us, reason=RECOVERED, outcome=Outcome.ACKED, txid=order.txid,
         status=ExchangeStatus.OPEN,
     )  # fmt: skip
 

@@ -36,6 +36,7 @@ from trader.execution.reconcile import (
     reconcile_orders,
     reconcile_positions,
 )
+from trader.execution.recovered import forgotten_entries
 from trader.execution.wiring import Wiring
 from trader.ports import Halt
 
@@ -71,7 +72,7 @@ class Recovery:
             w.ledger.set_opening_cash(opening, started)
             self._quarantine(opening, started)
             w.ledger.set_meta(FUNDING_WATERMARK, str(started))
-        differences = await self._orders(remote)
+        differences = self._recall(remote) + await self._orders(remote)
         differences += await self._balances()
         w.ledger.set_meta(WATERMARK, str(started))
         self._last_full_us = started
@@ -96,6 +97,16 @@ class Recovery:
         bases = {instrument.base for instrument in self.w.instruments.values()} if self.w.kind is MarketKind.SPOT else set()
         for asset in sorted(bases & amounts.keys() - {self.w.quote}):
             self._halt(f"{FOREIGN} {asset}", f"{amounts[asset]} {asset} were on the account before the first start", now)
+
+    def _recall(self, remote: RemoteView) -> int:
+        """Entries that an older backup has forgotten become ours again, with their exits; how many."""
+        w = self.w
+        assert self.desk.lease is not None
+        found = forgotten_entries(self._local(), remote, costs=w.costs, exit_kind=w.exit_plan)
+        for intent, position in found:
+            w.ledger.recall(intent, self.desk.lease, w.clock.now_us(), position=position)
+            w.ledger.note("order.recovered", {"cl_ord_id": intent.cl_ord_id, "pair": intent.pair}, w.clock.now_us())
+        return len(found)
 
     async def _orders(self, remote: RemoteView) -> int:
         """Orders, fills, positions, protection, orphans. What must be proved absent takes a minute, so it waits for the stops."""
@@ -157,6 +168,8 @@ class Recovery:
             return self._set_status(fix, now)
         elif isinstance(fix, SetTerms):
             ledger.set_terms(fix.txid, now, quantity=fix.quantity, trigger_price=fix.trigger_price)
+            self.keeper.load()
+            self.keeper.found_at(*(i for i in ledger.intents(live_only=True) if i.txid == fix.txid))
         elif isinstance(fix, DropOpening):
             ledger.drop_opening(fix.position_id, now)
         elif isinstance(fix, Foreign):
