@@ -231,7 +231,7 @@ def wiring(
         clock=clock,
         exchange=exchange,
         market=market,
-        instruments=instruments,
+        instruments=dict(instruments),
         ledger=ledger,
         history=history,
         verdicts=verdicts,

@@ -44,7 +44,7 @@ NOTED = (
 )
 NOTES = frozenset({
     "order.unresolved", "stop.missing", "stop.refused", "exit.refused", "amend.refused", "cancel.refused", "reconcile.failed",
-    "task.failed", "entry.missed", "entry.refused", "control.changed",
+    "task.failed", "entry.missed", "entry.refused", "control.changed", "order.recovered", "pair.suspended",
 })  # fmt: skip
 HOURLY = frozenset({
     "data.blocked", "reconcile.failed", "task.failed", "worker.down", "feed.down", "ai.breaker", "ai.budget", "ai.invalid", "ai.worker",

@@ -15,6 +15,7 @@ from trader.domain.orders import Leg
 from trader.execution import halts
 from trader.execution.risk import AccountView, Holding, LastExit
 from trader.execution.sizing import Record
+from trader.execution.venue_rules import VenueRules
 from trader.execution.wiring import Wiring
 from trader.ports import EquityRow, Halt
 
@@ -128,11 +129,14 @@ class Accounting:
             if breach.cause not in held:
                 w.ledger.set_halt(Halt(cause=breach.cause, level="REDUCING", since_us=row.time_us, reason=breach.text))
 
-    def view(self, row: EquityRow | None, marks: Mapping[str, float], btc_change: float | None, *, approved_in_bar: int) -> AccountView:
-        """What `risk.review` asks about the account. Unknown equity is a halt of its own."""
+    def view(
+        self, row: EquityRow | None, marks: Mapping[str, float], btc_change: float | None, *, approved_in_bar: int, rules: VenueRules
+    ) -> AccountView:
+        """What `risk.review` asks about the account. Unknown equity is a halt of its own, as are rules of the venue that are too old."""
         w = self.w
         causes = tuple(sorted(halt.cause for halt in w.ledger.halts() if asset_of(halt.cause) in ("", w.quote)))
-        locked = self._locks()
+        causes += ("RULES_TOO_OLD",) if rules.too_old else ()
+        locked = self._locks() | rules.suspended
         if row is None:
             return AccountView(equity=ZERO, free_cash=ZERO, halts=(*causes, "EQUITY_UNKNOWN"), btc_change=btc_change, locked=locked)
         holdings, live, live_pairs, reserved, bound = [], [], [], ZERO, ZERO
@@ -150,7 +154,8 @@ class Accounting:
                 worth = mul(intent.remaining, intent.limit_price)
                 fee = mul(worth, from_float(w.costs.taker))
                 reserved = add(reserved, worth, fee)
-                bound = add(bound, w.margin.needed(worth) if w.instruments[intent.pair].futures else worth, fee)
+                margined = intent.pair in w.instruments and w.instruments[intent.pair].futures
+                bound = add(bound, w.margin.needed(worth) if margined else worth, fee)
         exits = {
             pair: LastExit(bar_us=Timeframe.M15.floor(time_us), stopped=reason == "STOP_LOSS")
             for pair, (time_us, reason) in w.ledger.last_exits().items()

@@ -21,6 +21,7 @@ from trader.execution.keeper import Keeper
 from trader.execution.risk import Approved, Candidate, Deferred, MarketGate, Refused, Reviewed, review
 from trader.execution.scanner import Universe, depth_within
 from trader.execution.sizing import regime
+from trader.execution.venue_rules import VenueRules
 from trader.execution.wiring import Wiring
 from trader.indicators.likeness import Likeness
 from trader.ports import DecisionRow, EquityRow, SessionSummary
@@ -52,7 +53,8 @@ class CloseStage:
         )  # fmt: skip
         self.accounting = Accounting(wiring)
         self.asking = Asking(wiring, self.engine)
-        self.entries = Entries(wiring, desk, keeper, summary, spawn)
+        self.rules = VenueRules(wiring)
+        self.entries = Entries(wiring, desk, keeper, summary, self.rules, spawn)
         self.universe = self._known_universe()
         self.blocked: dict[str, str] = {}
         self.on_block: Callable[[str, str, str], None] = lambda _pair, _reason, _detail: None
@@ -150,8 +152,9 @@ class CloseStage:
             if d.pair in self.universe
         ]
         view = self.accounting.view(
-            row, self.engine.marks, self.engine.reference_change(self._close_us), approved_in_bar=self._approved_in_bar
-        )
+            row, self.engine.marks, self.engine.reference_change(self._close_us), approved_in_bar=self._approved_in_bar,
+            rules=self.rules,
+        )  # fmt: skip
         rule = None if self.asking.mode is AiMode.OFF else lambda d: self.asking.ruling(d, prices.get(d.pair, d.close)).used
         reviewed = review(
             candidates, view, instruments=self.w.instruments, parameters=self.w.parameters, costs=self.w.costs,

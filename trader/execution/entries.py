@@ -14,6 +14,7 @@ from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.keeper import Keeper
 from trader.execution.risk import Approved
+from trader.execution.venue_rules import VenueRules
 from trader.execution.wiring import Wiring
 from trader.ports import SessionSummary
 
@@ -23,8 +24,10 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], None]
 class Entries:
     """Sends approved entries one after the other and follows each to its end."""
 
-    def __init__(self, wiring: Wiring, desk: OrderDesk, keeper: Keeper, summary: SessionSummary, spawn: Spawn) -> None:
-        self.w, self.desk, self.keeper, self.summary, self.spawn = wiring, desk, keeper, summary, spawn
+    def __init__(  # noqa: PLR0917 - parts of one session
+        self, wiring: Wiring, desk: OrderDesk, keeper: Keeper, summary: SessionSummary, rules: VenueRules, spawn: Spawn
+    ) -> None:
+        self.w, self.desk, self.keeper, self.summary, self.rules, self.spawn = wiring, desk, keeper, summary, rules, spawn
 
     async def enter(self, approved: Approved) -> None:
         """Commit and send; an ambiguous answer is resolved beside the loop while the pair stays reserved."""
@@ -63,6 +66,7 @@ class Entries:
 
     def _rejected(self, intent: Intent, answer: Rejected) -> None:
         self._count(f"EXCHANGE_{answer.kind.upper()}")
+        self.rules.refused(intent.pair, answer)
         self.w.ledger.drop_opening(intent.position_id, self.w.clock.now_us())
         self.keeper.load()
 
@@ -75,6 +79,7 @@ class Entries:
 
     async def _follow(self, intent: Intent, txid: str) -> None:
         """Until the order is final: booked fills become a position, none at all is a MISSED entry."""
+        self.rules.taken(intent.pair)
         final = await self.desk.settle(txid, intent.created_us, patience_s=60.0)
         if final is None:
             self.w.ledger.note(

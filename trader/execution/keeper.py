@@ -73,7 +73,7 @@ class Keeper:
             held.position = position
             if held.guard is not None:
                 held.guard.hold(position.quantity)
-            elif position.state is PositionState.OPEN:
+            elif position.state is PositionState.OPEN and position.pair in self.instruments:
                 held.guard = Guard.restore(position, self.instruments[position.pair], states.get(position_id))
                 if held.guard is not None:
                     held.guard.sold(self._targets_taken(position_id))
@@ -117,7 +117,7 @@ class Keeper:
 
     def begin_guard(self, held: Held) -> None:
         """Start the exit state of a position from its average fill, where it has none."""
-        if held.guard is None and held.position.state is PositionState.OPEN:
+        if held.guard is None and held.position.state is PositionState.OPEN and held.position.pair in self.instruments:
             held.guard = Guard.begin(held.position, self.instruments[held.position.pair])
             self._save(held)
             if any(i.leg is Leg.ENTRY and i.reason == RECOVERED for i in self.ledger.intents(position_id=held.position.position_id)):

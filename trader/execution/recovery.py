@@ -105,7 +105,8 @@ class Recovery:
         found = forgotten_entries(self._local(), remote, costs=w.costs, exit_kind=w.exit_plan)
         for intent, position in found:
             w.ledger.recall(intent, self.desk.lease, w.clock.now_us(), position=position)
-            w.ledger.note("order.recovered", {"cl_ord_id": intent.cl_ord_id, "pair": intent.pair}, w.clock.now_us())
+            why = f"order {intent.cl_ord_id} of {intent.quantity} was on the exchange and not in the ledger, as after an older backup"
+            w.ledger.note("order.recovered", {"pair": intent.pair, "position_id": intent.position_id, "why": why}, w.clock.now_us())
         return len(found)
 
     async def _orders(self, remote: RemoteView) -> int:

@@ -29,6 +29,7 @@ from trader.execution.wiring import Wiring
 from trader.ports import Halt, SessionSummary
 
 log = logging.getLogger(__name__)
+WIND_UP_S = 30.0  # for what is under way with orders: a stop or an exit without an answer is settled in 12 s, the lease holds 35
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,8 +119,9 @@ class Session:
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        if self._work:
-            await asyncio.wait(self._work, timeout=15)
+        give_up = asyncio.get_running_loop().time() + WIND_UP_S
+        while self._work and (left := give_up - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._work, timeout=left)
         for task in self._work:
             task.cancel()
         w = self.w
@@ -235,6 +237,7 @@ class Session:
 
     async def _universe(self) -> None:
         await self.joiner.refresh()
+        await self.closing.rules.refresh()
 
     async def _join(self) -> None:
         """Pairs become READY one by one, by quote volume; trading never waits for all."""

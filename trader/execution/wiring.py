@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,7 @@ class Wiring:
     clock: Clock
     exchange: Exchange
     market: MarketData
-    instruments: Mapping[str, Instrument]
+    instruments: dict[str, Instrument]  # kept as the venue tells them by `venue_rules`
     ledger: Ledger
     history: HistoryLink
     verdicts: VerdictLink

@@ -266,6 +266,8 @@ _KINDS: dict[str, Callable[[Payload], Words]] = {
     "stop.refused": _why("{pair}: the exchange refused a stop"), "stop.missing": _why("{pair} had no live stop: sold"),
     "exit.refused": _why("{pair}: an exit was refused"), "task.failed": _why("A task of the session failed"),
     "amend.refused": _why("{pair}: a change of an order was refused"), "cancel.refused": _why("{pair}: a cancellation was refused"),
+    "order.recovered": _why("{pair}: an entry that the ledger had forgotten is held again"),
+    "pair.suspended": _why("{pair}: the exchange refuses our orders; no more entries in this session"),
     "entry.refused": _why("{pair}: an entry was refused"), "report.night": _night, "replay.diff": _replay,
     "ai.demoted": _demoted, "ai.promoted": _promoted, "ai.invalid": _invalid, "report.ai": _night,
     "suggestion.made": _suggested, "suggestion.answered": _answer,

@@ -1,0 +1,117 @@
+"""The venue's rules while a session runs: read each hour, entries off when too old, a pair out after two refusals of its size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from desk_kit import House, in_house
+from kraken_kit import PAIR
+
+from trader.domain.market import MINUTE, Instrument
+from trader.domain.orders import Rejected
+from trader.errors import RetryableError
+from trader.execution.venue_rules import DELISTED, EVERY_US, TOO_OLD_US, VenueRules
+
+RULES = Instrument(pair="A/EUR", base="A", quote="EUR", tick=Decimal("0.01"), lot=Decimal("0.1"), order_min=Decimal(1), cost_min=Decimal(1))
+OTHER = replace(RULES, pair="B/EUR", base="B")
+SIZE, FUNDS, BUG = (Rejected(kind=kind, message=f"{kind} words") for kind in ("size", "funds", "bug"))
+
+
+class Venue:
+    """A wiring's clock, ledger and exchange in one."""
+
+    def __init__(self) -> None:
+        self.now, self.told, self.notes, self.asked = 0, {"A/EUR": RULES, "B/EUR": OTHER}, [], 0
+        self.away = False
+
+    def now_us(self) -> int:
+        return self.now
+
+    def note(self, kind: str, _payload: Mapping[str, Any], _now_us: int) -> None:
+        self.notes.append(kind)
+
+    async def instruments(self) -> Mapping[str, Instrument]:
+        self.asked += 1
+        if self.away:
+            raise RetryableError("no answer")
+        return self.told
+
+
+@pytest.fixture
+def venue() -> Venue:
+    return Venue()
+
+
+@pytest.fixture
+def rules(venue: Venue) -> VenueRules:
+    wiring: Any = SimpleNamespace(clock=venue, ledger=venue, exchange=venue, instruments=dict(venue.told))
+    return VenueRules(wiring)
+
+
+def test_they_are_read_each_hour_and_what_is_no_longer_listed_enters_nothing(venue: Venue, rules: VenueRules) -> None:
+    known = rules.w.instruments
+    asyncio.run(rules.refresh())
+    assert venue.asked == 0
+    venue.told = {"A/EUR": replace(RULES, order_min=Decimal(7))}
+    venue.now = EVERY_US
+    asyncio.run(rules.refresh())
+    asyncio.run(rules.refresh())
+    assert venue.asked == 1
+    assert rules.w.instruments is known and known["A/EUR"].order_min == Decimal(7)
+    assert known["B/EUR"] == replace(OTHER, status=DELISTED)
+
+
+def test_rules_that_nobody_could_read_for_a_day_are_too_old(venue: Venue, rules: VenueRules) -> None:
+    venue.away = True
+    venue.now = TOO_OLD_US
+    asyncio.run(rules.refresh())
+    assert not rules.too_old
+    venue.now += MINUTE
+    asyncio.run(rules.refresh())
+    assert rules.too_old and venue.notes == ["rules.unread", "rules.unread"]
+    venue.away = False
+    asyncio.run(rules.refresh())
+    assert not rules.too_old
+
+
+@pytest.mark.parametrize(
+    ("answers", "out"),
+    [
+        ([SIZE], False),
+        ([SIZE, SIZE], True),
+        ([SIZE, FUNDS, SIZE], False),
+        ([SIZE, None, SIZE], False),
+        ([BUG], True),
+        ([FUNDS, FUNDS], False),
+    ],
+)
+def test_what_takes_a_pair_out(venue: Venue, rules: VenueRules, answers: list[Rejected | None], out: bool) -> None:
+    for answer in answers:
+        if answer is None:
+            rules.taken("A/EUR")
+        else:
+            rules.refused("A/EUR", answer)
+    assert (set(rules.suspended) == {"A/EUR"}) is out
+    asyncio.run(rules.refresh())
+    assert venue.asked == int(SIZE in answers), "a refused size asks for the rules anew"
+
+
+def test_a_held_pair_that_is_no_longer_listed_stops_no_other_from_being_looked_after() -> None:
+    async def test(house: House) -> None:
+        position = await house.buy()
+        listed = house.keeper.instruments
+        house.keeper.held.clear()
+        house.keeper.instruments = {pair: rules for pair, rules in listed.items() if pair != PAIR}
+        house.keeper.load()
+        held = house.keeper.held[position.position_id]
+        house.keeper.begin_guard(held)
+        await house.keeper.protect(held)
+        assert held.guard is None and len(house.orders(status="open")) == 1, "its stop rests on untouched"
+
+    in_house(test)
