@@ -294,6 +294,13 @@ class OrderDesk:
             return Acked(txid=txid) if same else Rejected(kind="gone", message="read back: the amend did not take effect")
         return Ambiguous(message="amend could not be read back")
 
+    async def takes_orders(self) -> bool:
+        """Whether the venue would take an exit now. In any other mode a stop that is cancelled for it could not be put back."""
+        try:
+            return await self.exchange.system_status() == "online"
+        except RetryableError:
+            return True  # unknown: an exit waits for no status
+
     async def cancel(self, intent: Intent) -> RemoteOrder | None:
         """Cancel and settle; the final order, whatever it filled meanwhile, or None if it is still live.
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from trader.domain.account import Position, PositionState
-from trader.domain.market import Candle, Instrument
+from trader.domain.market import MINUTE, Candle, Instrument
 from trader.domain.money import ZERO, add, sub
 from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder, client_order_id
 from trader.errors import BeginRefused, RetryableError
@@ -91,8 +91,7 @@ class Keeper:
 
     def stop_of(self, position_id: str) -> Intent | None:
         """The live resting stop of a position that stays when several are joined."""
-        stops = self.stops_of(position_id)
-        return stops[-1] if stops else None
+        return next(reversed(self.stops_of(position_id)), None)
 
     def _targets_taken(self, position_id: str) -> list[str]:
         """Target legs that filled in full, by the orders: a crash may have come before the exit state was saved."""
@@ -214,10 +213,9 @@ class Keeper:
         entry = next((i for i in self.ledger.intents(position_id=held.position.position_id) if i.leg is Leg.ENTRY), None)
         if entry is None or entry.txid is None or entry.close_trigger is None:
             return None
-        since = entry.created_us - 60_000_000
         try:
             found = [order for order in await self.exchange.open_orders() if order.refid == entry.txid]
-            for order in found or [o for o in await self.exchange.closed_orders(since) if o.refid == entry.txid]:
+            for order in found or [o for o in await self.exchange.closed_orders(entry.created_us - MINUTE) if o.refid == entry.txid]:
                 self.adopt(order, entry)
         except RetryableError:
             return None  # no answer within the adapter's patience: place our own rather than stay bare
@@ -274,8 +272,7 @@ class Keeper:
         for held in self.by_pair(pair):
             if held.guard is None or held.position.state is not PositionState.OPEN or held.lock.locked():
                 continue
-            exits = held.guard.touched(price)
-            if exits:
+            if exits := held.guard.touched(price):
                 self._save(held)
                 self.spawn(self.act(held, exits), f"exit {pair}")
 
@@ -306,7 +303,9 @@ class Keeper:
                     await self._leave(held, wanted.reason)
 
     async def leave(self, held: Held, reason: str) -> None:
-        """Close the whole position at market; asked again a few times where the exchange did not let it go."""
+        """Close the whole position at market, once the exchange takes orders; asked again a few times where it did not let it go."""
+        while not await self.desk.takes_orders():  # noqa: ASYNC110 - nobody tells when
+            await asyncio.sleep(LONGEST_AGAIN_S)
         for pause_s in (0.0, *LEAVE_PAUSES_S):
             await asyncio.sleep(pause_s)
             async with held.lock:
@@ -316,9 +315,7 @@ class Keeper:
 
     def heard(self, order: RemoteOrder) -> None:
         """The stream says that an order ended: a stop that we did not cancel leaves its position bare, so look at once."""
-        if order.status.live:
-            return
-        intent = self.ledger.intent_by_txid(order.txid)
+        intent = None if order.status.live else self.ledger.intent_by_txid(order.txid)
         held = self.held.get(intent.position_id) if intent is not None and intent.leg is Leg.STOP and intent.live else None
         if intent is not None and held is not None and not held.lock.locked():
             self.spawn(self._stop_ended(held, intent), f"stop ended {order.pair}")
@@ -365,7 +362,10 @@ class Keeper:
 
     async def _leave(self, held: Held, reason: str) -> None:
         """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""
-        for stop in self.stops_of(held.position.position_id):
+        stops = self.stops_of(held.position.position_id)
+        if stops and not await self.desk.takes_orders():
+            return  # its stop stays; what is due is due again at the next close
+        for stop in stops:
             await self.desk.cancel(stop)
             if not self._refresh(held):
                 return
