@@ -12,6 +12,7 @@ from desk_kit import BUY, House, in_house
 from kraken_kit import PAIR
 
 from trader.data import ledger_control
+from trader.domain.costs import Costs
 from trader.domain.futures import MarketKind
 from trader.domain.halts import binds
 from trader.domain.market import SECOND
@@ -24,6 +25,7 @@ from trader.execution.halts import HaltLimits
 from trader.execution.recovery import Recovery
 from trader.ports import EquityRow, Halt
 from trader.simulation.faults import Fault
+from trader.strategy.modes import parameters
 
 BASE, QUOTE = PAIR.split("/")
 
@@ -95,7 +97,8 @@ class Off:
 async def recovering(house: House, exchange: Any) -> Recovery:
     wiring: Any = SimpleNamespace(
         exchange=exchange, ledger=house.ledger, clock=house.world.clock, instruments=await exchange.instruments(), quote=QUOTE,
-        kind=MarketKind.SPOT, tag="abc", account="kraken", speed=1.0,
+        kind=MarketKind.SPOT, tag="abc", account="kraken", speed=1.0, costs=Costs(), exit_plan="",
+        strategy="viable/mitraillette/DEFAULT", parameters=parameters("viable", "mitraillette", "DEFAULT"),
     )  # fmt: skip
     return Recovery(wiring, house.desk, house.keeper, house.desk.on_fills)
 
