@@ -6,6 +6,7 @@ Each step reads the stores and returns plain values; the record of the night (`b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -92,11 +93,8 @@ def _now(settings: Settings, paths: Paths) -> int:
 def _ran_by(paths: Paths, end_us: int) -> bool:
     if not exists(paths.ledger_at):
         return False
-    reader = LedgerReader(paths.ledger_at)
-    try:
+    with closing(LedgerReader(paths.ledger_at)) as reader:
         return bool(reader.events_of(("system.started",), until_us=end_us))
-    finally:
-        reader.close()
 
 
 def keep(settings: Settings, day: str, step: str, found: Mapping[str, Any] | None, error: str = "") -> Night:
@@ -121,8 +119,7 @@ def close_books(settings: Settings, day: str) -> dict[str, Any]:
     end = start + DAY
     with as_file(paths.ledger_at) as file:
         facts = audit_ledger(file)
-    reader = LedgerReader(paths.ledger_at)
-    try:
+    with closing(LedgerReader(paths.ledger_at)) as reader:
         rows = reader.equity()
         legs = reader.trades(limit=ALL, since_us=start)
         checks = reader.events_of(("reconcile",), since_us=start, until_us=end)
@@ -131,8 +128,6 @@ def close_books(settings: Settings, day: str) -> dict[str, Any]:
             for event in reader.events_of(("halt.set",), since_us=start, until_us=end)
         ]
         held, live = reader.positions(), [o.intent for o in reader.orders(ALL, live_only=True)]
-    finally:
-        reader.close()
     before, inside = [r for r in rows if r.time_us < start], [r for r in rows if start <= r.time_us < end]
     of_day = [leg for leg in legs if leg.exit_us < end]
     return {
@@ -161,15 +156,12 @@ def replay(settings: Settings, day: str, progress: Callable[[str], None] | None 
 def sum_up(settings: Settings, day: str) -> dict[str, Any]:
     """Figures of the trades closed on the day, in the seven days up to it, and ever; what reasons, AI and evidence came to."""
     start = nights.day_of(day)
-    reader = LedgerReader(Paths(settings.state).ledger_at)
-    try:
+    with closing(LedgerReader(Paths(settings.state).ledger_at)) as reader:
         held = {p.position.position_id for p in reader.positions()}
         trades = [t for t in trades_of(reader.trades(limit=ALL), held) if t.exit_us < start + DAY]
         decisions = {d.decision_id: d for d in reader.decisions(limit=ALL)}
         keys = reader.entry_keys()
         refusals = reader.refusals(start)
-    finally:
-        reader.close()
     spans = {"day": start, "7 days": start - 6 * DAY, "all": 0}
     of_day = [t for t in trades if t.exit_us >= start]
     made = [(t, decisions[key]) for t in trades if (key := keys.get(t.position_id)) in decisions]
@@ -195,11 +187,8 @@ def told(settings: Settings, day: str) -> NightReport:
 def draw(settings: Settings, report: NightReport) -> list[tuple[bytes, str]]:
     """The pictures of its page, each with the words for those who do not see it: the day's equity, and what each trade came to."""
     paths, start = Paths(settings.state), nights.day_of(report.night.day)
-    reader = LedgerReader(paths.ledger_at)
-    try:
+    with closing(LedgerReader(paths.ledger_at)) as reader:
         rows = [row for row in reader.equity(start) if row.time_us < start + DAY]
-    finally:
-        reader.close()
     quote, pictures = _quote(settings, paths), []
     if rows:
         pictures.append((charts.png(charts.equity(rows, quote, points=600), scale=1.5), charts.equity_words(rows, quote)))

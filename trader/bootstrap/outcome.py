@@ -6,6 +6,7 @@ both agree from the independent checker: never from the session's memory.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -37,11 +38,8 @@ class Outcome:
 def describe(settings: Settings, world: World, paths: Paths, outcome: Outcome, *, wall_s: float) -> dict[str, Any]:
     """Plain values, JSON-ready; money as strings."""
     summary, twin = outcome.summary, outcome.twin
-    reader = LedgerReader(paths.ledger_at)
-    try:
+    with closing(LedgerReader(paths.ledger_at)) as reader:
         figures = _figures(reader, world)
-    finally:
-        reader.close()
     verdict = verify_state(paths.root)
     unprotected_s = round(twin.max_unprotected_us / 1e6, 3)
     invariants = {

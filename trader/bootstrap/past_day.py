@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -59,11 +60,8 @@ def check_settings(settings: Settings, paths: Paths, day_us: int) -> None:
     """Raises UnknownDayError where no session ran, or one ran with other rules than those that hold now."""
     if not exists(paths.ledger_at) or not paths.world.exists():
         raise UnknownDayError("no session has run here")
-    reader = LedgerReader(paths.ledger_at)
-    try:
+    with closing(LedgerReader(paths.ledger_at)) as reader:
         started = reader.events_of(("system.started",), until_us=day_us + DAY)
-    finally:
-        reader.close()
     start_us = day_us - LEAD_US
     later = [event for event in started if event.time_us > start_us]
     before = [event for event in started if event.time_us <= start_us][-1:]
@@ -114,15 +112,12 @@ def _by_pair(
 
 def read_traded(paths: Paths, day_us: int, until_us: int) -> Traded:
     """The ledger's own account of what closed and was decided from `day_us` to before `until_us`."""
-    reader = LedgerReader(paths.ledger_at)
-    try:
+    with closing(LedgerReader(paths.ledger_at)) as reader:
         legs = [leg for leg in reader.trades(limit=ALL, since_us=day_us) if leg.exit_us < until_us]
         decisions = [d for d in reader.decisions(limit=ALL, since_us=day_us) if d.close_us < until_us]
         bars = reader.events_of(("decisions",), since_us=day_us, until_us=until_us)
         controls = reader.events_of(("control.submitted",), since_us=day_us, until_us=until_us)
         begun = reader.events_of(("system.started", "reconcile"), until_us=day_us)
-    finally:
-        reader.close()
     deferred = {name: bar.time_us for bar in bars for name, final, _ in bar.payload["kept"] if final == "DEFER"}
     start = max((place for place, event in enumerate(begun) if event.type == "system.started"), default=len(begun))
     return Traded(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,7 @@ def control(state: Path, verb: str, argument: str = "", *, patience_s: float = P
     given = submit_control(paths.ledger_at, verb, argument, who or f"{getpass.getuser()} (command line)", now_us)
     if ReadModel(state, ask=lambda _url: missing("prefect", "not asked")).status().session.state not in RUNNING:
         return f"{verb}: stored as {given.control_id}; no session runs now, the next one obeys it when it starts"
-    reader = LedgerReader(paths.ledger_at)
-    try:
+    with closing(LedgerReader(paths.ledger_at)) as reader:
         until = time.monotonic() + patience_s
         while time.monotonic() < until:
             seen = reader.control(given.control_id)
@@ -51,8 +51,6 @@ def control(state: Path, verb: str, argument: str = "", *, patience_s: float = P
                     raise RejectedError(f"{verb}: {seen.control.state.lower()}: {seen.control.answer}")
                 return f"{verb}: done at {stamp(seen.answered_us or now_us)}: {seen.control.answer}"
             time.sleep(POLL_S)
-    finally:
-        reader.close()
     return f"{verb}: stored as {given.control_id}; no answer within {patience_s:g} s, `trader status` shows it when it comes"
 
 
@@ -65,11 +63,8 @@ def now_of(paths: Paths) -> int:
     except FileNotFoundError:
         pass
     if exists(paths.ledger_at):
-        reader = LedgerReader(paths.ledger_at)
-        try:
+        with closing(LedgerReader(paths.ledger_at)) as reader:
             told = [reader.newest_event(name) for name in ("beat", "system.started", "system.stopped")]
-        finally:
-            reader.close()
         if times := [event.time_us for event in told if event is not None]:
             return max(times)
     return wall_clock().now_us()

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -182,13 +182,10 @@ def _check(settings: Settings, tape: Tape | None, *, asks: bool) -> None:
 
 
 def _read(paths: Paths, played: Played, cpu_s: float, tape: Cassette | None = None) -> Replayed:
-    reader = LedgerReader(paths.ledger_at)
-    try:
+    with closing(LedgerReader(paths.ledger_at)) as reader:
         legs: Sequence[TradeLeg] = reader.trades(limit=ALL)
         funding, decisions = tuple(reader.funding()), reader.decisions(limit=ALL)
         equity, held, halts = tuple(reader.equity()), reader.positions(), Counter(halt.cause for halt in reader.halts())
-    finally:
-        reader.close()
     return Replayed(
         lines=tuple(sorted(leg.line() for leg in legs)), funding=funding, heard=heard(decisions, ruled=True), summary=played.summary,
         journal=played.journal, first_ready_us=played.first_ready_us, ended_us=played.ended_us, cpu_s=round(cpu_s, 2),

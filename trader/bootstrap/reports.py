@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,8 @@ def status_data(settings: Settings) -> StatusData:
     )  # fmt: skip
     if not exists(paths.ledger_at):
         return empty
-    reader = LedgerReader(paths.ledger_at)
-    try:
+    with closing(LedgerReader(paths.ledger_at)) as reader:
         return _read(reader, empty, market)
-    finally:
-        reader.close()
 
 
 def _read(reader: LedgerReader, empty: StatusData, market: _Market) -> StatusData:
