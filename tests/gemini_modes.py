@@ -1,4 +1,4 @@
-"""Every fault mode of the Gemini twin through the real SDK: `python -m tests.gemini_modes`, one JSON line a mode.
+"""Every fault mode of both APIs of the Gemini twin through the real SDK: `python -m tests.gemini_modes`, one JSON line a mode.
 
 Each mode meets one batch of five questions on the stepped clock, then half a minute in which a hidden retry would come. A line says
 what the batch ended in, how many HTTP requests the twin counted for it, and what the book rules on an entry afterwards. `ok` and
@@ -20,6 +20,7 @@ from trader.domain.verdicts import AskOutcome, Question, Ruling, Verdict, Verdic
 from trader.execution.confirmation import VerdictBook
 from trader.gemini.client import make_client
 from trader.gemini.decisions import GeminiDecisions
+from trader.gemini.text import GeminiText
 from trader.simulation.clock import LoopClock
 from trader.simulation.gemini_faults import MODES, gemini_plan
 from trader.simulation.gemini_server import GeminiTwin
@@ -33,31 +34,40 @@ TABLE = {
     "ok": AskOutcome.OK,
     "slow": AskOutcome.OK,
     "hang": AskOutcome.TIMEOUT,
-    "reset": AskOutcome.UNAVAILABLE,
-    "refuse": AskOutcome.UNAVAILABLE,
     "400": AskOutcome.REFUSED,
     "401": AskOutcome.REFUSED,
     "403": AskOutcome.REFUSED,
     "404": AskOutcome.REFUSED,
-    "408": AskOutcome.UNAVAILABLE,
     "429": AskOutcome.RATE_LIMITED,
-    "500": AskOutcome.UNAVAILABLE,
-    "503": AskOutcome.UNAVAILABLE,
-    "html502": AskOutcome.UNAVAILABLE,
     "block": AskOutcome.BLOCKED,
-} | dict.fromkeys(
-    (
-        "html200", "truncated", "empty_body", "nan", "bool", "string", "out_of_range", "null", "missing_id", "extra_id", "wrong_type",
-        "unknown_type", "bad_confidence", "answers_list", "oversize", "duplicate_key",
-    ),
-    AskOutcome.INVALID,
-)  # fmt: skip
+} | dict.fromkeys(("reset", "refuse", "408", "500", "503", "html502"), AskOutcome.UNAVAILABLE)
+"""What a mode ends in, by AI.md section 3; every other one is INVALID, with the detail of DETAILS."""
+DETAILS: dict[str, dict[str, str]] = {
+    "decisions": {
+        **dict.fromkeys(("html200", "truncated", "empty_body", "oversize", "duplicate_key", "nan"), "json:"),
+        **dict.fromkeys(("bool", "string", "out_of_range", "null"), "value:"),
+        **dict.fromkeys(("missing_id", "extra_id"), "ids:"),
+        **dict.fromkeys(("wrong_type", "unknown_type"), "type:"),
+        "bad_confidence": "inconsistent:", "answers_list": "shape:",
+    },
+    "generate": {
+        **dict.fromkeys(("html200", "truncated", "empty_body", "oversize"), "json:"),
+        **dict.fromkeys(("safety", "max_tokens", "continuation", "two_candidates"), "finish:"),
+        **dict.fromkeys(("missing_id", "extra_id", "repeated_id"), "ids:"),
+        **dict.fromkeys(
+            ("fence", "prose", "wrong_enum", "extra_key", "duplicate_key", "nan", "bool", "string", "out_of_range", "null"), "schema:"
+        ),
+        "model_drift": "drift:",
+    },
+}  # fmt: skip
+DEADLINES_S = {"decisions": 2.0, "generate": 6.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What became of one batch. `rulings`: of the five entries it was about; `elapsed_s`: simulated, until its verdicts came."""
 
+    api: str
     mode: str
     outcome: str
     detail: str
@@ -68,8 +78,11 @@ class Row:
     @property
     def wrong(self) -> str:
         """How the row differs from the table, or nothing."""
-        if self.outcome != TABLE[self.mode].value:
-            return f"{self.mode}: {self.outcome}, the table says {TABLE[self.mode].value}"
+        expected = TABLE.get(self.mode, AskOutcome.INVALID)
+        if self.outcome != expected.value:
+            return f"{self.mode}: {self.outcome}, the table says {expected.value}"
+        if expected is AskOutcome.INVALID and not self.detail.startswith(DETAILS[self.api][self.mode]):
+            return f"{self.mode}: {self.detail!r}, the table says {DETAILS[self.api][self.mode]}"
         if self.requests != 1:
             return f"{self.mode}: {self.requests} requests for one batch"
         allowed = self.rulings.get(Ruling.ALLOW.value, 0) + self.rulings.get(Ruling.SHRINK.value, 0)
@@ -93,33 +106,57 @@ def questions(count: int = 5, now_us: int = EPOCH) -> list[Question]:
     ]
 
 
-def fault(mode: str, **extra: Any) -> str:
+def fault(mode: str, where: str = "decisions", **extra: Any) -> str:
     """The plan with one fault, as TOML."""
-    lines = [f"{name} = {json.dumps(value)}" for name, value in {"where": "decisions", "action": mode, **extra}.items()]
+    lines = [f"{name} = {json.dumps(value)}" for name, value in {"where": where, "action": mode, **extra}.items()]
     return "[[fault]]\n" + "\n".join(lines) + "\n"
 
 
 def with_twin(use: Callable[[GeminiTwin, GeminiDecisions], Awaitable[T]], plan: str = "", seed: int = 7) -> T:
-    """Run `use` on the stepped loop with a twin under `plan` and a provider that is pointed at it."""
+    """Run `use` on the stepped loop with a twin under `plan` and the provider of the Decisions API that is pointed at it."""
 
-    async def main() -> T:
-        clock = LoopClock(EPOCH)
-        twin = GeminiTwin(clock, seed, gemini_plan(plan, seed=seed))
-        await twin.start(port=8702)
+    async def main(twin: GeminiTwin, clock: LoopClock) -> T:
         advisor = GeminiDecisions(make_client("test-key", twin.url), clock, seed=seed)
         try:
             return await use(twin, advisor)
         finally:
             await advisor.close()
+
+    return beside_twin(main, plan, seed)
+
+
+def with_text(use: Callable[[GeminiTwin, GeminiText], Awaitable[T]], plan: str = "", seed: int = 7) -> T:
+    """The same with the text provider."""
+
+    async def main(twin: GeminiTwin, clock: LoopClock) -> T:
+        advisor = GeminiText(make_client("test-key", twin.url), clock, seed=seed)
+        try:
+            return await use(twin, advisor)
+        finally:
+            await advisor.close()
+
+    return beside_twin(main, plan, seed)
+
+
+def beside_twin(use: Callable[[GeminiTwin, LoopClock], Awaitable[T]], plan: str, seed: int) -> T:
+    """Run `use` on the stepped loop with a twin under `plan`."""
+
+    async def main() -> T:
+        clock = LoopClock(EPOCH)
+        twin = GeminiTwin(clock, seed, gemini_plan(plan, seed=seed))
+        await twin.start(port=8702)
+        try:
+            return await use(twin, clock)
+        finally:
             await twin.close()
 
     return run_stepped(main)
 
 
-def meet(mode: str) -> tuple[Row, list[Verdict]]:
-    """One batch in one mode: its row, and the verdicts that came of it."""
+def meet(mode: str, api: str = "decisions") -> tuple[Row, list[Verdict]]:
+    """One batch in one mode of an API: its row, and the verdicts that came of it."""
 
-    async def use(twin: GeminiTwin, advisor: GeminiDecisions) -> tuple[Row, list[Verdict]]:
+    async def use(twin: GeminiTwin, advisor: GeminiDecisions | GeminiText) -> tuple[Row, list[Verdict]]:
         loop, clock = asyncio.get_running_loop(), LoopClock(EPOCH)
         begin = loop.time()
         verdicts = list(await advisor.ask(questions()))
@@ -133,21 +170,22 @@ def meet(mode: str) -> tuple[Row, list[Verdict]]:
         await asyncio.sleep(25.0)  # a hidden retry would come in this time
         outcomes = sorted({verdict.outcome.value for verdict in verdicts})
         row = Row(
-            mode=mode, outcome="+".join(outcomes), detail=verdicts[0].detail, requests=twin.requests, rulings=dict(sorted(rulings.items())),
+            api=api, mode=mode, outcome="+".join(outcomes), detail=verdicts[0].detail, requests=twin.requests, rulings=dict(sorted(rulings.items())),
             elapsed_s=round(elapsed, 3),
         )  # fmt: skip
         return row, verdicts
 
-    return with_twin(use, fault(mode))
+    return with_twin(use, fault(mode)) if api == "decisions" else with_text(use, fault(mode, api))
 
 
 def main() -> int:
     """Print the table; 1 where a line of it is wrong or a mode is missing."""
-    problems = [f"{mode}: not in the table" for mode in MODES if mode not in TABLE]
-    for mode in MODES:
-        row, _ = meet(mode)
+    asked = [(api, mode) for api, modes in MODES.items() for mode in modes]
+    problems = [f"{api} {mode}: not in the table" for api, mode in asked if mode not in TABLE and mode not in DETAILS[api]]
+    for api, mode in asked:
+        row, _ = meet(mode, api)
         print(json.dumps(asdict(row)), flush=True)
-        problems += [row.wrong] if row.wrong else []
+        problems += [f"{api} {row.wrong}"] if row.wrong else []
     for problem in problems:
         print(f"MISS {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -24,8 +24,9 @@ from trader.gemini.switch_prompt import NUMBERS, SWITCH
 from trader.reporting import leaderboard
 from trader.research.optimizer.verdict import Decision, Reason
 from trader.simulation.clock import wall_clock
+from trader.simulation.gemini_answers import answer
 from trader.simulation.gemini_faults import gemini_plan
-from trader.simulation.gemini_server import GeminiTwin, answer
+from trader.simulation.gemini_server import GeminiTwin
 
 
 @pytest.fixture(scope="module")

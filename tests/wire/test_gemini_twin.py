@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.gemini_modes import CONTROLS, EPOCH, TABLE, fault, meet, questions, with_twin
+from tests.gemini_modes import CONTROLS, DEADLINES_S, DETAILS, EPOCH, TABLE, fault, meet, questions, with_twin
 from trader.domain.orders import Side
 from trader.domain.verdicts import AskOutcome, VerdictKey
 from trader.errors import ConfigError
@@ -20,18 +20,19 @@ from trader.execution.confirmation import Desk, Snapshot, VerdictBook
 from trader.gemini.client import make_client
 from trader.gemini.decisions import GeminiDecisions
 from trader.gemini.link import DirectLink
-from trader.simulation import gemini_server as server
+from trader.simulation import gemini_answers as answers_of
 from trader.simulation.clock import LoopClock
 from trader.simulation.gemini_faults import MODES, load_gemini_plan
+from trader.simulation.gemini_requests import MODEL
 from trader.simulation.gemini_server import GeminiTwin
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_each_mode_ends_in_its_table_row_after_exactly_one_request(mode: str) -> None:
-    row, verdicts = meet(mode)
+@pytest.mark.parametrize(("api", "mode"), [(api, mode) for api, modes in MODES.items() for mode in modes])
+def test_each_mode_ends_in_its_table_row_after_exactly_one_request(api: str, mode: str) -> None:
+    row, verdicts = meet(mode, api)
     assert row.wrong == ""
     assert [verdict.key.pair for verdict in verdicts] == [f"P{i}/EUR" for i in range(5)]
-    assert row.elapsed_s <= 2.0 + 1e-6
+    assert row.elapsed_s <= DEADLINES_S[api] + 1e-6
     for verdict in verdicts:
         assert (verdict.p_loss is not None) == (mode in CONTROLS)
         assert verdict.is_twin or mode in ("hang", "reset", "refuse")
@@ -72,8 +73,9 @@ def test_the_plan_can_be_replaced_and_taken_back_while_the_twin_runs() -> None:
 
 
 def test_the_table_covers_every_mode() -> None:
-    assert set(TABLE) == set(MODES)
-    assert len(MODES) >= 31
+    for api, modes in MODES.items():
+        assert {*TABLE, *DETAILS[api]} == set(modes)
+    assert len(MODES["decisions"]) >= 31 and len(MODES["generate"]) >= 34
 
 
 def test_the_client_is_usable_after_a_hang_and_asks_again() -> None:
@@ -123,7 +125,7 @@ def test_a_wrong_model_key_or_version_is_refused_and_stays_refused() -> None:
     assert with_twin(use) == ({AskOutcome.REFUSED, AskOutcome.BREAKER}, "BREAKER", 1)
 
 
-GOOD_BODY = {"model": server.MODEL, "input": "x", "questions": {"a": {"type": "noul", "instructions": "y"}}}
+GOOD_BODY = {"model": MODEL, "input": "x", "questions": {"a": {"type": "noul", "instructions": "y"}}}
 BAD_BODIES: list[Any] = [
     [],
     {**GOOD_BODY, "questions": {}},
@@ -163,7 +165,7 @@ def test_the_twin_validates_like_the_service_and_labels_every_answer() -> None:
             for body in BAD_BODIES:
                 await post("v1beta/decisions", body)
             async with session.get(f"{twin.url}/v1beta/models") as response:
-                assert (await response.json())["models"][0]["name"] == server.MODEL
+                assert (await response.json())["models"][0]["name"] == MODEL
             async with session.get(f"{twin.url}/_twin") as response:
                 assert (await response.json())["requests"] == twin.requests == len(statuses)
             async with session.get(f"{twin.url}/healthz") as response:
@@ -184,14 +186,14 @@ def test_same_seed_same_answers_and_latencies_another_seed_others() -> None:
 
 def test_answers_spread_wide_around_usual_thresholds() -> None:
     typical = {"score": 62.0, "bb_position": 0.02, "volume_ratio": 1.6, "ema_distance_atr": -2.5, "atr_bp": 55.0}
-    answers = sorted(server.p_loss({**typical, "rsi": 25.0 + i % 12}, 7, str(i)) for i in range(5000))
+    answers = sorted(answers_of.p_loss({**typical, "rsi": 25.0 + i % 12}, 7, str(i)) for i in range(5000))
     assert 0.10 < sum(p >= 0.45 for p in answers) / 5000 < 0.20
     assert 0.25 < sum(p >= 0.30 for p in answers) / 5000 < 0.40
     assert sum(p < 0.2 for p in answers) / 5000 > 0.3
 
 
 def test_latency_has_its_published_median_and_tail() -> None:
-    times = sorted(server.latency_s(7, call) for call in range(1, 20_001))
+    times = sorted(answers_of.latency_s(7, call) for call in range(1, 20_001))
     assert times[10_000] == pytest.approx(0.2, rel=0.03)
     assert 0.006 < sum(seconds > 0.7 for seconds in times) / 20_000 < 0.016
 

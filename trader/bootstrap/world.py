@@ -16,6 +16,7 @@ from trader.errors import ConfigError, CorruptError
 from trader.ports import Clock
 from trader.simulation.faults import FaultPlan, parse_fault
 from trader.simulation.gemini_faults import GEMINI_ACTIONS
+from trader.simulation.gemini_faults import PLACES as GEMINI_PLACES
 from trader.simulation.gemini_server import GeminiTwin
 from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.kraken_server.futures.limits import UNLIMITED, FuturesLimitRules
@@ -105,7 +106,7 @@ class Plans:
 
 
 def read_plans(file: Path | None, seed: int) -> Plans:
-    """The faults of a plan; those at `where = "decisions"` are Gemini's. Raises ConfigError naming file and fault."""
+    """The faults of a plan; those at `where = "decisions"` and "generate" are Gemini's. Raises ConfigError naming file and fault."""
     rows: list[object] = []
     if file is not None:
         try:
@@ -122,7 +123,7 @@ def read_plans(file: Path | None, seed: int) -> Plans:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise ConfigError(f"fault plan {file}: fault {number} is not a table")
-        if row.get("where") == "decisions":
+        if row.get("where") in GEMINI_PLACES:
             gemini.append(parse_fault(row, number, GEMINI_ACTIONS))
         else:
             kraken.append(parse_fault(row, number))

@@ -5,6 +5,7 @@ google-genai is imported inside the functions: the import alone costs over 2 s. 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,34 @@ async def post_decisions(client: Any, *, model: str, shared: str, questions: Map
         status=int(response.status_code),
         is_twin=TWIN_HEADER in response.headers,
         served_by=str(response.headers.get("x-twin-model", "")),
+    )
+
+
+def text_config(*, rules: str, schema: Mapping[str, Any], max_output_tokens: int, thinking: str) -> Any:
+    """The configuration of every text call: one candidate, JSON of `schema`, and the raw reply handed back unparsed."""
+    from google.genai import types
+
+    return types.GenerateContentConfig(
+        system_instruction=rules,
+        response_mime_type="application/json",
+        response_json_schema=schema,
+        candidate_count=1,
+        max_output_tokens=max_output_tokens,
+        thinking_config=types.ThinkingConfig(thinking_level=types.ThinkingLevel(thinking)),  # a budget is refused from 3.5 on
+        automatic_continuation=False,  # else a finish CONTINUATION silently sends more requests
+        should_return_http_response=True,
+    )
+
+
+async def post_text(client: Any, *, model: str, contents: str, config: Any) -> RawReply:
+    """One request to generateContent; raises whatever the SDK raises (see `classify`)."""
+    response = (await client.aio.models.generate_content(model=model, contents=contents, config=config)).sdk_http_response
+    headers = {str(name).lower(): str(value) for name, value in (response.headers or {}).items()}
+    return RawReply(
+        body=(response.body or "").encode("utf-8", "surrogateescape"),
+        status=200,  # any other raises
+        is_twin=TWIN_HEADER in headers,
+        served_by=headers.get("x-twin-model", ""),
     )
 
 
@@ -168,4 +197,5 @@ def _body(error: Exception) -> bytes:
             return value
         if isinstance(value, str):
             return value.encode("utf-8", "replace")
-    return b""
+    details = getattr(error, "details", None)  # all the text API's errors keep of the reply
+    return json.dumps(details).encode() if isinstance(details, Mapping) else b""

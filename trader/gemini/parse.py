@@ -88,15 +88,15 @@ def parse_decisions(body: bytes, ids: Sequence[str]) -> ParsedReply:
     try:
         reply = strict_json(body)
     except ValueError as error:
-        return _all(ids, AskOutcome.INVALID, f"json: {error}")
+        return whole(ids, AskOutcome.INVALID, f"json: {error}")
     tokens_in, tokens_out = _tokens(reply.get("usage"))
-    if reason := _block_reason(reply):
-        return _all(ids, AskOutcome.BLOCKED, reason, tokens_in, tokens_out)
+    if reason := block_reason(reply):
+        return whole(ids, AskOutcome.BLOCKED, reason, tokens_in, tokens_out)
     answers = reply.get("answers")
     if not isinstance(answers, dict):
-        return _all(ids, AskOutcome.INVALID, f"shape: answers is {_kind(answers)}", tokens_in, tokens_out)
+        return whole(ids, AskOutcome.INVALID, f"shape: answers is {kind(answers)}", tokens_in, tokens_out)
     if answers.keys() != dict.fromkeys(ids).keys():
-        return _all(ids, AskOutcome.INVALID, f"ids: {len(answers)} answers to {len(ids)} questions, or other ids", tokens_in, tokens_out)
+        return whole(ids, AskOutcome.INVALID, f"ids: {len(answers)} answers to {len(ids)} questions, or other ids", tokens_in, tokens_out)
     parsed = {name: _answer(answers[name]) for name in ids}
     bad = [answer.detail for answer in parsed.values() if answer.outcome is not AskOutcome.OK]
     return ParsedReply(
@@ -108,19 +108,20 @@ def parse_decisions(body: bytes, ids: Sequence[str]) -> ParsedReply:
     )
 
 
-def _all(ids: Sequence[str], outcome: AskOutcome, detail: str, tokens_in: int | None = None, tokens_out: int | None = None) -> ParsedReply:
+def whole(ids: Sequence[str], outcome: AskOutcome, detail: str, tokens_in: int | None = None, tokens_out: int | None = None) -> ParsedReply:
+    """One outcome for a whole batch."""
     answers = {name: ParsedAnswer(outcome=outcome, detail=detail) for name in ids}
     return ParsedReply(outcome=outcome, answers=answers, detail=detail, tokens_in=tokens_in, tokens_out=tokens_out)
 
 
 def _answer(answer: object) -> ParsedAnswer:
     if not isinstance(answer, dict):
-        return _invalid(f"shape: answer is {_kind(answer)}")
+        return _invalid(f"shape: answer is {kind(answer)}")
     if answer.get("type") != "noul":
         return _invalid("type: not noul")
-    noul, confidence = _probability(answer.get("noul")), _probability(answer.get("confidence"))
+    noul, confidence = probability(answer.get("noul")), probability(answer.get("confidence"))
     if noul is None:
-        return _invalid(f"value: noul is {_kind(answer.get('noul'))}, not a number in [0, 1]")
+        return _invalid(f"value: noul is {kind(answer.get('noul'))}, not a number in [0, 1]")
     if confidence is None or abs(confidence - max(noul, 1.0 - noul)) > _CONFIDENCE_SLACK:
         return _invalid("inconsistent: confidence is not max(noul, 1 - noul)")
     return ParsedAnswer(outcome=AskOutcome.OK, p_loss=noul)
@@ -130,14 +131,14 @@ def _invalid(detail: str) -> ParsedAnswer:
     return ParsedAnswer(outcome=AskOutcome.INVALID, detail=detail)
 
 
-def _probability(value: object) -> float | None:
+def probability(value: object) -> float | None:
     """The value as a float if it is a finite JSON number in [0, 1]; bool is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= 1 and math.isfinite(value) else None
 
 
-def _block_reason(reply: Mapping[str, Any]) -> str:
+def block_reason(reply: Mapping[str, Any]) -> str:
     """`blocked` with the provider's reason word, or nothing. A reason of another shape is not repeated."""
     for outer, inner in (("prompt_feedback", "block_reason"), ("promptFeedback", "blockReason")):
         feedback = reply.get(outer)
@@ -151,12 +152,14 @@ def _block_reason(reply: Mapping[str, Any]) -> str:
 def _tokens(usage: object) -> tuple[int | None, int | None]:
     if not isinstance(usage, dict):
         return None, None
-    return _count(usage.get("total_input_tokens")), _count(usage.get("total_output_tokens"))
+    return count(usage.get("total_input_tokens")), count(usage.get("total_output_tokens"))
 
 
-def _count(value: object) -> int | None:
+def count(value: object) -> int | None:
+    """A number of tokens, None where it is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9 else None
 
 
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
+    """What a value is, for a message; never the value."""
     return "missing or null" if value is None else type(value).__name__

@@ -11,7 +11,7 @@ from trader.domain.verdicts import AskOutcome
 from trader.errors import CorruptError, FatalError
 from trader.gemini import budget as gate
 from trader.gemini import client as sdk
-from trader.gemini import decisions
+from trader.gemini import decisions, text
 from trader.gemini import prompt as prompts
 from trader.gemini.cassette import Cassette, Heard, Source
 from trader.gemini.exchange import Sent
@@ -23,6 +23,7 @@ HTTP_OK = 200
 _MISSING = ParsedAnswer(outcome=AskOutcome.UNAVAILABLE, detail="not on the cassette")
 _PARSERS: Mapping[str, Callable[[Heard], ParsedReply]] = {
     decisions.PROVIDER: lambda call: parse_decisions(call.reply, list(call.keys)),
+    text.PROVIDER: lambda call: text.judge(call.reply, list(call.keys), call.model, is_twin=call.is_twin),
 }
 
 

@@ -1,6 +1,6 @@
 """Fault modes of the Gemini twin: what each does to the status or body of a reply (AI.md section 5).
 
-They are the actions of a fault plan (`faults.py`) at `where = "decisions"`, with the fields model and api_version.
+They are the actions of a fault plan (`faults.py`) at `where = "decisions"` or "generate", with the fields model and api_version.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trader.simulation.fault_args import optional_seconds
+from trader.simulation.fault_args import no_arg, optional_seconds
 from trader.simulation.fault_catalogue import Action
 from trader.simulation.faults import FaultPlan, load_plan, parse_plan
 
@@ -91,10 +91,68 @@ BODY_FAULTS: Mapping[str, Callable[[dict[str, Any]], bytes]] = {
     "oversize": lambda reply: json.dumps({**reply, "padding": "x" * (1 << 20)}).encode(),
     "duplicate_key": _duplicate,
 }
-MODES: tuple[str, ...] = (*CONNECTION_FAULTS, *HTTP_FAULTS, "html502", *BODY_FAULTS)
 
 
-PLACES = ("decisions",)
+def _inside(change: Callable[[list[dict[str, Any]]], object]) -> Callable[[dict[str, Any]], bytes]:
+    """A body fault that edits the verdicts inside a text reply."""
+
+    def edit(reply: dict[str, Any]) -> bytes:
+        part = reply["candidates"][0]["content"]["parts"][0]
+        said = json.loads(part["text"])
+        change(said["verdicts"])
+        part["text"] = json.dumps(said)
+        return json.dumps(reply).encode()
+
+    return edit
+
+
+def _every(**fields: Any) -> Callable[[dict[str, Any]], bytes]:
+    """A body fault that sets these fields of each verdict."""
+    return _inside(lambda verdicts: [verdict.update(fields) for verdict in verdicts])
+
+
+def _said(change: Callable[[str], str], finish: str = "STOP") -> Callable[[dict[str, Any]], bytes]:
+    """A body fault that edits the text of a text reply as text, and says why it ended."""
+
+    def edit(reply: dict[str, Any]) -> bytes:
+        candidate = reply["candidates"][0]
+        part = candidate["content"]["parts"][0]
+        part["text"], candidate["finishReason"] = change(part["text"]), finish
+        return json.dumps(reply).encode()
+
+    return edit
+
+
+TEXT_FAULTS: Mapping[str, Callable[[dict[str, Any]], bytes]] = {
+    **{name: BODY_FAULTS[name] for name in ("html200", "truncated", "empty_body", "oversize")},
+    "nan": _every(p_loss=float("nan")),
+    "bool": _every(p_loss=True),
+    "string": _inside(lambda verdicts: [verdict.update(p_loss=str(verdict["p_loss"])) for verdict in verdicts]),
+    "out_of_range": _every(p_loss=1.7),
+    "null": _every(p_loss=None),
+    "missing_id": _inside(lambda verdicts: verdicts.pop()),
+    "extra_id": _inside(lambda verdicts: verdicts.append({**verdicts[0], "id": "C99"})),
+    "repeated_id": _inside(lambda verdicts: verdicts.append(dict(verdicts[0]))),
+    "wrong_enum": _every(reason="because"),
+    "extra_key": _every(note="trust me"),
+    "duplicate_key": _said(lambda text: text.replace('{"id"', '{"id": "C01", "id"')),
+    "block": lambda _: (
+        b'{"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 1}, "modelVersion": "scripted-twin-1"}'
+    ),
+    "safety": _said(lambda _: "", "SAFETY"),
+    "max_tokens": _said(lambda text: text[: len(text) // 2], "MAX_TOKENS"),
+    "continuation": _said(lambda text: text[: len(text) // 2], "CONTINUATION"),
+    "fence": _said(lambda text: f"```json\n{text}\n```"),
+    "prose": _said(lambda text: f"Here is my verdict: {text} DON'T BUY."),
+    "two_candidates": lambda reply: json.dumps({**reply, "candidates": reply["candidates"] * 2}).encode(),
+    "model_drift": lambda reply: json.dumps({**reply, "modelVersion": "scripted-twin-2"}).encode(),
+}
+_HTTP: tuple[str, ...] = (*CONNECTION_FAULTS, *HTTP_FAULTS, "html502")
+MODES: Mapping[str, tuple[str, ...]] = {"decisions": (*_HTTP, *BODY_FAULTS), "generate": (*_HTTP, *TEXT_FAULTS)}
+"""Every mode by the API it is for."""
+
+
+PLACES = tuple(MODES)
 _LATE = {
     "slow": "on top of the usual latency, default 1 s",
     "hang": "default one day",
@@ -102,9 +160,12 @@ _LATE = {
     "429": "retryDelay, default 30 s",
 }
 GEMINI_ACTIONS: Mapping[str, Action] = {
-    **{mode: Action(at=PLACES, about="this status, connection fault or body") for mode in MODES},
-    **{mode: Action(at=PLACES, arg=optional_seconds, about=about) for mode, about in _LATE.items()},
-}
+    mode: Action(
+        at=tuple(place for place in PLACES if mode in MODES[place]), about=_LATE.get(mode, "this status, connection fault or body"),
+        arg=optional_seconds if mode in _LATE else no_arg,
+    )
+    for mode in dict.fromkeys(mode for place in PLACES for mode in MODES[place])
+}  # fmt: skip
 
 
 def gemini_plan(source: str = "", *, seed: int = 0) -> FaultPlan:

@@ -1,143 +1,44 @@
-"""Gemini twin: the wire of the Decisions API with a scripted stand-in behind it. It is not AI, and says so in a header.
+"""Gemini twin: the wire of both APIs, Decisions and generateContent, with a scripted stand-in behind them (`gemini_answers`).
 
-P(loss) is a logistic of six weights on the prompt's own numbers plus seeded noise. The weights are arbitrary: they make
-answers differ from plan to plan and claim no knowledge of markets. Same seed and question, same answer.
+It is not AI, and says so in a header of every reply.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections import Counter
-from collections.abc import Mapping
-from statistics import NormalDist
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
 from trader.errors import ConfigError
 from trader.ports import Clock
-from trader.simulation.exchange_orders import unit_hash
 from trader.simulation.faults import Fault, FaultPlan
-from trader.simulation.gemini_faults import BODY_FAULTS, HTML_502, HTTP_FAULTS, REFUSE_S, HttpFault, gemini_plan
+from trader.simulation.gemini_answers import Skill, answer, latency_s
+from trader.simulation.gemini_faults import BODY_FAULTS, HTML_502, HTTP_FAULTS, REFUSE_S, TEXT_FAULTS, HttpFault, gemini_plan
+from trader.simulation.gemini_limits import Meter, Quota
+from trader.simulation.gemini_requests import MODEL, TEXT_MODELS, BadRequest, validate, validate_text
+from trader.simulation.gemini_text import SERVED, questions_of, text_reply
 
 LABEL = "scripted stand-in, not AI"
-MODEL = "models/gemini-decision-1"
-SERVED = "scripted-twin-1"
 HEADERS = {"X-Twin": LABEL, "X-Twin-Model": SERVED}
-MAX_QUESTIONS = 256
-_NORMAL = NormalDist()
+Edits = Mapping[str, Callable[[dict[str, Any]], bytes]]
 _NO_KEY = HttpFault(status=403, word="PERMISSION_DENIED", message="Method doesn't allow unregistered callers.")
-
-# (field, weight, centre, scale): each adds weight * clip((value - centre) / scale, -1, 1) to the logit.
-WEIGHTS: tuple[tuple[str, float, float, float], ...] = (
-    ("rsi", 0.30, 30.0, 10.0),
-    ("score", -0.40, 65.0, 15.0),
-    ("bb_position", 0.25, 0.0, 0.5),
-    ("volume_ratio", -0.25, 1.5, 1.5),
-    ("ema_distance_atr", -0.30, -2.0, 2.0),
-    ("atr_bp", 0.20, 50.0, 40.0),
-)
-# With the noise and typical entries the median answer is 0.25; 16 % reach 0.45, 22 % 0.40, 39 % 0.30, 62 % 0.20.
-INTERCEPT = -1.3
-NOISE_SIGMA = 0.9
-
-
-def p_loss(numbers: Mapping[str, Any], seed: int, text: str) -> float:
-    """The stand-in's answer in [0.01, 0.99], to four digits; a number that is missing adds nothing."""
-    logit = INTERCEPT + NOISE_SIGMA * _normal(seed, "noise", text)
-    for name, weight, centre, scale in WEIGHTS:
-        value = numbers.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            logit += weight * min(1.0, max(-1.0, (value - centre) / scale))
-    return round(min(0.99, max(0.01, 1.0 / (1.0 + math.exp(-logit)))), 4)
-
-
-def latency_s(seed: int, call: int) -> float:
-    """Lognormal, median 200 ms, sigma 0.25, and a 1 % tail of eight times that."""
-    base = 0.2 * math.exp(0.25 * _normal(seed, "latency", call))
-    return base * (8.0 if unit_hash(seed, "tail", call) < 0.01 else 1.0)
-
-
-def _normal(*parts: str | int) -> float:
-    """A standard normal number made of its arguments."""
-    return _NORMAL.inv_cdf(min(max(unit_hash(*parts), 1e-12), 1.0 - 1e-12))
-
-
-class BadRequest(ValueError):
-    """The request would be refused by the real service, too."""
-
-
-def validate(body: object) -> tuple[str, dict[str, dict[str, Any]]]:
-    """(model, questions) of a request; raises BadRequest naming the field."""
-    if not isinstance(body, dict):
-        raise BadRequest("body: a JSON object is required")
-    if unknown := sorted(body.keys() - {"input", "model", "questions"}):
-        raise BadRequest(f"unknown name {unknown[0]!r}")
-    model, questions = body.get("model"), body.get("questions")
-    if not isinstance(model, str) or not model.startswith("models/"):
-        raise BadRequest("model: format is models/{model}")
-    if not body.get("input") or not isinstance(body["input"], str | list | dict):
-        raise BadRequest("input: required")
-    if not isinstance(questions, dict) or not 1 <= len(questions) <= MAX_QUESTIONS:
-        raise BadRequest(f"questions: 1 to {MAX_QUESTIONS} are required")
-    for name, question in questions.items():
-        _validate_question(name, question)
-    return model, questions
-
-
-def _validate_question(name: str, question: object) -> None:
-    if not isinstance(question, dict) or not question.get("instructions"):
-        raise BadRequest(f"questions[{name!r}].instructions: required")
-    kind, criteria = question.get("type"), question.get("criteria")
-    if kind == "noul":
-        if criteria is not None and not (isinstance(criteria, dict) and criteria.get("true_description")):
-            raise BadRequest(f"questions[{name!r}].criteria.true_description: required")
-        return
-    shape = {"choice": dict, "score": list}.get(str(kind))
-    if shape is None:
-        raise BadRequest(f"questions[{name!r}].type: {kind!r} is not one of noul, choice, score")
-    if not isinstance(criteria, shape) or not 2 <= len(criteria) <= 255:
-        raise BadRequest(f"questions[{name!r}].criteria: 2 to 255 entries are required")
-
-
-def _text(instructions: object) -> str:
-    """Instructions as one text, whether given as a string or as content blocks."""
-    blocks = instructions if isinstance(instructions, list) else [instructions]
-    return "\n".join(str(block.get("text", "")) if isinstance(block, dict) else str(block) for block in blocks)
-
-
-def _numbers(text: str) -> dict[str, Any]:
-    """The JSON object in the first line of our own prompts; other callers have none, which leaves intercept and noise."""
-    try:
-        value = json.loads(text.split("\n", 1)[0])
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def answer(question: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The scripted answer to one valid question."""
-    text = _text(question["instructions"])
-    p = p_loss(_numbers(text), seed, text)
-    if question["type"] == "noul":
-        return {"type": "noul", "noul": p, "confidence": round(max(p, 1.0 - p), 4)}
-    names = [str(i) for i in range(len(question["criteria"]))] if question["type"] == "score" else list(question["criteria"])
-    weights = [0.05 + unit_hash(seed, name, text) for name in names]
-    probabilities = {name: round(weight / sum(weights), 4) for name, weight in zip(names, weights, strict=True)}
-    best = max(probabilities, key=lambda name: probabilities[name])
-    shared = {"confidence": probabilities[best], "probabilities": probabilities}
-    if question["type"] == "choice":
-        return {"type": "choice", "choice": best, **shared}
-    legend = {str(i): str(level) for i, level in enumerate(question["criteria"])}
-    return {"type": "score", "score": round(sum(i * p for i, p in enumerate(probabilities.values())), 4), "legend": legend, **shared}
 
 
 class GeminiTwin:
-    """The server. `clock` paces its latency; `plan` says which calls go wrong and how; port 0 picks a free one."""
+    """The server. `clock` paces its latency; `plan` says which calls go wrong and how; port 0 picks a free one.
 
-    def __init__(self, clock: Clock, seed: int = 7, plan: FaultPlan | None = None) -> None:
+    `quota`: rate limits (None: none); `skill`: for tests, what the answers know of the outcomes.
+    """
+
+    def __init__(
+        self, clock: Clock, seed: int = 7, plan: FaultPlan | None = None, *, quota: Quota | None = None, skill: Skill | None = None
+    ) -> None:
+        self._meter = None if quota is None else Meter(quota)
+        self._skill = skill
         self._clock = clock
         self._seed = seed
         self.plan = plan or FaultPlan(seed=seed)
@@ -154,6 +55,7 @@ class GeminiTwin:
         """Listen; `url` is what goes into the client's base_url."""
         app = web.Application(client_max_size=4 << 20)
         app.router.add_post("/{version:v1|v1beta}/decisions", self._decisions)
+        app.router.add_post("/{version:v1|v1beta}/models/{model}:generateContent", self._generate)
         app.router.add_get("/v1beta/models", self._models)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/_twin", self._counters)
@@ -183,19 +85,42 @@ class GeminiTwin:
             model, questions = validate(json.loads(raw))
         except (BadRequest, ValueError) as error:
             return self._error(HttpFault(status=400, word="INVALID_ARGUMENT", message=str(error)[:200]))
-        if not request.headers.get("x-goog-api-key"):
-            return self._error(_NO_KEY)
-        if version != "v1beta" or model != MODEL:
-            return self._error(HttpFault(status=404, word="NOT_FOUND", message=f"{version} has no such method or model"))
+        if refused := self._refused(request, len(raw) // 4, known=version == "v1beta" and model == MODEL):
+            return refused
         self.questions += len(questions)
         due = self.plan.take("decisions", {"model": model, "api_version": version})
         await self._clock.sleep(latency_s(self._seed, call))
         tokens = len(raw) // 4
         usage = {"total_input_tokens": tokens, "total_output_tokens": 0, "total_tokens": tokens}
-        answers = {name: answer(question, self._seed) for name, question in questions.items()}
-        return await self._reply(request, {"answers": answers, "usage": usage}, due[0] if due else None)
+        answers = {name: answer(question, self._seed, self._skill) for name, question in questions.items()}
+        return await self._reply(request, {"answers": answers, "usage": usage}, due[0] if due else None, BODY_FAULTS)
 
-    async def _reply(self, request: web.Request, reply: dict[str, Any], fault: Fault | None) -> web.StreamResponse:
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        self.requests += 1
+        call, version, model = self.requests, request.match_info["version"], request.match_info["model"]
+        raw = await request.read()
+        try:
+            asked = validate_text(json.loads(raw), request.headers.get("X-Server-Timeout"))
+        except (BadRequest, ValueError) as error:
+            return self._error(HttpFault(status=400, word="INVALID_ARGUMENT", message=str(error)[:200]))
+        if refused := self._refused(request, len(raw) // 4, known=model in TEXT_MODELS):
+            return refused
+        self.questions += len(questions_of(asked.prompt))
+        due = self.plan.take("generate", {"model": model, "api_version": version})
+        await self._clock.sleep(latency_s(self._seed, call, text=True))
+        reply = text_reply(asked, self._seed, len(raw) // 4, self._skill)
+        return await self._reply(request, reply, due[0] if due else None, TEXT_FAULTS)
+
+    def _refused(self, request: web.Request, tokens: int, *, known: bool) -> web.Response | None:
+        """Why a well-formed request is not answered: no key, no such model, or too many of them."""
+        if not request.headers.get("x-goog-api-key"):
+            return self._error(_NO_KEY)
+        if not known:
+            return self._error(HttpFault(status=404, word="NOT_FOUND", message="this version has no such method or model"))
+        wait_s = None if self._meter is None else self._meter.refuse_s(self._clock.now_us(), tokens)
+        return None if wait_s is None else self._error(HTTP_FAULTS["429"], retry_after_s=wait_s)
+
+    async def _reply(self, request: web.Request, reply: dict[str, Any], fault: Fault | None, faults: Edits) -> web.StreamResponse:
         action = fault.action if fault else "ok"
         if fault is not None and action in HTTP_FAULTS:
             return self._error(HTTP_FAULTS[action], retry_after_s=fault.arg)
@@ -210,7 +135,7 @@ class GeminiTwin:
             self._away = asyncio.get_running_loop().create_task(self._refuse(float(fault.arg or REFUSE_S)))
         if action == "html502":
             return web.Response(status=502, body=HTML_502, content_type="text/html", headers=HEADERS)
-        edit = BODY_FAULTS.get(action)
+        edit = faults.get(action)
         body = edit(reply) if edit else json.dumps(reply).encode()
         kind = "text/html" if action == "html200" else "application/json"
         return web.Response(body=body, content_type=kind, headers=HEADERS)
@@ -233,8 +158,10 @@ class GeminiTwin:
         return web.json_response({"error": error}, status=fault.status, headers=HEADERS)
 
     async def _models(self, _: web.Request) -> web.Response:
-        model = {"name": MODEL, "displayName": LABEL, "version": SERVED, "supportedGenerationMethods": ["createDecision"]}
-        return web.json_response({"models": [model]}, headers=HEADERS)
+        shown = {"displayName": LABEL, "version": SERVED}
+        models = [{"name": MODEL, **shown, "supportedGenerationMethods": ["createDecision"]}]
+        models += [{"name": f"models/{name}", **shown, "supportedGenerationMethods": ["generateContent"]} for name in TEXT_MODELS]
+        return web.json_response({"models": models}, headers=HEADERS)
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"ok": True, "twin": LABEL}, headers=HEADERS)
