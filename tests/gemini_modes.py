@@ -170,8 +170,8 @@ def meet(mode: str, api: str = "decisions") -> tuple[Row, list[Verdict]]:
         await asyncio.sleep(25.0)  # a hidden retry would come in this time
         outcomes = sorted({verdict.outcome.value for verdict in verdicts})
         row = Row(
-            api=api, mode=mode, outcome="+".join(outcomes), detail=verdicts[0].detail, requests=twin.requests, rulings=dict(sorted(rulings.items())),
-            elapsed_s=round(elapsed, 3),
+            api=api, mode=mode, outcome="+".join(outcomes), detail=verdicts[0].detail, requests=twin.requests,
+            rulings=dict(sorted(rulings.items())), elapsed_s=round(elapsed, 3),
         )  # fmt: skip
         return row, verdicts
 

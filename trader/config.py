@@ -34,8 +34,12 @@ class AiSettings(_Section):
     """Who is asked, when, and for how much."""
 
     mode: Literal["off", "shadow", "veto"] = "veto"
+    provider: Literal["decisions", "text"] = "decisions"
     model: str = "models/gemini-decision-1"
     deadline_s: float = Field(2.0, gt=0, le=60)
+    text_model: str = "gemini-3.5-flash-lite"
+    text_deadline_s: float = Field(6.0, gt=0, le=60)
+    fallback: Literal["none", "text"] = "none"
     prescan_s: float = Field(30.0, ge=1, le=300)
     prescan_window_s: float = Field(300.0, ge=30, le=900, description="ask only this long before a 15m close")
     ttl_s: float = Field(300.0, ge=30, le=3600)

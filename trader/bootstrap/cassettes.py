@@ -42,7 +42,7 @@ class Tape:
 
     def link(self, settings: Settings, clock: Clock, stack: AsyncExitStack) -> VerdictLink:
         """The AI of a session that hears the cassette. Raises ConfigError where it holds several sources, none of them the settings'."""
-        source = self.cassette.source(wire.source_of(settings))
+        source = self.cassette.source(wire.choice_of(settings).source)
         self.replay = Replay(
             self.cassette, clock, source=source, miss=self.miss, limits=wire.ai_limits(settings), seed=settings.market.seed,
             ttl_s=settings.ai.ttl_s,

@@ -169,7 +169,9 @@ class Children:
         twin = ("--base-url", f"http://127.0.0.1:{self.settings.ports.gemini_twin}") if demo else ()
         words = (
             "--state", str(self.paths.root), *twin, "--model", ai.model,
-            "--deadline-s", str(ai.deadline_s), "--ttl-s", str(ai.ttl_s), "--seed", str(self.settings.market.seed),
+            "--deadline-s", str(ai.deadline_s), "--provider", ai.provider, "--text-model", ai.text_model,
+            "--text-deadline-s", str(ai.text_deadline_s), "--fallback", ai.fallback, "--ttl-s", str(ai.ttl_s),
+            "--seed", str(self.settings.market.seed),
             "--calls-per-day", str(ai.calls_per_day), "--questions-per-day", str(ai.questions_per_day),
             "--input-tokens-per-day", str(ai.input_tokens_per_day), "--usd-per-day", str(ai.usd_per_day),
             "--calls-per-minute", str(ai.calls_per_minute), "--input-tokens-per-minute", str(ai.input_tokens_per_minute),

@@ -218,7 +218,8 @@ class ReadModel:
         try:
             store = SqliteVerdictStore(file, read_only=True)
             try:
-                summary, saved, budget = store.summary(), store.load_state(PROVIDER), store.budget_used()
+                summary, budget, origin = store.summary(), store.budget_used(), store.newest_origin()
+                saved = store.load_state(origin.provider if origin else PROVIDER)
             finally:
                 store.close()
             breaker = str(json.loads(saved)["breaker"]["state"]) if saved else ""

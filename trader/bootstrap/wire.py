@@ -28,10 +28,9 @@ from trader.errors import ConfigError
 from trader.execution.confirmation import ConfirmationParameters, Desk, VerdictBook
 from trader.execution.halts import HaltLimits
 from trader.execution.wiring import NoKill, Timing, Wiring, run_directly
+from trader.gemini.advisors import Choice, advisor
 from trader.gemini.budget import Limits as AiLimits
 from trader.gemini.client import make_client as make_gemini
-from trader.gemini.decisions import PROVIDER as DECISIONS
-from trader.gemini.decisions import GeminiDecisions
 from trader.gemini.link import DirectLink, SocketLink
 from trader.kraken.client import make_client
 from trader.kraken.exchange import KrakenExchange
@@ -94,9 +93,13 @@ def rules_digest(settings: Settings) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def source_of(settings: Settings) -> tuple[str, str]:
-    """Provider and model that are asked first."""
-    return DECISIONS, settings.ai.model
+def choice_of(settings: Settings) -> Choice:
+    """Whom the AI's questions go to."""
+    ai = settings.ai
+    return Choice(
+        provider=ai.provider, model=ai.model, deadline_s=ai.deadline_s, text_model=ai.text_model, text_deadline_s=ai.text_deadline_s,
+        fallback=ai.fallback,
+    )  # fmt: skip
 
 
 def ai_limits(settings: Settings) -> AiLimits:
@@ -113,11 +116,11 @@ def direct_verdicts(settings: Settings, endpoints: Endpoints, clock: Clock, path
     """The advisor in the session's own process, as the stepped clock wants it."""
     store = SqliteVerdictStore(paths.ai)
     stack.callback(store.close)
-    advisor = GeminiDecisions(
-        make_gemini("demo", endpoints.gemini), clock, model=settings.ai.model, store=store, limits=ai_limits(settings),
-        seed=settings.market.seed, deadline_s=settings.ai.deadline_s, ttl_s=settings.ai.ttl_s,
+    asked = advisor(
+        make_gemini("demo", endpoints.gemini), clock, choice_of(settings), store=store, limits=ai_limits(settings),
+        seed=settings.market.seed, ttl_s=settings.ai.ttl_s,
     )  # fmt: skip
-    link = DirectLink(advisor)
+    link = DirectLink(asked)
     stack.push_async_callback(link.close)
     return link
 

@@ -127,7 +127,7 @@ class Replay(Provider):
         ttl_s: float = 300.0,
         form: prompts.Form = prompts.TRADE,
     ) -> None:
-        self.tape = CassetteApi(cassette, source, clock, form)
+        self.tape = CassetteApi(cassette, source, clock, text.form_of(form) if source[0] == text.PROVIDER else form)
         self.source = source
         self._name, self._miss = cassette.name, miss
         super().__init__(self.tape, clock, limits=limits, seed=seed, ttl_s=ttl_s)

@@ -48,7 +48,7 @@ class TextApi:
 
     def __init__(self, client: Any, *, model: str = MODEL, deadline_s: float = 6.0, form: prompts.Form = prompts.TRADE) -> None:
         self.model = model
-        self.form = replace(form, version=f"{form.version}-text", params=PARAMS)
+        self.form = form_of(form)
         self._client = client
         self._deadline_s = deadline_s
         self._config = sdk.text_config(**PARAMS)
@@ -64,6 +64,11 @@ class TextApi:
 
     def _judge(self, reply: sdk.RawReply, ids: Sequence[str]) -> ParsedReply:
         return judge(reply.body, ids, self.model, is_twin=reply.is_twin)
+
+
+def form_of(form: prompts.Form) -> prompts.Form:
+    """The same questions with what a text model is told beside them: another prompt, and so another calibration."""
+    return replace(form, version=f"{form.version}-text", params=PARAMS)
 
 
 def contents(prompt: prompts.Prompt) -> str:

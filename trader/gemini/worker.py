@@ -18,9 +18,9 @@ from importlib import import_module
 from pathlib import Path
 
 from trader.errors import ConfigError, TraderError
+from trader.gemini.advisors import FALLBACKS, PROVIDERS, Choice, advisor
 from trader.gemini.budget import Limits
 from trader.gemini.client import make_client
-from trader.gemini.decisions import GeminiDecisions
 from trader.gemini.link import HEARTBEAT_S, LINE_LIMIT, DirectLink, StatefulAdvisor, decode, encode, question_in, verdict_out
 from trader.ports import VerdictStore
 
@@ -147,8 +147,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="trader.gemini.worker", description=__doc__)
     parser.add_argument("--state", type=Path, required=True, help="state directory")
     parser.add_argument("--base-url", default=None, help="provider address; default: Google")
-    parser.add_argument("--model", default="models/gemini-decision-1")
-    parser.add_argument("--deadline-s", type=float, default=2.0)
+    parser.add_argument("--provider", choices=PROVIDERS, default=Choice().provider)
+    parser.add_argument("--model", default=Choice().model)
+    parser.add_argument("--deadline-s", type=float, default=Choice().deadline_s)
+    parser.add_argument("--text-model", default=Choice().text_model)
+    parser.add_argument("--text-deadline-s", type=float, default=Choice().text_deadline_s)
+    parser.add_argument("--fallback", choices=FALLBACKS, default=Choice().fallback, help="asked while the breaker is open")
     parser.add_argument("--ttl-s", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--calls-per-day", type=int, default=Limits().calls)
@@ -181,17 +185,17 @@ async def _main(arguments: argparse.Namespace, key: str) -> None:
     )
     store, clock = _open_store(arguments.store, arguments.state / STORE), _WallClock()
     try:
-        advisor = GeminiDecisions(
-            make_client(key, arguments.base_url),
-            clock,
+        choice = Choice(
+            provider=arguments.provider,
             model=arguments.model,
-            store=store,
-            limits=limits,
-            seed=arguments.seed,
             deadline_s=arguments.deadline_s,
-            ttl_s=arguments.ttl_s,
+            text_model=arguments.text_model,
+            text_deadline_s=arguments.text_deadline_s,
+            fallback=arguments.fallback,
         )
-        server = WorkerServer(advisor, arguments.state / SOCKET)
+        client = make_client(key, arguments.base_url)
+        asked = advisor(client, clock, choice, store=store, limits=limits, seed=arguments.seed, ttl_s=arguments.ttl_s)
+        server = WorkerServer(asked, arguments.state / SOCKET)
         await serve(
             server,
             lambda: print(f"ai worker ready on {arguments.state / SOCKET}", flush=True),
