@@ -94,6 +94,7 @@ REFUSED = [
     (("twin", "kraken", "--from", "2024-07-15"), 2, "--replay"),
     (("twin", "kraken", "--replay", "no-such.parquet"), 2, "no-such.parquet"),
     (("twin", "binance"), 2, "kraken, gemini"),
+    (("twin", "gemini", "--tier", "silver"), 2, "--tier 'silver': of gemini only free, or none"),
     (("twin", "kraken", "--switch", "colour=red"), 2, "--switch 'colour=red': write NAME=VALUE; NAME is one of frames_per_minute, "),
     (("exit",), 2, "Missing argument"),
     (("verify",), 2, "no session has run here"),

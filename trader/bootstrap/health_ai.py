@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from trader.bootstrap.notices import clock_of
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.wire import Endpoints, ai_limits
+from trader.bootstrap.wire import Endpoints, ai_limits, choice_of
 from trader.config import Settings
 from trader.data.ledger_ai import mode_in_force
 from trader.data.verdicts import SqliteVerdictStore
 from trader.domain.orders import Side
 from trader.domain.verdicts import AskOutcome, Question, Verdict, VerdictKey
 from trader.errors import TraderError
+from trader.gemini.advisors import NONE, advisor
 from trader.gemini.budget import PRIORITY_ONLY, Breaker, BreakerState, Budget, load
 from trader.gemini.client import make_client
-from trader.gemini.decisions import PROVIDER, GeminiDecisions
 from trader.gemini.worker import KEY_VARIABLE
 from trader.maintenance.checks import Check
 
@@ -52,7 +53,7 @@ def _stored(settings: Settings, mode: str) -> Iterator[Check]:
     try:
         store = SqliteVerdictStore(paths.ai, read_only=True)
         try:
-            saved = store.load_state(PROVIDER)
+            saved = store.load_state(choice_of(settings).source[0])
         finally:
             store.close()
         if saved is not None:
@@ -87,8 +88,9 @@ async def _ask(settings: Settings, key: str, url: str | None) -> Verdict:
         key=VerdictKey(pair="", side=Side.BUY, strategy=settings.strategy), asked_us=clock.now_us(), asked_price=100.0, band_lo=99.0,
         band_hi=101.0, features={"rsi": 30.0, "stop_bp": 200.0, "target_bp": 300.0, "cost_bp": 90.0}, priority=True,
     )  # fmt: skip
-    advisor = GeminiDecisions(make_client(key, url), clock, model=settings.ai.model, deadline_s=DEADLINE_S)
+    choice = replace(choice_of(settings), deadline_s=DEADLINE_S, text_deadline_s=DEADLINE_S, fallback=NONE)
+    asked = advisor(make_client(key, url), clock, choice, store=None, limits=ai_limits(settings), seed=0, ttl_s=settings.ai.ttl_s)
     try:
-        return next(iter(await advisor.ask([question])))
+        return next(iter(await asked.ask([question])))
     finally:
-        await advisor.close()
+        await asked.close()

@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import DEMO_KEY, HOST, TIER, Plans, World, gemini_twin, kraken_twin, read_plans, world_of
+from trader.bootstrap.world import DEMO_KEY, HOST, TIER, World, gemini_twin, kraken_twin, read_plans, world_of
 from trader.config import Settings, load
 from trader.domain.market import SECOND
 from trader.errors import ConfigError, TraderError
 from trader.maintenance.sockets import owner_of
 from trader.ports import Clock
 from trader.simulation.clock import PacedClock, load_clock, wall_clock
+from trader.simulation.gemini_limits import FREE
+from trader.simulation.gemini_server import GeminiTwin
 from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.kraken_server.spot.keyring import TRADING, ApiKey
 from trader.simulation.kraken_server.spot.market_view import OHLC_ROWS
@@ -26,6 +28,7 @@ from trader.simulation.kraken_server.switches import read_switches
 from trader.simulation.replay import ReplayMarket
 
 KINDS = ("kraken", "gemini")
+FREE_TIER = "free"  # of Gemini; any other is no limit there
 
 
 def run_twin(
@@ -56,12 +59,14 @@ def run_twin(
     world = _world(settings, paths, replay=replay, start=start)
     clock = _clock(paths, world)
     plans = read_plans(plan, world.seed)
+    if which == "gemini":
+        if tier not in (FREE_TIER, TIER, None):
+            raise ConfigError(f"--tier {tier!r}: of gemini only {FREE_TIER}, or none")
+        asyncio.run(_serve_gemini(gemini_twin(world, clock, plans.gemini, FREE if tier == FREE_TIER else None), port, say))
+        return
     turned, limits = read_switches(switches, tier=tier)
 
     async def serve() -> None:
-        if which == "gemini":
-            await _serve_gemini(world, clock, plans, port, say)
-            return
         twin = kraken_twin(world, world.market(), clock, paths=paths, plan=plans.kraken, keys=keys, limits=limits, switches=turned)
         with _certificates(paths) as folder:
             await _serve_kraken(twin, port, say, tls_port, folder)
@@ -154,8 +159,8 @@ async def _serve_kraken(twin: KrakenTwin, port: int, say: Callable[[str], None],
         await twin.close()
 
 
-async def _serve_gemini(world: World, clock: Clock, plans: Plans, port: int, say: Callable[[str], None]) -> None:
-    stop, twin = _stop_event(), gemini_twin(world, clock, plans.gemini)
+async def _serve_gemini(twin: GeminiTwin, port: int, say: Callable[[str], None]) -> None:
+    stop = _stop_event()
     try:
         with _taken(port):
             await twin.start(HOST, port)

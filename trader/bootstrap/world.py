@@ -17,6 +17,7 @@ from trader.ports import Clock
 from trader.simulation.faults import FaultPlan, parse_fault
 from trader.simulation.gemini_faults import GEMINI_ACTIONS
 from trader.simulation.gemini_faults import PLACES as GEMINI_PLACES
+from trader.simulation.gemini_limits import Quota
 from trader.simulation.gemini_server import GeminiTwin
 from trader.simulation.kraken_server.app import KrakenTwin
 from trader.simulation.kraken_server.futures.limits import UNLIMITED, FuturesLimitRules
@@ -144,6 +145,6 @@ def kraken_twin(
     )  # fmt: skip
 
 
-def gemini_twin(world: World, clock: Clock, plan: FaultPlan) -> GeminiTwin:
-    """The scripted stand-in for Gemini."""
-    return GeminiTwin(clock, seed=world.seed, plan=plan)
+def gemini_twin(world: World, clock: Clock, plan: FaultPlan, quota: Quota | None = None) -> GeminiTwin:
+    """The scripted stand-in for Gemini; `quota`: its rate limits."""
+    return GeminiTwin(clock, seed=world.seed, plan=plan, quota=quota)

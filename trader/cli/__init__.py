@@ -186,7 +186,7 @@ def twin(  # noqa: PLR0917 - the options of a command line
     key_rights: Annotated[
         list[str] | None, typer.Option(help="what the k-th key may do, e.g. query-funds,query-open-trades (default: all but moving money)")
     ] = None,
-    tier: Annotated[str, typer.Option(help="rate limits of the account: starter, intermediate, pro, or none")] = "pro",
+    tier: Annotated[str, typer.Option(help="rate limits of the account: starter, intermediate, pro, or none; of gemini: free")] = "pro",
     switch: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="what Kraken leaves open; may be repeated")] = None,
     tls_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="listen here too with TLS; a second line `tls URL cert PATH` says where")
