@@ -100,8 +100,8 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         name="ids of adopted stops are drawn by chance", file=KEEPER, breaks=("INV-19",), words=("--twice", "1"), seeds=1,
-        old="client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt), attempt, now)",
-        new='"t" + __import__("uuid").uuid4().hex[:17], attempt, now)',
+        old="        name = client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt)\n",
+        new='        name = "t" + __import__("uuid").uuid4().hex[:17]\n',
     ),
     Bug(
         name="the beat looks at the machine's clock", file=SESSION, breaks=("INV-19", "INV-10"), words=("--twice", "1"), seeds=1,
@@ -151,6 +151,6 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         name="a reconciliation never ends in agreement", file=RECOVERY, breaks=("INV-11",), seeds=1,
-        old="        differences = await self._orders(remote)\n", new="        differences = 1 + await self._orders(remote)\n",
+        old="        differences = self._recall(remote) + await", new="        differences = 1 + self._recall(remote) + await",
     ),
 )  # fmt: skip
