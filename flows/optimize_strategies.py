@@ -56,11 +56,11 @@ async def optimize_strategies(poll_s: float = 10.0, force: bool = False) -> dict
     shown = await publish_progress(PROGRESS, 0.0, f"{len(names)} strategies")
     runs = {name: known for name in names if (known := remembered(material, name)) is not None}
     under_way = {name: sweep.submit(material, name) for name in names if name not in runs}
-    for name, future in under_way.items():
-        runs[name] = await swept(name, future)
-        keep_record(material, runs[name])
-        print(f"{name}: {len(runs[name].trades)} trades")
-        await publish_progress(PROGRESS, 90.0 * len(runs) / len(names), name, shown)
+    async for run in swept(under_way):
+        runs[run.name] = run
+        keep_record(material, run)
+        print(f"{run.name}: {len(run.trades)} trades")
+        await publish_progress(PROGRESS, 90.0 * len(runs) / len(names), run.name, shown)
     told = await report(await hear(await judge(material, [runs[name] for name in names])))
     board, folds, page = pictures(told)
     if board:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TAGS = ["optimizer"]
 SWEEP_S = 3600.0
-"""A strategy's run over all pairs takes seconds to minutes; a cluster that has lost its last worker would wait for ever."""
+"""How long after the record before it one may take: minutes at most, and a cluster that has lost its last worker would wait for ever."""
 
 
 def make_runner() -> TaskRunner[Any]:
@@ -85,13 +85,29 @@ def sweep(material: Material, name: str) -> Run:
     return record(material, name)
 
 
-async def swept(name: str, future: PrefectFuture[Run]) -> Run:
-    """The record of a strategy as soon as it is there.
+async def swept(under_way: Mapping[str, PrefectFuture[Run]]) -> AsyncIterator[Run]:
+    """The records of all strategies, in their order; all that can be had before a failure is told.
 
-    Raises FatalError where its worker was lost or is silent: nothing is judged then, and the next run finds what the others finished.
+    Raises the first strategy's error at the end, FatalError where a worker was lost or is silent: nothing is judged then, and the next
+    run finds what the others finished.
     """
+    now, failed = asyncio.get_running_loop().time, list[TraderError]()
+    until = now() + SWEEP_S
+    for name, future in under_way.items():
+        try:
+            run = await _result(name, future, max(0.0, until - now()))
+        except TraderError as error:
+            failed.append(error)
+            continue
+        until = now() + SWEEP_S
+        yield run
+    if failed:
+        raise failed[0]
+
+
+async def _result(name: str, future: PrefectFuture[Run], patience_s: float) -> Run:
     try:
-        return await asyncio.to_thread(future.result, timeout=SWEEP_S)
+        return await asyncio.to_thread(future.result, timeout=patience_s)
     except TraderError:
         raise
     except Exception as error:  # a lost worker has another class with every runner

@@ -136,6 +136,34 @@ def test_a_worker_lost_in_mid_sweep_is_named_and_nothing_is_judged(prefect_api: 
     assert not list((state / "optimizer").glob("*.json")) and promotion.history(load()) == []
 
 
+def test_what_the_others_finished_is_kept_when_one_strategy_fails(
+    judged: tuple[Path, dict[str, str], dict[str, Any]], state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of the six fails once; the run after it sweeps that one alone and comes to the same answer."""
+    from flows.optimize_strategies import optimize_strategies
+    from trader.bootstrap import optimizing
+    from trader.errors import FatalError
+
+    shutil.rmtree(state / "optimizer")
+    real, asked = optimizing.record, list[str]()
+
+    def once_broken(material: Any, name: str) -> Any:
+        asked.append(name)
+        if asked.count("viable/mitraillette/CONSERVATIVE") == 1 and name == "viable/mitraillette/CONSERVATIVE":
+            raise FatalError("the first one broke")
+        return real(material, name)
+
+    monkeypatch.setattr(optimizing, "record", once_broken)
+    monkeypatch.setenv("TRADER_OPTIMIZER__LOCK", "true")
+    with pytest.raises(FatalError, match="the first one broke"):
+        asyncio.run(optimize_strategies(poll_s=POLL_S))
+    assert sorted(asked) == sorted({*asked}) and len(asked) == 6
+    found = asyncio.run(optimize_strategies(poll_s=POLL_S))
+    assert asked[6:] == ["viable/mitraillette/CONSERVATIVE"]
+    told = judgements.kept(Paths(state), found["run"])
+    assert {name: told[name] for name in SAME} == {name: judged[2][name] for name in SAME}
+
+
 def test_a_pinned_file_that_is_gone_is_named_and_nothing_is_judged(prefect_api: str, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The candles were pinned by an earlier task; the process that sweeps finds one of them gone."""
     from flows.optimize_strategies import optimize_strategies

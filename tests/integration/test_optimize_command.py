@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,9 @@ def test_a_switch_is_found_approved_used_by_the_next_session_and_taken_back(edge
     assert run("--revert") == 0
     assert promotion.active(edge).strategy == edge.strategy
     assert run("--revert") == 1, "a taking back is not taken back"
+    capsys.readouterr()
+    assert run("--approve", told["run"]) == 1, "nor approved again"
+    assert "approved before" in capsys.readouterr().err
     assert run("--changes") == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum("looked at it" in line for line in lines) == 1 and sum("takes back" in line for line in lines) == 1
@@ -68,20 +72,33 @@ def test_a_judgement_is_not_repeated_within_55_minutes(edge: Settings, capsys: p
     assert "runs are 55 apart" in capsys.readouterr().err
 
 
+SWITCH = {"run": "r", "at_us": 9 * DAY, "decision": "SWITCH", "current": "viable/sniper/DEFAULT", "candidate": "viable/mitraillette/DEFAULT"}
+
+
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "newest", "days", "said"),
     [
-        ({}, ""),
-        ({"decision": "KEEP"}, "KEEP"),
-        ({"candidate": "viable/sniper/DEFAULT patient"}, "row of the candidates' table"),
+        ({}, {}, 9, ""),
+        ({"decision": "KEEP"}, {}, 9, "judgement r says KEEP"),
+        ({"candidate": "viable/sniper/DEFAULT patient"}, {}, 9, "row of the candidates' table"),
+        ({}, {}, 16, ""),
+        ({}, {}, 16.1, "7.1 days old"),
+        ({}, {"run": "s", "decision": "KEEP"}, 9, "judgement s is newer"),
+        ({}, {"run": "s"}, 9, ""),
+        ({}, {"run": "q", "decision": "KEEP"}, 9, ""),
+        ({"current": "viable/sniper/AGGRESSIVE"}, {}, 9, "strategy viable/sniper/DEFAULT is in use now, not viable/sniper/AGGRESSIVE"),
     ],
 )
-def test_what_may_not_become_a_change_is_named(edge: Settings, tmp_path: Path, changed: dict[str, str], said: str) -> None:
-    told = {"run": "r", "decision": "SWITCH", "current": "viable/sniper/DEFAULT", "candidate": "viable/mitraillette/DEFAULT"} | changed
-    found = promotion.obstacles(edge, Paths(tmp_path), told, 0)
+def test_what_may_not_become_a_change_is_named(
+    edge: Settings, tmp_path: Path, changed: dict[str, str], newest: dict[str, str], days: float, said: str
+) -> None:
+    paths, told, used = Paths(tmp_path), SWITCH | changed, edge.model_copy(update={"mode": "sniper", "variation": "DEFAULT"})
+    for one in (told, told | newest):
+        judgements.write(paths, one)
+    found = promotion.obstacles(used, paths, told, round(days * DAY))
     assert said in found and bool(found) == bool(said)
-    locked = edge.model_copy(update={"optimizer": edge.optimizer.model_copy(update={"lock": True})})
-    assert promotion.obstacles(locked, Paths(tmp_path), told, 0)
+    locked = used.model_copy(update={"optimizer": used.optimizer.model_copy(update={"lock": True})})
+    assert promotion.obstacles(locked, paths, told, round(days * DAY))
 
 
 def test_a_second_switch_waits_seven_days(edge: Settings, tmp_path: Path) -> None:
@@ -90,10 +107,10 @@ def test_a_second_switch_waits_seven_days(edge: Settings, tmp_path: Path) -> Non
 
     paths = Paths(tmp_path)
     SqlLedger(paths.ledger, account="demo").close()
-    told = {"run": "r", "decision": "SWITCH", "current": "viable/mitraillette/DEFAULT", "candidate": "viable/sniper/DEFAULT"}
-    submit_change(paths.ledger, 0, before=told["candidate"], after=told["current"], who="ann", reason="why", run="first")
-    assert "7 are needed" in promotion.obstacles(edge, paths, told, 6 * DAY)
-    assert promotion.obstacles(edge, paths, told, 7 * DAY) == ""
+    judgements.write(paths, SWITCH)
+    submit_change(paths.ledger, 3 * DAY, before=SWITCH["candidate"], after=SWITCH["current"], who="ann", reason="why", run="first")
+    assert "7 are needed" in promotion.obstacles(edge, paths, SWITCH, 10 * DAY - 1)
+    assert promotion.obstacles(edge, paths, SWITCH, 10 * DAY) == ""
 
 
 @pytest.mark.parametrize(
@@ -133,6 +150,16 @@ def test_a_pinned_file_that_is_gone_decides_nothing(tmp_path: Path, monkeypatch:
     next((tmp_path / "history" / "parts").rglob("*.parquet")).unlink()
     with pytest.raises(CorruptError, match="not a readable part"):
         optimizing.record(material, material.question.current)
+
+
+def test_another_number_in_a_row_of_the_table_is_another_input(edge: Settings, tmp_path: Path) -> None:
+    """Else a finished record of the row as it was would be taken for one of the row as it is."""
+    table, digests = tmp_path / "more.toml", set()
+    for oversold in (30, 30, 31):
+        table.write_text(f'[[candidate]]\nname = "patient"\nbase = "sniper/DEFAULT"\nrsi_oversold = {oversold}\n')
+        question = replace(promotion.question_of(edge), table=table)
+        digests.add(optimizing.load(question, state=edge.state).digest)
+    assert len(digests) == 2
 
 
 def test_a_finished_record_is_found_again_and_a_damaged_one_is_not_one(edge: Settings, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ APART_US: Final = 55 * MINUTE
 
 def keep(paths: Paths, answer: Answer, now_us: int, flow_run: str = "") -> dict[str, Any]:
     """Write a judgement down, whole; its values. The same inputs at the same moment are the same file."""
-    run = f"{stamp(now_us)[:16].replace(':', '').replace('-', '')}Z-{answer.digest[:8]}"
+    run = f"{stamp(now_us)[:19].replace(':', '').replace('-', '')}Z-{answer.digest[:8]}"
     told = {"run": run, "at": stamp(now_us), "at_us": now_us, "flow_run": flow_run} | answer.as_dict()
     write(paths, told)
     return told

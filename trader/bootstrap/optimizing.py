@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trader import __version__
 from trader.bootstrap.candles import FileSource, Source, StoreSource
 from trader.data.pinned import Pinned
 from trader.domain.costs import Costs
@@ -71,7 +72,8 @@ class Material:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A judgement with what it stands on. `digest`: SHA-256 of candles and question: equal inputs, equal answers.
+    """A judgement with what it stands on. `digest`: SHA-256 of candles, question and
+    version: equal inputs, equal answers.
     `ai`: what the AI said of a switch (`optimizer_veto`), None where it was not asked."""
 
     judgement: Judgement
@@ -133,17 +135,22 @@ _loading = threading.Lock()
 
 def load(question: Question, *, state: Path | None = None, data: Path | None = None) -> Material:
     """Check the question, pin the files and read them. Raises as `decide_on`."""
-    question.strategies()
+    competitors = question.strategies()
     if (state is None) == (data is None):
         raise ConfigError("candles come from a state directory or from a file, one of the two")
     source = _opened(state, data, None)
     pinned = source.pinned if isinstance(source, StoreSource) else None
-    text = json.dumps([source.digest(source.pairs, source.first_us, source.end_us), asdict(question)], default=str, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = _digest(source.digest(source.pairs, source.first_us, source.end_us), question, competitors)
     material = Material(question=question, state=state, data=data, pinned=pinned, digest=digest)
     with _loading:
         _remember(material, source)
     return material
+
+
+def _digest(candles: str, question: Question, competitors: Iterable[Strategy]) -> str:
+    """Of candles, question, what every row of the table says, and the version of this program, which the records come from."""
+    asked = asdict(question) | {"table": [(one.name, asdict(one.exits), one.parameters) for one in competitors], "version": __version__}
+    return hashlib.sha256(json.dumps([candles, asked], default=str, sort_keys=True).encode()).hexdigest()
 
 
 def forget() -> None:

@@ -33,6 +33,8 @@ from trader.research.optimizer.verdict import Decision
 from trader.strategy.modes import STRATEGIES
 
 COOLDOWN_US = 7 * DAY
+VALID_US = 7 * DAY
+"""How long after a judgement its switch may be approved, as any suggestion."""
 VOLUME_DAYS = 30
 
 
@@ -88,9 +90,16 @@ def costs_of(settings: Settings, paths: Paths) -> Costs:
 
 # --- changes -----------------------------------------------------------------------------------------------------------
 def obstacles(settings: Settings, paths: Paths, told: Mapping[str, Any], now_us: int) -> str:
-    """Why this judgement may not become a change; empty where it may: no SWITCH, locked, cooling down, not one of the six."""
+    """Why this judgement may not become a change; empty where it may: no SWITCH, locked, cooling down, not one of the six, too old,
+    overtaken by a newer KEEP, or about a strategy that is no longer in use."""
     if told["decision"] != Decision.SWITCH:
         return f"judgement {told['run']} says KEEP"
+    if (age := now_us - int(told["at_us"])) > VALID_US:
+        return f"judgement {told['run']} is {age / DAY:.1f} days old, 7 are allowed; judge again"
+    if (newest := kept(paths))["run"] > told["run"] and newest["decision"] != Decision.SWITCH:
+        return f"judgement {newest['run']} is newer and says KEEP"
+    if (used := active(settings, paths).strategy) != told["current"]:
+        return f"strategy {used} is in use now, not {told['current']}; judge again"
     if settings.optimizer.lock:
         return "optimizer.lock is on: runs report only"
     if told["candidate"].split("/", 1)[-1] not in {"/".join(one) for one in STRATEGIES}:
@@ -105,7 +114,10 @@ def promote(settings: Settings, run: str, *, who: str, reason: str = "") -> Stra
     """Let the switch of a judgement come true at the next session. Raises RejectedError with the obstacle where there is one."""
     paths = Paths(settings.state)
     told, now_us = kept(paths, run), now_of(paths)
-    done = [one for one in read_changes(paths.ledger_at) if one.run == told["run"]]
+    changes = read_changes(paths.ledger_at)
+    done = any(one.run == told["run"] for one in changes)
+    if done and changes[-1].run != told["run"]:
+        raise RejectedError(f"not changed: judgement {told['run']} was approved before, and {changes[-1].after} is in use since; judge again")
     if not done and (why := obstacles(settings, paths, told, now_us)):
         raise RejectedError(f"not changed: {why}")
     return submit_change(

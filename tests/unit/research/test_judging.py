@@ -9,7 +9,7 @@ import pytest
 
 from trader.research.judging.bootstrap import Resampled, holm
 from trader.research.judging.overfitting import overfitting
-from trader.research.judging.robustness import concentration, gain_points, stressed
+from trader.research.judging.robustness import at_equal_risk, concentration, gain_points, stressed
 from trader.research.judging.sharpe import daily_sharpe, deflated_sharpe, expected_best, probability_above
 from trader.research.judging.superiority import long_run_variance, spa
 
@@ -106,6 +106,14 @@ def test_the_recorded_p_is_what_that_program_says_here():
 
 def test_spa_says_nothing_where_no_alternative_differs():
     assert spa(np.zeros((60, 3)), Resampled(60, seed=1, draws=100)) == 1.0
+
+
+def test_spa_takes_the_same_series_at_another_scale_for_the_same_one():
+    """Brought to equal risk they differ by rounding only, which would studentise to anything."""
+    series = correlated(3)[:, :1]
+    scaled = at_equal_risk(np.hstack([series, 3 * series, 0.7 * series]))
+    assert np.ptp(scaled[:, 1] - scaled[:, 0]) > 0
+    assert spa(scaled[:, 1:] - scaled[:, :1], Resampled(112, seed=1, draws=200)) == 1.0
 
 
 def test_spa_is_not_weakened_by_an_alternative_that_is_clearly_worse():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from trader.errors import ConfigError
 from trader.reporting import leaderboard
 from trader.research.backtester import six
 from trader.research.board import board_of
-from trader.research.optimizer.candidates import strategies
+from trader.research.optimizer.candidates import FIXED, LONGEST, RANGES, strategies
 from trader.research.optimizer.conditions import judge, longest_hold
 from trader.research.optimizer.folds import folds_of, purged_days
 from trader.research.optimizer.series import Run, Trades, run_of
@@ -24,6 +24,7 @@ from trader.research.optimizer.study import Candles, study
 from trader.research.optimizer.verdict import Decision, Reason
 from trader.research.portfolio import run as portfolio_run
 from trader.strategy.columns import Bars
+from trader.strategy.modes import Parameters
 
 SIX = six()
 CURRENT, BETTER = SIX[0].name, SIX[2].name
@@ -75,6 +76,10 @@ def test_rows_of_a_table_compete_beside_the_six(tmp_path: Path):
         ("[[candidate]]\nname = 'a'\nbase = 'sniper/DEFAULT'\nrsi = 3\n", "'rsi'"),
         ("[[candidate]]\nname = 'a'\nbase = 'sniper/DEFAULT'\nrsi_period = 2.5\n", "whole number"),
         ("[[candidate]]\nname = 'a'\nbase = 'sniper/DEFAULT'\n" * 2, "twice"),
+        ("[[candidate]]\nname = 'a'\nbase = 'sniper/DEFAULT'\nrsi_oversold = nan\n", "from 0 to 100"),
+        ("[[candidate]]\nname = 'a'\nbase = 'sniper/DEFAULT'\nrisk_per_trade = inf\n", "from 0 to 1"),
+        ("[[candidate]]\nname = 'a'\nbase = 'sniper/DEFAULT'\nrsi_period = 1\n", "from 2 to"),
+        ("[[candidate]]\nname = 'a'\nbase = 'sniper/DEFAULT'\nmax_hold_bars = 6000\n", "from 0 to 960"),
         ("[candidate]\nname = 'a'\n", "candidate"),
         ("candidate = 3 x", "TOML"),
     ],
@@ -91,6 +96,13 @@ def test_a_table_that_is_not_there_and_a_profile_that_is_none(tmp_path: Path):
         strategies("viable", Costs(), tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="'bold'"):
         strategies("bold", Costs())
+
+
+def test_every_number_of_the_table_has_a_range_that_holds_the_six_and_leaves_days_to_train_in():
+    assert set(RANGES) == {one.name for one in fields(Parameters)} - set(FIXED)
+    for one in (*SIX, *six("seed")):
+        assert all(RANGES[name][0] <= getattr(one.parameters, name) <= RANGES[name][1] for name in RANGES)
+    assert len(folds_of(0, 112, purged_days(LONGEST))) == 4
 
 
 # --- the judgement on made records -------------------------------------------------------------------------------------
@@ -127,6 +139,31 @@ def test_a_clear_edge_is_switched_to():
 def test_the_best_one_is_kept_when_it_is_the_current_one():
     found = judge(SIX, records(), BETTER, 0)
     assert (found.decision, found.reason) == (Decision.KEEP, Reason.CURRENT_IS_BEST)
+
+
+def test_one_that_is_only_as_good_as_the_current_one_is_no_candidate():
+    """Equal records, also at another scale; the current one stands first in the table and last."""
+    runs = records()
+    for current, other in ((BETTER, SIX[5].name), (SIX[5].name, BETTER)):
+        alike = {current: replace(runs[BETTER], name=current), other: replace(runs[BETTER], name=other)}
+        found = judge(SIX, runs | alike, current, 0)
+        assert (found.decision, found.reason) == (Decision.KEEP, Reason.CURRENT_IS_BEST)
+    louder = altered(runs, returns=2 * runs[BETTER].returns) | {CURRENT: replace(runs[BETTER], name=CURRENT)}
+    found = judge(SIX, louder, CURRENT, 0)
+    assert found.decision is Decision.KEEP and not {one.name for one in found.failed} & {"profit", "deflated"}
+
+
+DEGENERATE = {"flat": np.zeros(DAYS), "constant gain": np.full(DAYS, 0.001), "constant loss": np.full(DAYS, -0.001)}
+
+
+@pytest.mark.parametrize("returns", DEGENERATE.values(), ids=DEGENERATE)
+@pytest.mark.parametrize("who", ["current", "candidate", "all"])
+def test_records_that_never_move_give_an_answer_and_no_switch_to_them(returns: np.ndarray, who: str):
+    runs = records()
+    chosen = {"current": [CURRENT], "candidate": [BETTER], "all": list(runs)}[who]
+    found = judge(SIX, runs | {name: replace(runs[name], returns=returns) for name in chosen}, CURRENT, 0)
+    assert found.decision is Decision.KEEP or found.candidate not in chosen
+    assert all(np.isfinite(one.value) for one in found.conditions)
 
 
 def altered(runs: dict[str, Run], **changes: object) -> dict[str, Run]:

@@ -13,6 +13,9 @@ import numpy as np
 
 from trader.research.judging.bootstrap import Matrix, Resampled
 
+LEAST_DEVIATION = 1e-12
+"""Of a day's difference: below it two series are the same one, apart from rounding."""
+
 
 def long_run_variance(differences: Matrix, block: float) -> Matrix:
     """Variance of sqrt(n) x mean under the stationary bootstrap, per series (Politis and Romano 1994, lemma 1)."""
@@ -29,11 +32,11 @@ def spa(differences: Matrix, resampled: Resampled) -> float:
     """p of "no alternative is better than the benchmark".
 
     `differences`: daily return of each alternative minus the benchmark's, shape (days, alternatives). An alternative that never
-    differs from the benchmark says nothing and is left out; with none left p is 1.
+    differs from the benchmark, or only by a constant, cannot be studentised and is left out; with none left p is 1.
     """
     n = len(differences)
     variance = long_run_variance(differences, resampled.block)
-    telling = variance > np.finfo(float).tiny
+    telling = variance > LEAST_DEVIATION**2
     if not telling.any():
         return 1.0
     kept = differences[:, telling]

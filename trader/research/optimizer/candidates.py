@@ -22,6 +22,17 @@ from trader.strategy.strategies import Strategy, named, of_table, six
 
 FIXED = ("profile", "mode", "variation", "exit_plan")
 MOST = 60
+LONGEST = 10 * 96
+"""Bars (10 days) of the longest position a row may ask for: the purge takes as many days from each train block's 56."""
+_LEVEL, _SHARE, _BARS, _PERIOD, _MONEY = (0, 100), (0, 1), (0, LONGEST), (2, 1_000), (0, 1e9)
+RANGES: dict[str, tuple[float, float]] = {
+    "rsi_period": _PERIOD, "rsi_oversold": _LEVEL, "rsi_overbought": _LEVEL, "composite_limit": _LEVEL, "base_score": _LEVEL,
+    "min_score": _LEVEL, "h4_ema": _PERIOD, "trend_ema": (0, 1_000), "max_positions": (1, 1_000), "max_new_per_bar": (1, 1_000),
+    "universe": (1, 1_000), "stagnation_bars": _BARS, "cooldown_bars": _BARS, "cooldown_stop_bars": _BARS, "max_spread": _SHARE,
+    "daily_loss": _SHARE, "drawdown": _SHARE, "k1": (0, 100), "max_hold_bars": _BARS, "risk_per_trade": _SHARE, "max_stake": _SHARE,
+    "stop_loss": _SHARE, "tp1": _SHARE, "tp2": _SHARE, "min_trade": _MONEY, "max_trade": _MONEY,
+}  # fmt: skip
+"""What a row may set each number to, both ends included."""
 
 
 def strategies(profile: str, costs: Costs, table: Path | None = None) -> tuple[Strategy, ...]:
@@ -70,6 +81,9 @@ def _made(row: Mapping[str, Any], profile: str, costs: Costs, table: Path | None
             raise ConfigError(
                 f"{table}: candidate {name!r}: {key} = {value!r} must be a {'whole number' if kinds[key] == 'int' else 'number'}"
             )
+        least, most = RANGES[key]
+        if not least <= value <= most:  # a NaN is in no range
+            raise ConfigError(f"{table}: candidate {name!r}: {key} = {value!r} must be from {least:g} to {most:g}")
         changes[key] = value if kinds[key] == "int" else float(value)
     made = of_table(replace(start, **changes), costs)
     return replace(made, name=f"{start.strategy} {name.strip()}")

@@ -98,9 +98,10 @@ class _Case:
         return replace(base, candidate=candidate, conditions=conditions, reason=failed)
 
     def _best(self, fold: Fold) -> str:
-        """The best mean at equal risk of a train block among those that traded enough in it; empty where none did."""
+        """The best mean at equal risk of a train block among those that traded enough in it, the current one where it is as good as
+        any; empty where none did."""
         ratios = {name: daily_sharpe(self._trained(name, fold)) for name in self.names if self._eligible(name, fold)}
-        return max(ratios, key=lambda name: ratios[name]) if ratios else ""
+        return max(ratios, key=lambda name: (ratios[name], name == self.current)) if ratios else ""
 
     def _trained(self, name: str, fold: Fold) -> Matrix:
         return self.runs[name].returns[self.runs[name].days(fold.train_first, fold.train_end)]
