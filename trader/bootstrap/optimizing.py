@@ -143,7 +143,7 @@ def load(question: Question, *, state: Path | None = None, data: Path | None = N
     digest = _digest(source.digest(source.pairs, source.first_us, source.end_us), question, competitors)
     material = Material(question=question, state=state, data=data, pinned=pinned, digest=digest)
     with _loading:
-        _remember(material, source)
+        _remember(material, source, ahead=True)
     return material
 
 
@@ -189,15 +189,15 @@ def conclude(material: Material, runs: Iterable[Run]) -> Answer:
 def _known(material: Material) -> _Loaded:
     with _loading:
         if material.key not in _loaded:
-            _remember(material, _opened(material.state, material.data, material.pinned))
+            _remember(material, _opened(material.state, material.data, material.pinned), ahead=False)
         return _loaded[material.key]
 
 
-def _remember(material: Material, source: Source) -> None:
-    """Keep what was read, instead of what was read before; under the lock."""
+def _remember(material: Material, source: Source, *, ahead: bool) -> None:
+    """Keep what was read, instead of what was read before; under the lock. `ahead`: all strategies will be run here."""
     _loaded.clear()
     _loaded[material.key] = _Loaded(
-        candles=_candles(source, material.question), name=source.name, span=(source.first_us, source.end_us)
+        candles=_candles(source, material.question, ahead), name=source.name, span=(source.first_us, source.end_us)
     )  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def _opened(state: Path | None, data: Path | None, pinned: Pinned | None) -> Sou
     return StoreSource(state, pinned)
 
 
-def _candles(source: Source, question: Question) -> Candles:
+def _candles(source: Source, question: Question, ahead: bool) -> Candles:
     """Bars of all pairs against the source's quote, the newest days that the folds and the warm-up can use."""
     if source.base.us > Timeframe.M15.us:
         raise ConfigError(f"{source.name} holds {source.base} candles; the strategies need 15m ones or finer")
@@ -223,4 +223,4 @@ def _candles(source: Source, question: Question) -> Candles:
         bars[one.pair] = Bars(
             cut(one.quarters, first, source.end_us), one.four if one.four is not None and len(one.four) else None, warmup=question.warmup
         )
-    return Candles(bars, question.strategies(), f"BTC/{quote}")
+    return Candles(bars, question.strategies(), f"BTC/{quote}", ahead=ahead)

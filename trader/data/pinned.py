@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,9 @@ from trader.domain.market import Timeframe
 from trader.ports import Columns
 
 NEEDED: Final = ("pair", *Columns.__slots__)
+MANY: Final = 32
+"""From so many pairs on parts are read whole: most rows of a part are wanted as a rule, and choosing them costs more than it saves."""
+Values = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,21 +71,29 @@ def pin(store: HistoryStore, timeframes: Sequence[Timeframe], expires_us: int) -
 
 def _read(snapshot: Snapshot, pairs: Sequence[str]) -> dict[str, Columns]:
     """Candles pair by pair. Parts hold whole pairs in order, so a pair's pieces are in order as a rule, and are sorted where not."""
-    chosen = pl.col("pair").is_in(list(pairs))
-    pieces: dict[str, list[Columns]] = {}
-    for path in snapshot.files:
+    wanted, chosen = set(pairs), pl.col("pair").is_in(list(pairs)) if len(pairs) < MANY else None
+    whole: dict[str, list[Values]] = {name: [] for name in Columns.__slots__}
+    runs: dict[str, list[tuple[int, slice]]] = {}  # of each pair: number of the part, rows there
+    for number, path in enumerate(snapshot.files):
         rows, at = parts.select(path, chosen, NEEDED), 0
         for pair, count in rows["pair"].rle().struct.unnest().select("value", "len").iter_rows():
-            pieces.setdefault(pair, []).append(parts.columns_of(rows.slice(at, count)))
+            if pair in wanted:
+                runs.setdefault(pair, []).append((number, slice(at, at + count)))
             at += count
-    return {pair: _ordered(pieces[pair]) for pair in sorted(pieces)}
+        columns = parts.columns_of(rows)
+        for name, pieces in whole.items():
+            pieces.append(getattr(columns, name))
+    found: dict[str, dict[str, Values]] = {pair: {} for pair in sorted(runs)}
+    for name in Columns.__slots__:
+        pieces = whole.pop(name)  # and gone: two copies of one field are in memory, never of all
+        for pair, fields in found.items():
+            fields[name] = np.concatenate([pieces[number][rows] for number, rows in runs[pair]])
+    return {pair: _ordered(Columns(**fields)) for pair, fields in found.items()}
 
 
-def _ordered(pieces: Sequence[Columns]) -> Columns:
-    """One run of candles in the order of their times."""
-    fields = tuple(Columns.__slots__)
-    joined = pieces[0] if len(pieces) == 1 else Columns(**{f: np.concatenate([getattr(one, f) for one in pieces]) for f in fields})
-    if (np.diff(joined.time) > 0).all():
-        return joined
-    order = np.argsort(joined.time, kind="stable")
-    return Columns(**{f: getattr(joined, f)[order] for f in fields})
+def _ordered(columns: Columns) -> Columns:
+    """Candles in the order of their times."""
+    if (columns.time[1:] > columns.time[:-1]).all():
+        return columns
+    order = np.argsort(columns.time, kind="stable")
+    return Columns(**{name: getattr(columns, name)[order] for name in Columns.__slots__})

@@ -19,7 +19,6 @@ from trader.data.parts import SCHEMA, TIME
 from trader.domain.market import Timeframe
 from trader.ports import Columns
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 SHORTER: Final = {
     Timeframe.M1: (),
     Timeframe.M5: (Timeframe.M1,),
@@ -39,21 +38,25 @@ def resample(columns: Columns, from_tf: Timeframe, to_tf: Timeframe) -> Columns:
     parts = _parts(from_tf, to_tf)
     if parts == 1:
         return columns
-    label = columns.time - columns.time % to_tf.us
+    label = columns.time // to_tf.us * to_tf.us  # numpy divides by a constant much faster than it takes remainders
     starts = np.flatnonzero(np.diff(label, prepend=label[0] - 1)) if len(label) else np.empty(0, np.int64)
     counts = np.diff(starts, append=len(label))
-    rows = starts[counts == parts][:, None] + np.arange(parts)  # shape (m, parts)
-    volume: Floats = np.zeros(len(rows))
-    for step in range(parts):
-        volume = volume + columns.volume[rows[:, step]]
+    first = starts[counts == parts]
+    unbroken = len(first) > 0 and int(first[-1] - first[0]) == (len(first) - 1) * parts
+    rows: Any = slice(int(first[0]), int(first[-1]) + parts) if unbroken else (first[:, None] + np.arange(parts)).ravel()
+    grouped = {name: getattr(columns, name)[rows].reshape(-1, parts) for name in ("high", "low", "volume", "filled")}
+    high, low, volume = grouped["high"][:, 0], grouped["low"][:, 0], grouped["volume"][:, 0]
+    for step in range(1, parts):
+        high, low = np.maximum(high, grouped["high"][:, step]), np.minimum(low, grouped["low"][:, step])
+        volume = volume + grouped["volume"][:, step]
     return Columns(
-        time=label[rows[:, 0]],
-        open=columns.open[rows[:, 0]],
-        high=columns.high[rows].max(axis=1),
-        low=columns.low[rows].min(axis=1),
-        close=columns.close[rows[:, -1]],
+        time=label[first],
+        open=columns.open[first],
+        high=high,
+        low=low,
+        close=columns.close[first + (parts - 1)],
         volume=volume,
-        filled=columns.filled[rows].all(axis=1),
+        filled=grouped["filled"].all(axis=1),
     )
 
 

@@ -85,7 +85,7 @@ def ready_at(
 ) -> tuple[Places, Features]:
     """Those of `rows`, ascending, that are ready and hold what is the `least`, and the columns there, shape (k,)."""
     wanted = technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short), technical.lookback_4h(needs.h4_ema, short=short)
-    kept, table = _ready_at(rows, market, rsi, *wanted, least)
+    kept, table = _ready_at(rows, market, rsi, *wanted, least, len(FIELDS))
     zone, bull, bear = patterns.at_rows(kept, pivots, market.high, market.low, market.close, rsi)
     made = Features(
         time_us=market.time[kept], **dict(zip(FIELDS, table, strict=True)), fib_zone=zone, bullish_divergence=bull,
@@ -94,12 +94,19 @@ def ready_at(
     return kept, made if needs.trend_ema else made._replace(ema_trend=np.full(len(kept), np.nan))
 
 
+def ready(market: Market, needs: Needs, rsi: Column, *, short: bool = False) -> Places:
+    """All bars that are ready, ascending: `features` without its columns."""
+    wanted = technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short), technical.lookback_4h(needs.h4_ema, short=short)
+    return _ready_at(np.arange(len(market.time)), market, rsi, *wanted, ANY, 0)[0]
+
+
 @compiled
 def _ready_at(  # noqa: PLR0917 - compiled functions take positions
-    rows: Places, m: Market, rsi: Column, wanted: int, wanted_4h: int, least: Least
+    rows: Places, m: Market, rsi: Column, wanted: int, wanted_4h: int, least: Least, fields: int
 ) -> tuple[Places, Any]:
-    """Readiness as in `series.features`, the cheap refusals first; values of what is left, one row of the table a field."""
-    kept, table, k = np.empty(len(rows), np.int64), np.empty((len(FIELDS), len(rows))), 0
+    """Readiness as in `series.features`, the cheap refusals first; values of what is left, one row of the table for each of the
+    first `fields`."""
+    kept, table, k = np.empty(len(rows), np.int64), np.empty((fields, len(rows))), 0
     start, b, j = 0, 0, -1  # of the unbroken stretch, the next break, the newest closed 4h candle
     for i in rows:
         close_us = m.time[i] + M15
@@ -125,7 +132,7 @@ def _ready_at(  # noqa: PLR0917 - compiled functions take positions
             close, rsi[i], rsi[i - 1], m.hist[i], m.hist[i - 1], lower, m.upper[i], position, m.atr[i], fraction, m.trend[i], ratio,
             m.close_4h[j], m.ema_4h[j], m.hist_4h[j],
         )  # fmt: skip
-        for field in range(len(FIELDS)):
+        for field in range(fields):
             table[field, k] = values[field]
         k += 1
     return kept[:k].copy(), table[:, :k].copy()

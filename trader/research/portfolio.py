@@ -34,7 +34,7 @@ from trader.research.kernel import (
     opened,
     rule_of,
 )
-from trader.strategy.columns import Bars
+from trader.strategy.columns import Bars, Entries
 from trader.strategy.strategies import Strategy
 
 LEAST_ORDER = 1.10 * 0.5  # quote: no stake below it; the exchange's minimum with the margin of `exit_plan.MARGIN`
@@ -87,13 +87,15 @@ class Books:
 
 
 def run(
-    strategy: Strategy, bars: Mapping[str, Bars], *, board: tuple[tuple[str, ...], Board] | None = None, cash: float = 10_000.0,
-    reference: str | None = None,
+    strategy: Strategy, bars: Mapping[str, Bars], *, board: tuple[tuple[str, ...], Board] | None = None,
+    said: Mapping[str, Entries] | None = None, cash: float = 10_000.0, reference: str | None = None,
 ) -> Books:  # fmt: skip
-    """One of the six over all candles of `bars` with one account; `board`: of the same bars, to share it between strategies."""
+    """One of the six over all candles of `bars` with one account; `board`: of the same bars, to share it between strategies; `said`:
+    what the strategy says of each pair, where that is known."""
     pairs, shared = board_of(bars) if board is None else board
     limits, count = limits_of(strategy), shared.newest.shape[1]
-    table, numbers = _signals(strategy, bars, pairs, shared)
+    said = said if said is not None else {pair: strategy.entries(bars[pair]) for pair in pairs}
+    table, numbers = _signals(said, bars, pairs, shared)
     change = changes(bars.get(reference or f"BTC/{pairs[0].split('/')[1]}"), shared.first_us, count)
     room = 4 * len(table) + 4
     out = _Out(np.zeros((room, 4), np.int64), np.zeros((room, 3)), np.empty(count), np.zeros(count))
@@ -105,14 +107,14 @@ def run(
     )  # fmt: skip
 
 
-def _signals(strategy: Strategy, bars: Mapping[str, Bars], pairs: Sequence[str], board: Board) -> tuple[Ints, Floats]:
+def _signals(said: Mapping[str, Entries], bars: Mapping[str, Bars], pairs: Sequence[str], board: Board) -> tuple[Ints, Floats]:
     """Close, pair and row of every signal, by close, then pair, shape (m, 3); and its score, unit and cap, shape (m, 3)."""
     rows, values = [], []
     for k, pair in enumerate(pairs):
-        said = strategy.entries(bars[pair])
-        closes = (bars[pair].time[said.rows] + M15 - board.first_us) // M15
-        rows.append(np.stack([closes, np.full(len(closes), k), said.rows + board.begin[k]], axis=1))
-        values.append(np.stack([said.score, said.unit, said.cap], axis=1))
+        one = said[pair]
+        closes = (bars[pair].time[one.rows] + M15 - board.first_us) // M15
+        rows.append(np.stack([closes, np.full(len(closes), k), one.rows + board.begin[k]], axis=1))
+        values.append(np.stack([one.score, one.unit, one.cap], axis=1))
     table, numbers = np.concatenate(rows).astype(np.int64), np.concatenate(values)
     order = np.lexsort((table[:, 1], table[:, 0]))
     return table[order], numbers[order]

@@ -137,9 +137,20 @@ class Bars:
     def ready_at(self, parameters: Parameters, rows: Places, least: spots.Least = spots.ANY) -> tuple[Places, Features]:
         """Those of these bars, ascending, that are ready and hold what is the `least`, and `features` there alone. Raises as
         `features` does."""
-        p, four = parameters, self._four_of(parameters)
-        market = self.once(("market", p.trend_ema, p.h4_ema), lambda: spots.market_of(self.columns, four, p))
+        p, market = parameters, self._market(parameters)
         return spots.ready_at(rows, market, p, self.rsi(p.rsi_period), self._pivots(), least=least, short=self._short)
+
+    def ready(self, parameters: Parameters) -> Places:
+        """The bars that `features` calls ready, ascending. Raises as it does."""
+        p = parameters
+        return self.once(("ready", p.rsi_period, p.trend_ema, p.h4_ema), lambda: self._ready(p))
+
+    def _ready(self, p: Parameters) -> Places:
+        return spots.ready(self._market(p), p, self.rsi(p.rsi_period), short=self._short)
+
+    def _market(self, p: Parameters) -> spots.Market:
+        four = self._four_of(p)
+        return self.once(("market", p.trend_ema, p.h4_ema), lambda: spots.market_of(self.columns, four, p))
 
     def _pivots(self) -> tuple[Places, Places]:
         return self.once(("pivots",), lambda: patterns.pivots(self.high, self.low))
@@ -151,7 +162,12 @@ class Bars:
 
     def once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         """What `make` gives for these bars, made at the first asking."""
-        if key not in self._known:
-            self._known[key] = make()
-        found: T = self._known[key]
+        known = self._known
+        if key not in known:
+            known[key] = make()
+        found: T = known[key]
         return found
+
+    def forget(self) -> None:
+        """Drop what was made, which takes several times the memory of the candles."""
+        self._known = {}

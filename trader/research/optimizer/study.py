@@ -10,20 +10,36 @@ from trader.research import portfolio
 from trader.research.board import board_of
 from trader.research.optimizer.conditions import judge, too_little
 from trader.research.optimizer.series import Run, run_of
-from trader.research.optimizer.universe import LEAST_PAIRS, universe_of
+from trader.research.optimizer.universe import LEAST_PAIRS, begins, end_of, universe_of
 from trader.research.optimizer.verdict import Judgement, Universe
-from trader.strategy.columns import Bars
+from trader.strategy.columns import Bars, Entries
 from trader.strategy.strategies import Strategy
 
 CASH = 10_000.0
 
 
 class Candles:
-    """Bars of the pairs that may be judged, ready to be run over: what every strategy's run shares."""
+    """Bars of the pairs that may be judged, ready to be run over: what every strategy's run shares.
 
-    def __init__(self, bars: Mapping[str, Bars], strategies: Sequence[Strategy], reference: str) -> None:
+    What the strategies say is worked out pair by pair and the pair's indicators are dropped, so that those of one pair are in memory,
+    not of all. `ahead`: for all strategies, while each pair is looked at; else for one strategy when it is first run, for a worker that
+    runs few of them.
+    """
+
+    def __init__(self, bars: Mapping[str, Bars], strategies: Sequence[Strategy], reference: str, *, ahead: bool = True) -> None:
         self.reference = reference
-        self.universe: Universe = universe_of(bars, strategies, reference)
+        self._said: dict[str, dict[str, Entries]] = {one.name: {} for one in strategies} if ahead else {}
+        chosen, excluded, end = {}, {}, end_of(bars)
+        for pair in sorted(bars):
+            first, why = begins(bars[pair], strategies, end)
+            if why:
+                excluded[pair] = why
+            else:
+                chosen[pair] = first
+                for one in strategies if ahead else ():
+                    self._said[one.name][pair] = one.entries(bars[pair])
+            bars[pair].forget()
+        self.universe: Universe = universe_of(chosen, excluded, reference)
         self.bars = {pair: bars[pair] for pair in self.universe.pairs}
         self._board = board_of(self.bars) if self.bars else None
 
@@ -42,8 +58,19 @@ class Candles:
         """A strategy's record over all pairs with one account. Raises ConfigError where no pair may be judged."""
         if self._board is None:
             raise ConfigError(f"nothing to run {strategy.name} on: {self.lacking}")
-        books = portfolio.run(strategy, self.bars, board=self._board, cash=CASH, reference=self.reference)
+        books = portfolio.run(
+            strategy, self.bars, board=self._board, said=self._entries(strategy), cash=CASH, reference=self.reference
+        )  # fmt: skip
         return run_of(strategy.name, books, self._board[1])
+
+    def _entries(self, strategy: Strategy) -> Mapping[str, Entries]:
+        if strategy.name not in self._said:
+            said = {}
+            for pair, bars in self.bars.items():
+                said[pair] = strategy.entries(bars)
+                bars.forget()
+            self._said[strategy.name] = said
+        return self._said[strategy.name]
 
 
 def study(

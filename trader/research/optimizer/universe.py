@@ -8,7 +8,7 @@ import numpy as np
 
 from trader.domain.market import DAY, Timeframe
 from trader.research.optimizer.verdict import Universe
-from trader.strategy.columns import Bars
+from trader.strategy.columns import Bars, Places
 from trader.strategy.strategies import Strategy
 
 M15 = Timeframe.M15.us
@@ -16,40 +16,43 @@ LEAST_READY_DAYS, LEAST_COVERAGE, LEAST_PAIRS = 120, 0.99, 5
 BARS_A_DAY = 96
 
 
-def universe_of(bars: Mapping[str, Bars], strategies: Sequence[Strategy], reference: str) -> Universe:
-    """Pairs with 120 days of bars that every strategy finds READY, at 99 % of the candles from the first of them to the data's end.
+def begins(bars: Bars, strategies: Sequence[Strategy], end_us: int) -> tuple[int, str]:
+    """Open time of the first bar that every strategy finds READY, and why the pair may not be judged ("": it may).
+
+    It takes 120 days of READY bars, at 99 % of the candles from the first of them to the data's end.
+    """
+    ready = bars.time[_ready(bars, strategies)]
+    days = len(ready) / BARS_A_DAY
+    if not len(ready) or days < LEAST_READY_DAYS:
+        return 0, f"{days:.0f} days of READY bars, {LEAST_READY_DAYS} are needed"
+    first = int(ready[0])
+    coverage = int((bars.time >= first).sum()) / ((end_us - first) // M15)
+    if coverage < LEAST_COVERAGE:
+        return first, f"{coverage:.1%} of the candles since its first READY bar, {LEAST_COVERAGE:.0%} are needed"
+    return first, ""
+
+
+def universe_of(chosen: Mapping[str, int], excluded: Mapping[str, str], reference: str) -> Universe:
+    """The pairs that may be judged, with the open time of each one's first READY bar, and those that may not.
 
     The first day that can serve is the one after the fifth such pair is READY. `reference` is named where it cannot be read: without
     it no entry is ever decided.
     """
-    end = max((int(one.time[-1]) + M15 for one in bars.values() if len(one)), default=0)
-    chosen, excluded, begins = [], {}, []
-    for pair in sorted(bars):
-        ready = _ready(bars[pair], strategies)
-        days = len(ready) / BARS_A_DAY
-        if not len(ready) or days < LEAST_READY_DAYS:
-            excluded[pair] = f"{days:.0f} days of READY bars, {LEAST_READY_DAYS} are needed"
-            continue
-        first = int(ready[0])
-        coverage = int((bars[pair].time >= first).sum()) / ((end - first) // M15)
-        if coverage < LEAST_COVERAGE:
-            excluded[pair] = f"{coverage:.1%} of the candles since its first READY bar, {LEAST_COVERAGE:.0%} are needed"
-            continue
-        chosen.append(pair)
-        begins.append(first)
     if reference not in chosen:
-        excluded.setdefault(reference, "no candles, and without it the market's regime is not known")
-        return Universe(pairs=(), excluded=excluded)
-    enough = len(chosen) >= LEAST_PAIRS
-    first_day = sorted(begins)[LEAST_PAIRS - 1] // DAY + 1 if enough else 0
-    return Universe(pairs=tuple(chosen), excluded=excluded, first_day=first_day)
+        return Universe(pairs=(), excluded={reference: "no candles, and without it the market's regime is not known", **excluded})
+    first_day = sorted(chosen.values())[LEAST_PAIRS - 1] // DAY + 1 if len(chosen) >= LEAST_PAIRS else 0
+    return Universe(pairs=tuple(sorted(chosen)), excluded=excluded, first_day=first_day)
 
 
-def _ready(bars: Bars, strategies: Sequence[Strategy]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Open times of the bars that all strategies find READY."""
-    found = np.ones(len(bars), np.bool_)
-    for parameters in {one.name: one.parameters for one in strategies}.values():
-        if parameters is not None:
-            found &= bars.features(parameters).ready
-    chosen: np.ndarray[tuple[int], np.dtype[np.int64]] = bars.time[found]
-    return chosen
+def end_of(bars: Mapping[str, Bars]) -> int:
+    """When the newest candle of all closes; 0 where there is none."""
+    return max((int(one.time[-1]) + M15 for one in bars.values() if len(one)), default=0)
+
+
+def _ready(bars: Bars, strategies: Sequence[Strategy]) -> Places:
+    """The bars that all strategies find READY."""
+    asked = {(p.rsi_period, p.trend_ema, p.h4_ema): p for one in strategies if (p := one.parameters) is not None}
+    votes = np.zeros(len(bars), np.int8)
+    for parameters in asked.values():
+        votes[bars.ready(parameters)] += 1
+    return np.flatnonzero(votes == len(asked))
