@@ -72,26 +72,33 @@ def test_a_judgement_is_not_repeated_within_55_minutes(edge: Settings, capsys: p
     assert "runs are 55 apart" in capsys.readouterr().err
 
 
-SWITCH = {"run": "r", "at_us": 9 * DAY, "decision": "SWITCH", "current": "viable/sniper/DEFAULT", "candidate": "viable/mitraillette/DEFAULT"}
+SWITCH = {
+    "run": "r",
+    "at_us": 9 * DAY,
+    "decision": "SWITCH",
+    "current": "viable/sniper/DEFAULT",
+    "candidate": "viable/mitraillette/DEFAULT",
+}
 
 
 @pytest.mark.parametrize(
-    ("changed", "newest", "days", "said"),
+    ("case", "said"),  # a case: what of the judgement is different, what of a second one, days of the clock
     [
-        ({}, {}, 9, ""),
-        ({"decision": "KEEP"}, {}, 9, "judgement r says KEEP"),
-        ({"candidate": "viable/sniper/DEFAULT patient"}, {}, 9, "row of the candidates' table"),
-        ({}, {}, 16, ""),
-        ({}, {}, 16.1, "7.1 days old"),
-        ({}, {"run": "s", "decision": "KEEP"}, 9, "judgement s is newer"),
-        ({}, {"run": "s"}, 9, ""),
-        ({}, {"run": "q", "decision": "KEEP"}, 9, ""),
-        ({"current": "viable/sniper/AGGRESSIVE"}, {}, 9, "strategy viable/sniper/DEFAULT is in use now, not viable/sniper/AGGRESSIVE"),
+        (({}, {}, 9), ""),
+        (({"decision": "KEEP"}, {}, 9), "judgement r says KEEP"),
+        (({"candidate": "viable/sniper/DEFAULT patient"}, {}, 9), "row of the candidates' table"),
+        (({}, {}, 16), ""),
+        (({}, {}, 16.1), "7.1 days old"),
+        (({}, {"run": "s", "decision": "KEEP"}, 9), "judgement s is newer"),
+        (({}, {"run": "s"}, 9), ""),
+        (({}, {"run": "q", "decision": "KEEP"}, 9), ""),
+        (({"current": "viable/sniper/AGGRESSIVE"}, {}, 9), "strategy viable/sniper/DEFAULT is in use now, not viable/sniper/AGGRESSIVE"),
     ],
 )
 def test_what_may_not_become_a_change_is_named(
-    edge: Settings, tmp_path: Path, changed: dict[str, str], newest: dict[str, str], days: float, said: str
+    edge: Settings, tmp_path: Path, case: tuple[dict[str, str], dict[str, str], float], said: str
 ) -> None:
+    changed, newest, days = case
     paths, told, used = Paths(tmp_path), SWITCH | changed, edge.model_copy(update={"mode": "sniper", "variation": "DEFAULT"})
     for one in (told, told | newest):
         judgements.write(paths, one)

@@ -117,7 +117,9 @@ def promote(settings: Settings, run: str, *, who: str, reason: str = "") -> Stra
     changes = read_changes(paths.ledger_at)
     done = any(one.run == told["run"] for one in changes)
     if done and changes[-1].run != told["run"]:
-        raise RejectedError(f"not changed: judgement {told['run']} was approved before, and {changes[-1].after} is in use since; judge again")
+        raise RejectedError(
+            f"not changed: judgement {told['run']} was approved before, and {changes[-1].after} is in use since; judge again"
+        )
     if not done and (why := obstacles(settings, paths, told, now_us)):
         raise RejectedError(f"not changed: {why}")
     return submit_change(
