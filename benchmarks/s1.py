@@ -8,6 +8,11 @@ import numpy as np
 import talib
 
 Column = np.ndarray[Any, np.dtype[np.float64]]
+VARIATIONS = (
+    (30.0, 70.0, 0.02, 0.03), (25.0, 70.0, 0.02, 0.03), (35.0, 70.0, 0.02, 0.03), (30.0, 65.0, 0.015, 0.03), (30.0, 75.0, 0.03, 0.045),
+    (35.0, 65.0, 0.02, 0.04),
+)  # fmt: skip
+"""RSI to enter below, RSI to leave above, stop, target: S1 and five that share its indicators."""
 
 
 def s1_trades(open_: Column, high: Column, low: Column, close: Column) -> list[tuple[Any, ...]]:

@@ -9,8 +9,9 @@ Each DIR is an environment of its own that holds one or more of the engines, wit
 
 backtesting.py takes one pair after the other and thousands of times as long a candle, so it runs on the first `--slow-pairs`.
 stdout: JSON lines `kernel.s1` and `peer.ENGINE.s1` (ns/candle, ratio to kernel.s1: how many times ours), `peer.ENGINE.wrong` and
-`kernel.s1.differences` (trades that are not the definition's); stderr: what was compared. Exit code 1 where ours differ or a
-goal of G1 is missed at 144 x 43,200 (vectorbt >= 10, backtesting.py >= 300); 2 where no environment holds any engine.
+`kernel.s1.differences` (trades that are not the definition's); stderr: what was compared. `kernel.sweep` and `peer.vectorbt.sweep`: six
+variations of S1 that share its indicators, which is the optimizer's work as far as vectorbt can do it. Exit code 1 where ours differ or
+a goal is missed at 144 x 43,200 (vectorbt >= 10, backtesting.py >= 300); 2 where no environment holds any engine.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.kernel import Clocked, Data, differing, figure, generated, plain
-from trader.research.backtester import S1, run
+from benchmarks.s1 import VARIATIONS
+from trader.domain.costs import Costs
+from trader.research.backtester import S1, Bars, Exits, Signals, Strategy, run, run_all
 
 ROOT = Path(__file__).resolve().parents[2]
 FULL = (144, 43_200)
@@ -69,9 +73,9 @@ def main() -> int:
             continue
         for _ in range(ROUNDS):  # around each peer, so that both meet the same machine
             ours.go()
-        times = compare(engine, found[engine.module], data, min(asked.slow_pairs, asked.pairs) if engine.slow else asked.pairs, ours)
-        if (asked.pairs, asked.bars) == FULL and times < engine.least:
-            missed.append(f"{engine.module}: {times:.1f} times ours, goal {engine.least:g}")
+        for name, times in compare(engine, found[engine.module], data, asked.slow_pairs if engine.slow else asked.pairs, ours).items():
+            if (asked.pairs, asked.bars) == FULL and times < engine.least:
+                missed.append(f"{engine.module} {name}: {times:.1f} times ours, goal {engine.least:g}")
     candle = 1e9 / (asked.pairs * asked.bars)
     figure("kernel.s1", ours.least * candle, "ns/candle")
     wrong = differing(data)
@@ -90,8 +94,38 @@ def interpreter(engine: Engine, venvs: Sequence[Path]) -> Path | None:
     )
 
 
-def compare(engine: Engine, python: Path, data: Data, pairs: int, ours: Clocked) -> float:
-    """Run a peer on the first pairs and print its lines; how many times our time a candle it took."""
+def varied(enter: float, leave: float, bars: Bars, _costs: Costs) -> Signals:
+    """S1 with other thresholds."""
+    rsi = bars.rsi(14)
+    return Signals(enter=(rsi < enter) & (bars.close > bars.ema(200)), leave=rsi > leave)
+
+
+def variations() -> list[Strategy]:
+    """S1 and the five beside it."""
+    return [
+        replace(S1, name=f"S1.{k}", columns=partial(varied, enter, leave), exits=Exits(stop=stop, target=target, gap_at_open=True))
+        for k, (enter, leave, stop, target) in enumerate(VARIATIONS)
+    ]
+
+
+def sweep(engine: Engine, answer: dict[str, Any], data: Data) -> float:
+    """The six variations beside ours; how many times our time it took."""
+    six = variations()
+    run_all(six, dict(list(data.items())[:1]))
+    ours = Clocked(lambda: run_all(six, data))
+    for _ in range(ROUNDS):
+        ours.go()
+    count = [len(frame) for frame in run_all(six, data).values()]
+    candle, theirs = 1e9 / sum(len(arrays["close"]) for arrays in data.values()), answer["cpu_s"]
+    figure("kernel.sweep", ours.least * candle, "ns/candle")
+    figure(f"peer.{engine.module}.sweep", theirs * candle, "ns/candle", against="kernel.sweep", ratio=theirs / ours.least)
+    print(f"{engine.module}: trades of the six variations {answer['trades']}, ours {count}", file=sys.stderr)
+    return theirs / ours.least
+
+
+def compare(engine: Engine, python: Path, data: Data, most: int, ours: Clocked) -> dict[str, float]:
+    """Run a peer on the first `most` pairs and print its lines; how many times our time a candle each piece of work took."""
+    pairs = min(most, len(data))
     names = list(data)[:pairs]
     bars = len(data[names[0]]["close"])
     script = ROOT / "benchmarks" / "peers" / engine.script
@@ -105,7 +139,7 @@ def compare(engine: Engine, python: Path, data: Data, pairs: int, ours: Clocked)
     wanted = {trade[:5] for trade in plain(data, names)}
     print(f"{engine.module}: {len(trades & wanted)} of {len(wanted)} trades as the definition, {pairs} pairs", file=sys.stderr)
     figure(f"peer.{engine.module}.wrong", len(wanted - trades), "trades")
-    return theirs / own
+    return {"S1": theirs / own} | ({"six variations": sweep(engine, answer["six"], data)} if "six" in answer else {})
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def _type(field: FieldInfo) -> str:
         return "table"
     if get_origin(kind) is tuple:
         return "list of text"
-    names: dict[Any, str] = {int: "integer", float: "number", str: "text"}
+    names: dict[Any, str] = {int: "integer", float: "number", str: "text", bool: "boolean"}
     return names.get(kind, "secret")
 
 
@@ -117,6 +117,8 @@ def _default(key: str, field: FieldInfo) -> str:
     value = field.get_default()
     if isinstance(value, tuple):
         return "`[]`" if not value else f"`{list(value)}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{value}`" if value != "" else "empty"
 
 

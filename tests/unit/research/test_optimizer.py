@@ -243,9 +243,10 @@ def test_more_that_compete_make_the_same_record_harder_to_believe():
     [
         (records(), 80, Reason.NOT_ENOUGH_DATA, "90 whole days"),
         (altered(records(), returns=np.full(DAYS, np.nan)), 0, Reason.NOT_JUDGED, BETTER),
+        (altered(records(), trades=replace(records()[BETTER].trades, gain=np.full(400, np.inf))), 0, Reason.NOT_JUDGED, BETTER),
         ({n: replace(r, trades=only(r.trades, r.trades.day < 9)) for n, r in records().items()}, 0, Reason.NO_CANDIDATE, "30 trades"),
     ],
-    ids=["too little", "nan", "no trades"],
+    ids=["too little", "nan", "a trade without a number", "no trades"],
 )  # fmt: skip
 def test_what_cannot_be_judged_is_kept_with_its_reason(runs: dict[str, Run], first_day: int, reason: Reason, said: str):
     found = judge(SIX, runs, CURRENT, first_day)

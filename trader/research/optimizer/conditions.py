@@ -59,7 +59,7 @@ def too_little(current: str, detail: str) -> Judgement:
 
 
 def _sound(run: Run) -> bool:
-    return bool(np.isfinite(run.returns).all() and np.isfinite(run.costs).all() and np.isfinite(run.trades.net).all())
+    return all(bool(np.isfinite(one).all()) for one in (run.returns, run.costs, run.trades.net, run.trades.gain))
 
 
 class _Case:
