@@ -173,10 +173,22 @@ def clock(paced: PacedClock | None, as_of_us: int | None, environment: str) -> v
     )  # fmt: skip
 
 
+def _signed(text: str) -> str:
+    """A number of the leaderboard as the page writes numbers: a true minus, a space before the per cent sign."""
+    return text.replace("-", "−").replace("%", " %")
+
+
 def judgement(told: Mapping[str, Any], *, waiting: bool) -> v.OptimizerView:
     """A judgement as the optimizer kept it."""
     rivals = tuple(
-        v.RivalView(strategy=row["strategy"], mean=row["mean a day"], sharpe=row["Sharpe"], trades=row["trades"], fails=row["fails"])
+        v.RivalView(
+            strategy=row["strategy"],
+            mean=_signed(row["mean a day"]),
+            sharpe=_signed(row["Sharpe"]),
+            trades=row["trades"],
+            fails=row["fails"],
+            in_use=row["strategy"] == told["current"],
+        )
         for row in leaderboard.rows(told)
     )
     ai = told.get("ai")

@@ -230,6 +230,7 @@ class RivalView:
     sharpe: str
     trades: str
     fails: str
+    in_use: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,7 @@ def folds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         altair.Chart(altair.InlineData(values=values))
         .mark_bar()
         .encode(
-            x=altair.X("fold:O", title="test block, oldest first"),
+            x=altair.X("fold:O", title="test block, oldest first", axis=altair.Axis(labelAngle=0)),
             xOffset="who:N",
             y=altair.Y("mean:Q", title="net return a day", axis=altair.Axis(format=".2%")),
             color=altair.Color("who:N", title=None, scale=altair.Scale(range=[BLUE, ORANGE])),

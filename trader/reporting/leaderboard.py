@@ -17,7 +17,7 @@ def rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
 def _row(one: Mapping[str, Any], told: Mapping[str, Any]) -> tuple[str, ...]:
     fails = ", ".join(name for name in one["failed"] if not name.startswith("plain_"))
     return (
-        one["name"], f"{one['mean']:+.3%}", f"{one['sharpe']:+.2f}", f"{one['p']:.3f}", f"{one['p_adjusted']:.3f}", str(one["trades"]),
+        one["name"], f"{one['mean']:+.3%}", f"{one['sharpe']:+.2f}", f"{one['p']:.4f}", f"{one['p_adjusted']:.4f}", str(one["trades"]),
         str(one["pairs"]), f"{one['gain_a_trade']:+.2%}", f"{one['train_sharpe']:+.2f}" if one["eligible"] else "too few trades",
         "(in use)" if one["name"] == told["current"] else fails or "nothing",
     )  # fmt: skip

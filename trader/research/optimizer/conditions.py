@@ -120,12 +120,13 @@ class _Case:
         trades, least = self.trades[name], self._least(name, LEAST_TRADES, LEAST_TRADES_SNIPER)
         hangs = concentration(trades.by_pair())
         empty = [fold.number for fold in self.folds if len(trades.within(fold.test_first, fold.test_end)) == 0]
+        traded = f"no trade in fold {', '.join(map(str, empty))}" if empty else "trades in every fold"
         share = f"{hangs.largest} has {hangs.share:.0%} of the profit" if np.isfinite(hangs.share) else "there is no profit to share"
         return (
             _above("trades", 1, len(trades), least, f"{len(trades)} trades, {least} are needed"),
             _above("pairs", 1, hangs.pairs, LEAST_PAIRS, f"trades on {hangs.pairs} pairs, {LEAST_PAIRS} are needed"),
             _below("concentration", 1, hangs.share, MOST_SHARE, f"{share}, {MOST_SHARE:.0%} is allowed"),
-            _below("folds", 1, len(empty), 0, f"no trade in fold {', '.join(map(str, empty)) or '-'}"),
+            _below("folds", 1, len(empty), 0, traded),
         )
 
     def _gained(self, name: str) -> tuple[Condition, ...]:
@@ -134,11 +135,11 @@ class _Case:
         p, gain = self.p_adjusted[mine], gain_points(self.test[:, mine], self.test[:, theirs])
         low, low_plain = (self.resampled.interval(one[:, mine] - one[:, theirs])[0] for one in (self.scaled, self.test))
         return (
-            _below("profit", 2, p, SIGNIFICANCE, f"profit: p {p:.3f} after Holm over {len(self.names)}, {SIGNIFICANCE} is allowed"),
-            _below("spa", 3, self.p_spa, SIGNIFICANCE, f"better than the current one: SPA p {self.p_spa:.3f}, {SIGNIFICANCE} is allowed"),
+            _below("profit", 2, p, SIGNIFICANCE, f"profit: p {p:.4f} after Holm over {len(self.names)}, {SIGNIFICANCE} is allowed"),
+            _below("spa", 3, self.p_spa, SIGNIFICANCE, f"better than the current one: SPA p {self.p_spa:.4f}, {SIGNIFICANCE} is allowed"),
             _positive("interval", 3, low, f"the paired interval begins at {low:+.4%} a day"),
             replace(
-                _below("plain_spa", 3, self.p_spa_plain, SIGNIFICANCE, f"SPA p {self.p_spa_plain:.3f} in plain returns"), binding=False
+                _below("plain_spa", 3, self.p_spa_plain, SIGNIFICANCE, f"SPA p {self.p_spa_plain:.4f} in plain returns"), binding=False
             ),
             replace(_positive("plain_interval", 3, low_plain, f"the interval in plain returns begins at {low_plain:+.4%}"), binding=False),
             _above("gain", 4, gain, LEAST_GAIN, f"gain {gain:+.1f} points in 30 days at 1 % a day, {LEAST_GAIN} is needed"),
