@@ -89,7 +89,14 @@ def test_the_page_tells_of_the_newest_judgement_and_leads_to_the_question_that_w
     state = lively(tmp_path)
     assert "Keep or switch" not in text_of(state)
     page = _judgement(state, ai={"mode": "veto", "binding": True, "words": "the AI's stand-in (scripted, not AI) does not reject"})
-    for told in ("SWITCH from one to the other", "waits for a person", "/runs/flow-run/f-1", "--approve R1", "+0.100 %", "scripted, not AI"):
+    for told in (
+        "SWITCH from one to the other",
+        "waits for a person",
+        "/runs/flow-run/f-1",
+        "--approve R1",
+        "+0.100 %",
+        "scripted, not AI",
+    ):
         assert told in page, told
     settled = _judgement(state, outcome="one/DEFAULT to two/DEFAULT", current="viable/sniper/DEFAULT")
     assert "What came of it: one/DEFAULT to two/DEFAULT." in settled and "waits for a person" not in settled
