@@ -90,6 +90,7 @@ def measure(asked: argparse.Namespace) -> Seen:
     for seed in range(asked.seed, asked.seed + (1 if asked.replay else MARKETS_MOST)):
         with tempfile.TemporaryDirectory(prefix="trader-readiness-") as folder:
             play(seen, seed, asked, Path(folder) / "state")
+        print(f"market {seed}: {json.dumps(seen.figures())}", file=sys.stderr, flush=True)
         if seen.signals >= asked.signals:
             break
     return seen

@@ -27,7 +27,7 @@ from trader.data.suggestions import Suggestions
 from trader.domain.messages import stamp
 from trader.domain.suggestions import WHOLE, Act, Proposal, Suggestion
 from trader.domain.verdicts import AskOutcome
-from trader.errors import TraderError
+from trader.errors import RejectedError, TraderError
 from trader.gemini import suggest as provider
 from trader.gemini.client import make_client
 from trader.gemini.suggest import Asked, Heard
@@ -132,6 +132,8 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
 def answer_suggestion(settings: Settings, suggestion_id: str, what: Act, *, who: str, reason: str) -> dict[str, Any]:
     """What a person decides; an approved change counts when the next session starts. Raises RejectedError where it cannot be."""
     paths = Paths(settings.state)
+    if not paths.ops.exists():
+        raise RejectedError(f"no suggestion {suggestion_id!r}: nothing was suggested in {settings.state_dir} yet")
     table, now_us = Suggestions(paths.ops), now_of(paths)
     try:
         made = table.answer_suggestion(suggestion_id, what, who=who, why=reason, now_us=now_us)

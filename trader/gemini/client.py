@@ -14,6 +14,8 @@ from typing import Any
 from trader.domain.verdicts import AskOutcome
 
 API_VERSION = "v1beta"
+GOOGLE = "https://generativelanguage.googleapis.com/"
+"""The service's own address, named because the SDK would else follow GOOGLE_GEMINI_BASE_URL, for instance to a stand-in."""
 TWIN_HEADER = "x-twin"
 RETRY_AFTER_MAX_S = 900.0
 _REFUSED = frozenset({400, 401, 403, 404})
@@ -31,7 +33,7 @@ def make_client(api_key: str, base_url: str | None = None) -> Any:
     client = genai.Client(
         api_key=api_key,
         http_options=types.HttpOptions(
-            base_url=base_url,
+            base_url=base_url or GOOGLE,
             api_version=API_VERSION,
             timeout=10_000,  # ms, a backstop: the real deadline is asyncio's
             retry_options=types.HttpRetryOptions(attempts=1),  # unset, Decisions sends up to 5 requests for one call
