@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 ALONE := tests/flows/test_outage.py tests/integration/test_supervisor_up.py
 
-.PHONY: help setup run test check bench bench-check chaos lock clean clients clients-js ray-extra
+.PHONY: help setup run test check bench bench-check chaos chaos-real soak lock clean clients clients-js ray-extra
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,12 @@ clients-js: ## the npm package of the JavaScript client; goes on without node or
 
 chaos: setup ## 200 seeds x 1 simulated day of faults on the whole trader, on both cores (ARGS="--seeds 20 --days 0.25 --json")
 	@$(BIN)/python -m tests.chaos --seeds 200 --days 1 --both 2 $(ARGS)
+
+chaos-real: setup ## SIGKILL of real processes at every point, the exchange in another process (ARGS="--seed 2 --hours 8")
+	@$(BIN)/python -m tests.kill --point all --seed 1 $(ARGS)
+
+soak: setup ## three simulated days of broken streams and neighbours on 144 pairs: nothing may grow (ARGS="--days 0.34 --pairs 6")
+	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 lock: ## recompile requirements.lock from pyproject.toml (needs uv)
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev --output-file requirements.lock pyproject.toml
