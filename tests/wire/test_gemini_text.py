@@ -14,12 +14,15 @@ import aiohttp
 import pytest
 
 from tests.gemini_modes import EPOCH, beside_twin, fault, questions, with_text
+from trader.bootstrap.cassettes import Tape, from_store
+from trader.config import load
 from trader.data.verdicts import SqliteVerdictStore
 from trader.domain.verdicts import AskOutcome, Verdict
 from trader.gemini import cassette as tapes
 from trader.gemini.advisors import Choice, advisor
 from trader.gemini.budget import Limits
 from trader.gemini.client import make_client
+from trader.gemini.link import StatefulAdvisor
 from trader.gemini.parse_text import REASONS
 from trader.gemini.replay import Replay
 from trader.gemini.text import GeminiText
@@ -49,23 +52,36 @@ def test_a_batch_is_one_request_whose_verdicts_carry_a_reason(tmp_path: Path) ->
     assert call.tokens_in and call.tokens_out
 
 
-def test_the_fallback_is_asked_what_the_first_breaker_kept_back_and_nothing_else() -> None:
+Seen = list[tuple[set[tuple[str, str, float | None]], str]]
+
+
+async def four_batches(asked: StatefulAdvisor) -> Seen:
+    seen = []
+    for _ in range(4):
+        verdicts = await asked.ask(questions(2))
+        seen.append(({(v.provider, v.outcome.value, v.p_loss) for v in verdicts}, asked.state()))
+    return seen
+
+
+def test_the_fallback_is_asked_what_the_first_breaker_kept_back_and_its_cassette_says_so_again(tmp_path: Path) -> None:
     """Three failures open the breaker of the Decisions API; from then on the text model answers, with a breaker of its own."""
 
-    async def use(twin: GeminiTwin, clock: LoopClock) -> list[tuple[set[tuple[str, str]], str, int]]:
-        asked = advisor(
-            make_client("k", twin.url), clock, Choice(fallback="text"), store=None, limits=Limits(), seed=7, ttl_s=300.0
-        )  # fmt: skip
-        seen = []
-        for _ in range(4):
-            verdicts = await asked.ask(questions())
-            seen.append(({(v.provider, v.outcome.value) for v in verdicts}, asked.state(), twin.requests))
+    async def use(twin: GeminiTwin, clock: LoopClock) -> tuple[Seen, int]:
+        store = SqliteVerdictStore(tmp_path / "ai.sqlite")
+        client = make_client("k", twin.url)
+        asked = advisor(client, clock, Choice(fallback="text"), store=store, limits=Limits(), seed=7, ttl_s=300.0)
+        seen = await four_batches(asked)
         await asked.close()
-        return seen
+        store.close()
+        return seen, twin.requests
 
-    seen = beside_twin(use, fault("503"), 7)
-    assert seen[:3] == [({("gemini-decisions", "UNAVAILABLE")}, "ok", number) for number in (1, 2, 3)]
-    assert seen[3] == ({("gemini-text", "OK")}, "ok", 4)
+    seen, requests = beside_twin(use, fault("503"), 7)
+    assert requests == 4 and seen[:3] == [({("gemini-decisions", "UNAVAILABLE", None)}, "ok")] * 3
+    assert {(provider, outcome) for provider, outcome, _ in seen[3][0]} == {("gemini-text", "OK")} and seen[3][1] == "ok"
+    tape = Tape(cassette=from_store(tmp_path / "ai.sqlite")[0])
+    settings = load({"ai.fallback": "text", "market.seed": 7}, environ={})
+    assert run_stepped(lambda: four_batches(tape.advisor(settings, LoopClock(EPOCH)))) == seen
+    assert (tape.asked, tape.missed, tape.source()[0]) == (8, 0, "gemini-decisions")
 
 
 def test_a_text_model_is_chosen_by_its_name() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +12,55 @@ from trader.bootstrap import wire
 from trader.config import Settings
 from trader.data.verdicts import SqliteVerdictStore
 from trader.errors import ConfigError
+from trader.gemini.advisors import TEXT, Fallback
 from trader.gemini.cassette import Cassette, Source, load, recorded
-from trader.gemini.link import DirectLink
+from trader.gemini.link import DirectLink, StatefulAdvisor
 from trader.gemini.replay import Miss, Replay
+from trader.gemini.text import PROVIDER as TEXT_PROVIDER
 from trader.ports import Clock, VerdictLink
 
 
 @dataclass(slots=True, kw_only=True)
 class Tape:
-    """A cassette and what a question means that is not on it. `replay`: the advisor of the newest session that heard it."""
+    """A cassette and what a question means that is not on it. `replays`: the advisors of the newest session that heard it, by source."""
 
     cassette: Cassette
     miss: Miss = Miss.FAIL
-    replay: Replay | None = None
+    replays: dict[Source, Replay] = field(default_factory=dict)
 
     @property
     def asked(self) -> int:
         """Questions the session put."""
-        return self.replay.tape.asked if self.replay else 0
+        return sum(replay.tape.asked for replay in self.replays.values())
 
     @property
     def missed(self) -> int:
         """Those of them that the cassette does not hold."""
-        return self.replay.tape.missed if self.replay else 0
+        return sum(replay.tape.missed for replay in self.replays.values())
 
     def source(self) -> Source:
-        """Who answered."""
-        return self.replay.source if self.replay else self.cassette.source()
+        """Who answered, first of all."""
+        return next(iter(self.replays), None) or self.cassette.source()
+
+    def advisor(self, settings: Settings, clock: Clock) -> StatefulAdvisor:
+        """Who answers for the AI; with `ai.fallback`, two. Raises ConfigError where several answered, none of them the settings'."""
+        choice = wire.choice_of(settings)
+        sources = [self.cassette.source(choice.source)]
+        if choice.fallback == TEXT and choice.provider != TEXT:
+            sources.append((TEXT_PROVIDER, choice.text_model))
+        self.replays = {
+            source: Replay(
+                self.cassette, clock, source=source, miss=self.miss, limits=wire.ai_limits(settings), seed=settings.market.seed,
+                ttl_s=settings.ai.ttl_s,
+            )
+            for source in sources
+        }  # fmt: skip
+        first, *others = self.replays.values()
+        return Fallback(first, others[0]) if others else first
 
     def link(self, settings: Settings, clock: Clock, stack: AsyncExitStack) -> VerdictLink:
-        """The AI of a session that hears the cassette. Raises ConfigError where it holds several sources, none of them the settings'."""
-        source = self.cassette.source(wire.choice_of(settings).source)
-        self.replay = Replay(
-            self.cassette, clock, source=source, miss=self.miss, limits=wire.ai_limits(settings), seed=settings.market.seed,
-            ttl_s=settings.ai.ttl_s,
-        )  # fmt: skip
-        link = DirectLink(self.replay)
+        """The session's end of the cassette."""
+        link = DirectLink(self.advisor(settings, clock))
         stack.push_async_callback(link.close)
         return link
 

@@ -60,8 +60,8 @@ class Fallback:
 
     def state(self) -> str:
         """That of the first; while its breaker is open, that of the second."""
-        state = self._first.state()
-        return self._second.state() if state == "BREAKER" else state
+        first, second = self._first.state(), self._second.state()
+        return second if first == "BREAKER" else first
 
     async def ask(self, questions: Sequence[Question]) -> Sequence[Verdict]:
         """One verdict per question, in the order given."""
