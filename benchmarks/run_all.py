@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
-MODULES = ("kernel", "optimizer", "beat", "history", "ledger", "verdict", "prefect_beat")
+MODULES = ("kernel", "optimizer", "beat", "history", "ledger", "verdict", "simulation", "prefect_beat")
 KEYS = ["name", "value", "unit", "ratio_to", "ratio"]
 GOAL_KEYS = {"module", "ratio", "value", "at_least", "quick"}
 

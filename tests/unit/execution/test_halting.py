@@ -259,3 +259,16 @@ def test_coins_missing_from_a_position_are_not_written_off_by_a_word() -> None:
         assert house.ledger.cash().get(BASE, ZERO) == ZERO
 
     in_house(test)
+
+
+def test_a_mark_with_more_places_than_the_ledger_keeps_is_written_to_its_places_and_ends_no_session() -> None:
+    async def test(house: House) -> None:
+        position = await house.buy()
+        accounting, _ = watched(house, await recovering(house, house.world.exchange), HaltLimits(daily_loss=1.0, drawdown=1.0, stops=8))
+        row = accounting.equity_row({PAIR: 0.1234567890123456}, house.world.clock.now_us())
+        assert row is not None
+        house.ledger.record_equity(row)
+        exact = position.quantity * Decimal("0.1234567890123456")
+        assert ZERO < abs(house.ledger.equity()[-1].marked - exact) < Decimal("1e-18")
+
+    in_house(test)
