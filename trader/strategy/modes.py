@@ -7,6 +7,7 @@ parameters (SPEC section 2), and no second set of defaults.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from trader.domain.orders import Side
 
@@ -164,6 +165,7 @@ def parameters(profile: str, mode: str, variation: str) -> Parameters:
     return TABLE[profile, mode, variation]
 
 
+@lru_cache
 def reach_beside(parameters: Parameters, side: Side) -> tuple[float, float]:
     """(oversold, composite) levels of the RSI that no trigger of these or of any strategy of their profile and RSI period lies above:
     bars beyond are of no use to any of them, so that they can share what they make of the others."""
