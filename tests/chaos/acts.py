@@ -185,10 +185,11 @@ async def corrupt(world: World, row: str) -> None:
     good = world.paths.root / "good"
     shutil.copytree(world.resume_files, good, dirs_exist_ok=True)
     file = world.resume_files / "ledger.sqlite"
+    _fold(file)  # else the pages may all be in the log, and a file without it is an empty ledger, not a damaged one
     whole = bytearray(file.read_bytes())
+    assert len(whole) > 4096 * 6, f"{len(whole)} bytes are too few to damage"
     whole[4096 * 2 : 4096 * 6] = bytes(4096 * 4)
     file.write_bytes(bytes(whole))
-    (world.resume_files / "ledger.sqlite-wal").unlink(missing_ok=True)
     before = len(world.seen.ends)
     while world.dying:
         await world.clock.sleep(1)
@@ -200,6 +201,12 @@ async def corrupt(world: World, row: str) -> None:
         world.seen.breach("INV-11", f"a session started on a corrupt ledger: {refused}")
     world.resume_files = good
     world.trouble(60)
+
+
+def _fold(file: Path) -> None:
+    """Write what is in the log into the file itself."""
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
 
 
 async def old_backup(world: World, row: str) -> None:

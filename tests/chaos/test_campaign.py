@@ -18,8 +18,7 @@ from trader.domain.market import MINUTE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
-SEEDS = (1, 2, 6, 7)
-TEN = range(1, 11)  # so many seeds plan every fault
+SEEDS = range(1, 11)  # so many plan every fault
 HOURS = 6
 IDS = tuple(ROWS)
 
@@ -28,7 +27,7 @@ IDS = tuple(ROWS)
 def test_a_seed_survives_its_faults(seed: int) -> None:
     result = run(Task(seed=seed, fault_us=HOURS * 60 * MINUTE, ids=IDS))
     assert result.problems == {}, "\n".join(result.plan)
-    assert result.compared["fills"] >= 4
+    assert result.compared["fills"] >= 2  # of the seed with the fewest; the ten have 165
     assert result.beats >= 100
 
 
@@ -49,7 +48,7 @@ def test_the_report_names_every_fault_of_the_catalogue() -> None:
 def test_a_plan_is_the_seeds_own_and_few_seeds_reach_every_fault() -> None:
     rows, fault_us = chosen(["all"]), HOURS * 60 * MINUTE
     assert draw(7, rows, fault_us) == draw(7, rows, fault_us) != draw(8, rows, fault_us)
-    planned = Counter(one.row for seed in TEN for one in draw(seed, rows, fault_us).injections)
+    planned = Counter(one.row for seed in SEEDS for one in draw(seed, rows, fault_us).injections)
     assert {row.id for row in rows if row.injectable} <= set(planned)
 
 

@@ -94,6 +94,7 @@ def test_the_doctor_names_code_reason_and_fix_of_what_is_wrong(tmp_path: Path) -
     assert found["E-DIR-003"].level == "warn"
     assert found["E-FILE-001"].level == "warn" and "ledger.sqlite" in found["E-FILE-001"].what
     assert found["E-LED-001"].level == "FAIL"
+    assert found["E-AI-004"].level == "FAIL" and "not a database" in found["E-AI-004"].what
     assert all(check.why and check.fix for check in checks if check.level != "ok")
     assert "fix:" in found["E-LED-001"].line()
     assert [check.code for check in checks if check.code == "E-PIN-001" and check.level == "ok"] == ["E-PIN-001"] * 3

@@ -30,7 +30,13 @@ WHY = "in veto mode there is no entry without a verdict"
 
 def ai_checks(settings: Settings, *, up: bool) -> Iterator[Check]:
     """Nothing to look at with the AI off. The question is asked where somebody can answer: a running demo, or with a key."""
-    mode = mode_in_force(Paths(settings.state).ledger_at, settings.ai.mode)
+    try:
+        mode = mode_in_force(Paths(settings.state).ledger_at, settings.ai.mode)
+    except TraderError as error:
+        yield Check(
+            level="FAIL", code="E-AI-004", what=f"whether the AI was demoted is not known: {error}", why=WHY, fix="mend the ledger first"
+        )
+        return
     if mode == "off":
         yield Check(level="ok", code="E-AI-002", what="the AI is off, as ai.mode says")
         return

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from trader.data.engine import exists, open_ledger, place_of, reader_engine, reading, shown, translated
-from trader.data.journal import Tx, transaction
+from trader.data.engine import exists, place_of, reader_engine, reading, schema_version, translated
+from trader.data.journal import Tx, from_outside
 from trader.data.tables import journal
-from trader.data.tables import lease as lease_table
 from trader.domain.verdicts import AiMode
 from trader.errors import RejectedError
 
@@ -68,17 +68,12 @@ def change(tx: Tx, *, after: AiMode, who: str, reason: str, group: str, causes: 
 
 
 def read_ai_changes(path: str | Path) -> list[AiChange]:
-    """All changes in the ledger of `path`, oldest first; none where there is no ledger yet."""
+    """All changes in the ledger of `path`, oldest first; none where there is no ledger yet, or an empty one. Only reads."""
     place = place_of(path)
     if not exists(place):
         return []
-    with translated(place):
-        connection = reader_engine(place).connect()
-    try:
-        with reading(connection, place) as snapshot:
-            return changes(snapshot)
-    finally:
-        connection.close()
+    with translated(place), closing(reader_engine(place).connect()) as connection, reading(connection, place):
+        return changes(connection) if schema_version(connection, place) is not None else []
 
 
 def mode_in_force(path: str | Path, asked: str) -> str:
@@ -91,13 +86,5 @@ def submit_ai_change(
     path: str | Path, now_us: int, *, after: AiMode, who: str, reason: str, group: str, causes: Sequence[str] = (), label: str = ""
 ) -> AiChange:  # fmt: skip
     """Write a change from any process. Raises RejectedError as `change`, and where there is no ledger."""
-    place = place_of(path)
-    if not exists(place):
-        raise RejectedError(f"{shown(place)}: no ledger there, so no session whose AI could change; `trader up` makes one")
-    connection = open_ledger(place)
-    try:
-        account = connection.execute(select(lease_table.c.account)).scalar() or ""
-        with transaction(connection, account, now_us) as tx:
-            return change(tx, after=after, who=who, reason=reason, group=group, causes=causes, label=label)
-    finally:
-        connection.close()
+    with from_outside(path, now_us, "no session whose AI could change; `trader up` makes one") as tx:
+        return change(tx, after=after, who=who, reason=reason, group=group, causes=causes, label=label)
