@@ -21,6 +21,7 @@ from trader.bootstrap.ingestion import Judge, bootstrap_history, lookbacks, univ
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import HOST, World, kraken_twin, world_of
 from trader.config import Settings, load
+from trader.data.ingest import judge_staged
 from trader.domain.costs import Costs
 from trader.domain.market import DAY, MINUTE, Timeframe
 from trader.domain.verdicts import Question, Verdict
@@ -97,10 +98,10 @@ class Stage:
         return cls(settings=settings, world=world_of(settings, start=start))
 
 
-def fetch_history(stage: Stage, root: Path, judge: Judge | None = None) -> Path:
+def fetch_history(stage: Stage, root: Path, judge: Judge | None = judge_staged) -> Path:
     """History up to the stage's start, fetched from the twin by REST, gated and committed; returns its directory.
 
-    `judge`: the gate's verdict (None: Great Expectations, whose process costs seconds).
+    `judge`: the gate's verdict, by its equal in Polars (None: Great Expectations, whose process costs seconds).
     """
     paths = Paths(root).make()
 

@@ -26,7 +26,6 @@ from trader.cli import run
 from trader.config import Settings, load
 from trader.data.audit import audit
 from trader.data.history import HistoryStore
-from trader.data.ingest import judge_staged
 from trader.data.ledger import SqlLedger
 from trader.data.ledger_control import submit_control
 from trader.data.link import DirectHistoryLink
@@ -226,7 +225,7 @@ def stage() -> Stage:
 
 @pytest.fixture(scope="module")
 def history(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fetch_history(stage, tmp_path_factory.mktemp("history"), judge_staged)
+    return fetch_history(stage, tmp_path_factory.mktemp("history"))
 
 
 def settings_of(stage: Stage, root: Path, environment: str) -> Settings:
