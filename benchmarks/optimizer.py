@@ -17,15 +17,15 @@ import sys
 import tempfile
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from benchmarks.kernel import Clocked, figure
+from benchmarks.kernel import Clocked, figure, nine
 from benchmarks.worlds import candles_of, gaussian, stored
 from trader.bootstrap.candles import StoreSource
 from trader.data.pinned import NEEDED
-from trader.indicators import technical
 from trader.ports import Columns
 from trader.research.backtester import FIELDS, run_all, six
 from trader.research.optimizer.study import Candles, study
@@ -34,29 +34,20 @@ from trader.strategy.columns import Bars
 SIX = six()
 
 
-def nine(columns: dict[str, Columns]) -> None:
-    """RSI, MACD, BBANDS, ATR, EMA9, EMA21, SMA20 of the volume, highest and lowest of 100: each pair's arrays dropped at once."""
-    for one in columns.values():
-        technical.rsi(one.close, 14)
-        technical.macd(one.close)
-        technical.bollinger(one.close)
-        technical.atr(one.high, one.low, one.close)
-        technical.ema(one.close, 9)
-        technical.ema(one.close, 21)
-        technical.sma(one.volume, 20)
-        technical.highest(one.high, 100)
-        technical.lowest(one.low, 100)
-
-
 def read(state: Path) -> dict[str, Columns]:
     """All 15m candles of the store, as the optimizer reads them."""
     source = StoreSource(state)
     return {one.pair: one.quarters for one in source.read(source.pairs, source.end_us)}
 
 
+def arrays_of(columns: dict[str, Columns]) -> dict[str, dict[str, Any]]:
+    """The same candles as the backtester takes them, nothing copied."""
+    return {pair: {name: getattr(one, name) for name in (*FIELDS, "volume", "time")} for pair, one in columns.items()}
+
+
 def swept(columns: dict[str, Columns]) -> float:
     """Six trade tables and what they say: a mean net return, so that the work is not for nothing."""
-    data = {pair: {name: getattr(one, name) for name in (*FIELDS, "volume", "time")} for pair, one in columns.items()}
+    data = arrays_of(columns)
     tables = run_all(SIX, data, warmup="short")
     return sum(float(frame["net_return"].mean() or 0.0) for frame in tables.values())
 
@@ -98,7 +89,11 @@ def main() -> int:
         print(judged(columns), file=sys.stderr)  # compile or load from the cache: start-up, not speed
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         swept({pair: columns[pair] for pair in list(columns)[:2]})
-        floor, file_floor, reading = Clocked(lambda: nine(columns)), Clocked(lambda: decoded(state)), Clocked(lambda: read(state))
+        floor, file_floor, reading = (
+            Clocked(lambda: nine(arrays_of(columns))),
+            Clocked(lambda: decoded(state)),
+            Clocked(lambda: read(state)),
+        )
         kernel, walk = Clocked(lambda: swept(columns)), Clocked(lambda: judged(columns))
         for _ in range(3):
             for work in (floor, file_floor, reading, kernel, walk):

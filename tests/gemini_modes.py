@@ -27,6 +27,7 @@ from trader.simulation.gemini_server import GeminiTwin
 from trader.simulation.loops import run_stepped
 
 T = TypeVar("T")
+P = TypeVar("P", GeminiDecisions, GeminiText)
 EPOCH = 1_767_571_200_000_000
 LENIENT = 0.8  # the highest threshold there is: what it does not admit, none does
 CONTROLS = ("ok", "slow")
@@ -114,22 +115,17 @@ def fault(mode: str, where: str = "decisions", **extra: Any) -> str:
 
 def with_twin(use: Callable[[GeminiTwin, GeminiDecisions], Awaitable[T]], plan: str = "", seed: int = 7) -> T:
     """Run `use` on the stepped loop with a twin under `plan` and the provider of the Decisions API that is pointed at it."""
-
-    async def main(twin: GeminiTwin, clock: LoopClock) -> T:
-        advisor = GeminiDecisions(make_client("test-key", twin.url), clock, seed=seed)
-        try:
-            return await use(twin, advisor)
-        finally:
-            await advisor.close()
-
-    return beside_twin(main, plan, seed)
+    return _pointed(GeminiDecisions, use, plan, seed)
 
 
 def with_text(use: Callable[[GeminiTwin, GeminiText], Awaitable[T]], plan: str = "", seed: int = 7) -> T:
     """The same with the text provider."""
+    return _pointed(GeminiText, use, plan, seed)
 
+
+def _pointed(provider: type[P], use: Callable[[GeminiTwin, P], Awaitable[T]], plan: str, seed: int) -> T:
     async def main(twin: GeminiTwin, clock: LoopClock) -> T:
-        advisor = GeminiText(make_client("test-key", twin.url), clock, seed=seed)
+        advisor = provider(make_client("test-key", twin.url), clock, seed=seed)
         try:
             return await use(twin, advisor)
         finally:

@@ -28,7 +28,7 @@ def parse_text(body: bytes, ids: Sequence[str], model: str) -> ParsedReply:
     if reply.get("modelVersion") != model:
         return whole(ids, AskOutcome.INVALID, "drift: another model answered than the one that was asked", *tokens)
     try:
-        found = _verdicts(_text(reply))
+        found = _verdicts(finished_text(reply))
     except ValueError as error:
         return whole(ids, AskOutcome.INVALID, str(error), *tokens)
     names = [name for name, _ in found]
@@ -37,7 +37,7 @@ def parse_text(body: bytes, ids: Sequence[str], model: str) -> ParsedReply:
     return ParsedReply(outcome=AskOutcome.OK, answers=dict(found), tokens_in=tokens[0], tokens_out=tokens[1])
 
 
-def _text(reply: Mapping[str, Any]) -> str:
+def finished_text(reply: Mapping[str, Any]) -> str:
     """The one text of the one candidate that came to its end. Raises ValueError."""
     candidates = reply.get("candidates")
     if not isinstance(candidates, list) or len(candidates) != 1 or not isinstance(candidates[0], dict):

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from trader.domain.suggestions import MOST, NOTE_LENGTH, RANGES, Proposal, SuggestionKind, SuggestionReason, Tunable, allowed
 from trader.domain.verdicts import AskOutcome
-from trader.gemini.client import TWIN_HEADER, classify
-from trader.gemini.parse import strict_json
+from trader.gemini import client as sdk
+from trader.gemini.parse import block_reason, strict_json
+from trader.gemini.parse_text import finished_text
 
 DEADLINE_S: Final = 30.0  # nobody waits for it
 RULES: Final = (
@@ -119,42 +120,18 @@ def _number(value: Any) -> float:
 
 async def ask(client: Any, model: str, asked: Asked, *, deadline_s: float = DEADLINE_S) -> Heard:
     """One request; every way it can fail is no suggestion. Shapes: AI.md section 2."""
-    from google.genai import types
-
-    config = types.GenerateContentConfig(
-        system_instruction=RULES, response_mime_type="application/json", response_json_schema=asked.schema, candidate_count=1,
-        max_output_tokens=4096, thinking_config=types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL),
-        automatic_continuation=False, should_return_http_response=True,
-    )  # fmt: skip
+    config = sdk.text_config(rules=RULES, schema=asked.schema, max_output_tokens=4096, thinking="MINIMAL")
     try:
         async with asyncio.timeout(deadline_s):
-            reply = await client.aio.models.generate_content(model=model, contents=asked.text, config=config)
+            reply = await sdk.post_text(client, model=model, contents=asked.text, config=config)
     except Exception as error:  # noqa: BLE001 - two SDK error trees of private classes; classify() knows every one
-        failure = classify(error)
+        failure = sdk.classify(error)
         return Heard(outcome=failure.outcome, detail=failure.detail, body=failure.body, is_twin=failure.is_twin)
-    response = reply.sdk_http_response
-    body = (response.body or "").encode() if response is not None else b""
-    headers = {str(name).lower() for name in (response.headers or {})} if response is not None else set()
-    twin = TWIN_HEADER in headers
     try:
-        return Heard(outcome=AskOutcome.OK, proposals=parse(_text(strict_json(body)), asked), body=body, is_twin=twin)
+        said = strict_json(reply.body)
+        if reason := block_reason(said):
+            raise ValueError(f"blocked: {reason}")
+        proposals = parse(finished_text(said).encode(), asked)
     except ValueError as error:
-        return Heard(outcome=AskOutcome.INVALID, detail=str(error)[:200], body=body, is_twin=twin)
-
-
-def _text(reply: Mapping[str, Any]) -> bytes:
-    """The one text part of the one finished candidate. Raises ValueError for any other reply."""
-    if isinstance(feedback := reply.get("promptFeedback"), dict) and feedback.get("blockReason"):
-        raise ValueError("blocked")
-    candidates = reply.get("candidates")
-    if not isinstance(candidates, list) or len(candidates) != 1 or not isinstance(candidates[0], dict):
-        raise ValueError("finish: candidates")
-    content = candidates[0].get("content")
-    parts = content.get("parts") if isinstance(content, dict) else None
-    said = [part for part in parts if not (isinstance(part, dict) and part.get("thought"))] if isinstance(parts, list) else []
-    if candidates[0].get("finishReason") != "STOP" or len(said) != 1 or not isinstance(said[0], dict):
-        raise ValueError("finish: one finished text part is needed")
-    text = said[0].get("text")
-    if not isinstance(text, str):
-        raise ValueError("finish: no text")
-    return text.encode()
+        return Heard(outcome=AskOutcome.INVALID, detail=str(error)[:200], body=reply.body, is_twin=reply.is_twin)
+    return Heard(outcome=AskOutcome.OK, proposals=proposals, body=reply.body, is_twin=reply.is_twin)
