@@ -1,7 +1,8 @@
 """How often a signal meets a verdict that is ready: `python -m benchmarks.readiness [--hours 24] [--replay FILE] [--json]`.
 
 Plays the demo at default settings, with the stand-in behind the real client, for --hours of each market; markets of further seeds are
-added until there are --signals signals to judge by (a --replay is one market). Counted are the signals that came to a look-up: ready =
+added until there are --signals signals to judge by. A --replay is one market; without --from it begins 120 days into the file, which
+leaves indicators the past they need. Counted are the signals that came to a look-up: ready =
 the first look-up of a signal found a verdict it could use. What is not ready is named by its reason.
 JSON lines on stdout, with --json one object. Exit code 1 where, of the demo market, fewer than 95 % are ready or a signal takes more
 than 20 calls; a replay is only reported. --knob NAME=VALUE changes a setting of `ai`, for the study of the defaults.
@@ -16,8 +17,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from benchmarks.kernel import figure
 from trader.bootstrap.demo import DemoOptions, run_demo
@@ -30,11 +34,12 @@ from trader.execution.asking import USED
 READY_LEAST, CALLS_MOST, SIGNALS_LEAST = 0.95, 20.0, 50
 USD_PER_MILLION = 0.10  # published for Decisions; what a day would cost there
 MARKETS_MOST = 10
+WARM_UP_DAYS = 120  # 690 candles of 4h are 115
 
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """Sums over markets. `lookups`: of the first look-up of each signal;."""
+    """Sums over markets. `lookups`: how the first look-up of each signal ended."""
 
     hours: float = 0.0
     markets: int = 0
@@ -66,7 +71,8 @@ def play(seen: Seen, seed: int, asked: argparse.Namespace, state: Path) -> None:
     knobs = dict(knob.split("=", 1) for knob in asked.knob)
     flags = {"market.seed": seed, "market.pairs": asked.pairs, "ai.mode": "veto"} | {f"ai.{name}": value for name, value in knobs.items()}
     settings = load(flags, environ={})
-    run_demo(settings, DemoOptions(minutes=round(60 * asked.hours), replay=asked.replay, start=asked.start, state=state))
+    start = asked.start or (None if asked.replay is None else after_warm_up(asked.replay))
+    run_demo(settings, DemoOptions(minutes=round(60 * asked.hours), replay=asked.replay, start=start, state=state))
     paths = Paths(state)
     reader, store = LedgerReader(paths.ledger), SqliteVerdictStore(paths.ai, read_only=True)
     try:
@@ -82,6 +88,12 @@ def play(seen: Seen, seed: int, asked: argparse.Namespace, state: Path) -> None:
     seen.lookups.update(first.values())
     seen.outcomes.update(spell.outcomes)
     seen.calls, seen.questions, seen.tokens = seen.calls + spell.calls, seen.questions + spell.questions, seen.tokens + spell.tokens_in
+
+
+def after_warm_up(file: Path) -> str:
+    """The first day of a file of candles that has enough past behind it."""
+    first: datetime = pl.scan_parquet(file).select(pl.col("time").min()).collect().item()
+    return (first + timedelta(days=WARM_UP_DAYS)).date().isoformat()
 
 
 def measure(asked: argparse.Namespace) -> Seen:
@@ -104,7 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=11, help="of the first market")
     parser.add_argument("--signals", type=int, default=SIGNALS_LEAST, help="how many to judge by")
     parser.add_argument("--replay", type=Path, default=None, help="a Parquet file of real candles instead of the demo market")
-    parser.add_argument("--from", dest="start", default=None, help="first moment of a replay, e.g. 2024-07-15")
+    parser.add_argument(
+        "--from", dest="start", default=None, help="first moment of a replay, e.g. 2024-07-15 (default: 120 days into the file)"
+    )
     parser.add_argument("--knob", action="append", default=[], metavar="NAME=VALUE", help="of the settings' section ai; may be repeated")
     parser.add_argument("--json", action="store_true", help="one object")
     asked = parser.parse_args(arguments)

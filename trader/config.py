@@ -48,7 +48,9 @@ class AiSettings(_Section):
     calls_per_day: int = Field(6_000, ge=1)
     questions_per_day: int = Field(30_000, ge=1)
     input_tokens_per_day: int = Field(10_000_000, ge=1)
-    night_model: str = Field("", description="text model asked for suggestions at night, e.g. gemini-3.5-flash-lite; empty: not asked")
+    night_model: str = Field(
+        "", description="text model asked for suggestions at night, e.g. gemini-3.5-flash-lite; empty: only the demo's stand-in is asked"
+    )
     usd_per_day: float = Field(1.0, gt=0, description="hard cap, where the price is known")
     usd_per_million_input_tokens: float = Field(0.0, ge=0, description="the provider's price; 0: not known, and so is the cost")
     calls_per_minute: int = Field(200, ge=1, description="the provider's limit; questions bought ahead use three quarters of it")

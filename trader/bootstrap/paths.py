@@ -100,6 +100,11 @@ class Paths:
         return self.root / "optimizer-ai.sqlite"
 
     @property
+    def night_ai(self) -> Path:
+        """What the night asked for suggestions with, and the raw replies: a store of its own as well."""
+        return self.root / "night-ai.sqlite"
+
+    @property
     def lock(self) -> Path:
         return self.root / "trader.lock"
 

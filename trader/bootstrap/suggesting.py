@@ -6,6 +6,7 @@ There is no code that approves: `answer_suggestion` is called by the command lin
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import os
 import tempfile
@@ -24,13 +25,16 @@ from trader.bootstrap.tuning import live_numbers
 from trader.bootstrap.wire import Endpoints
 from trader.config import Settings
 from trader.data.suggestions import Suggestions
+from trader.data.verdicts import SqliteVerdictStore
 from trader.domain.messages import stamp
 from trader.domain.suggestions import WHOLE, Act, Proposal, Suggestion
-from trader.domain.verdicts import AskOutcome
+from trader.domain.verdicts import AskOutcome, CallRecord
 from trader.errors import RejectedError, TraderError
 from trader.gemini import suggest as provider
-from trader.gemini.client import make_client
+from trader.gemini.client import API_VERSION, make_client
+from trader.gemini.exchange import Sent
 from trader.gemini.suggest import Asked, Heard
+from trader.gemini.text import PROVIDER
 from trader.gemini.worker import KEY_VARIABLE
 
 NOTE: Final = "a note for a person; nothing runs it"
@@ -45,12 +49,8 @@ def suggest(settings: Settings, day: str) -> dict[str, Any]:
     try:
         if kept := [one for one in table.all() if one.night == day]:
             return _found(settings, Heard(outcome=AskOutcome.OK), kept)
-        if not settings.ai.night_model or settings.ai.mode == "off":
-            return {
-                "asked": False,
-                "why": "ai.night_model is not set" if settings.ai.mode != "off" else "ai.mode is off",
-                "suggestions": [],
-            }
+        if why := _not_asked(settings):
+            return {"asked": False, "why": why, "suggestions": []}
         heard = _ask(settings, asked_of(running, nights.load(paths.nights, day)))
         made = [_suggestion(settings, running, day, one, heard) for one in heard.proposals]
         table.add(made)
@@ -61,6 +61,17 @@ def suggest(settings: Settings, day: str) -> dict[str, Any]:
     finally:
         table.close()
     return _found(settings, heard, made)
+
+
+def model_of(settings: Settings) -> str:
+    """Whom the night asks; empty: nobody. The demo has its stand-in, which costs nothing and answers under any name the twin knows."""
+    return settings.ai.night_model or (settings.ai.text_model if settings.environment == "demo" else "")
+
+
+def _not_asked(settings: Settings) -> str:
+    if settings.ai.mode == "off":
+        return "ai.mode is off"
+    return "" if model_of(settings) else "ai.night_model is not set"
 
 
 def asked_of(settings: Settings, night: nights.Night) -> Asked:
@@ -83,18 +94,40 @@ def _ask(settings: Settings, asked: Asked) -> Heard:
     async def once() -> Heard:
         client = make_client(key, Endpoints.loopback(settings).gemini if demo else None)
         try:
-            return await provider.ask(client, settings.ai.night_model, asked)
+            return await provider.ask(client, model_of(settings), asked)
         finally:
             await client.aio.aclose()
 
-    return asyncio.run(once())
+    heard = asyncio.run(once())
+    if heard.sent is not None:
+        _keep(settings, asked, heard.sent)
+    return heard
+
+
+def _keep(settings: Settings, asked: Asked, sent: Sent) -> None:
+    """Write the request and its raw reply down, whatever it came to."""
+    paths, request = Paths(settings.state), asked.text.encode()
+    now_us, sha = now_of(paths), hashlib.sha256(request).hexdigest()
+    call = CallRecord(
+        call_id=hashlib.sha256(f"{now_us}|{sha}".encode()).hexdigest()[:16], asked_us=now_us, provider=PROVIDER,
+        model_requested=model_of(settings), model_served=sent.served_by, api_version=API_VERSION, is_twin=sent.is_twin,
+        prompt_version=provider.PROMPT_VERSION, request_sha256=sha, request=request, response=sent.body, http_status=sent.status,
+        outcome=sent.parsed.outcome, detail=sent.parsed.detail, questions=1, queue_ms=0.0, network_ms=sent.network_ms,
+        parse_ms=sent.parse_ms, tokens_in=sent.parsed.tokens_in, tokens_out=sent.parsed.tokens_out,
+    )  # fmt: skip
+    store = SqliteVerdictStore(paths.night_ai)
+    try:
+        store.record(call, ())
+        store.drop_bodies(now_us)
+    finally:
+        store.close()
 
 
 # --- trying ---------------------------------------------------------------------------------------------------------------
 def _suggestion(settings: Settings, running: Settings, day: str, proposal: Proposal, heard: Heard) -> Suggestion:
     return Suggestion(
         suggestion_id=f"{day.replace('-', '')}-{proposal.name}", night=day, proposal=proposal, trial=trial(running, proposal),
-        model=settings.ai.night_model, is_twin=heard.is_twin, made_us=now_of(Paths(settings.state)),
+        model=model_of(settings), is_twin=heard.is_twin, made_us=now_of(Paths(settings.state)),
     )  # fmt: skip
 
 

@@ -20,9 +20,7 @@ def parse_text(body: bytes, ids: Sequence[str], model: str) -> ParsedReply:
         reply = strict_json(body)
     except ValueError as error:
         return whole(ids, AskOutcome.INVALID, f"json: {error}")
-    usage = reply.get("usageMetadata")
-    used = usage if isinstance(usage, dict) else {}
-    tokens = count(used.get("promptTokenCount")), count(used.get("candidatesTokenCount"))
+    tokens = used_tokens(reply)
     if reason := block_reason(reply):
         return whole(ids, AskOutcome.BLOCKED, reason, *tokens)
     if reply.get("modelVersion") != model:
@@ -35,6 +33,13 @@ def parse_text(body: bytes, ids: Sequence[str], model: str) -> ParsedReply:
     if sorted(names) != sorted(ids):
         return whole(ids, AskOutcome.INVALID, f"ids: {len(names)} verdicts on {len(ids)} questions, or other ids", *tokens)
     return ParsedReply(outcome=AskOutcome.OK, answers=dict(found), tokens_in=tokens[0], tokens_out=tokens[1])
+
+
+def used_tokens(reply: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Input and output tokens as the reply counts them."""
+    usage = reply.get("usageMetadata")
+    used = usage if isinstance(usage, dict) else {}
+    return count(used.get("promptTokenCount")), count(used.get("candidatesTokenCount"))
 
 
 def finished_text(reply: Mapping[str, Any]) -> str:

@@ -79,7 +79,12 @@ def contents(prompt: prompts.Prompt) -> str:
 
 def judge(body: bytes, ids: Sequence[str], model: str, *, is_twin: bool) -> ParsedReply:
     """A raw reply, held against the model that was asked, or the stand-in that said it was one."""
-    return parse_text(body, ids, TWIN_MODEL if is_twin else model.removeprefix("models/"))
+    return parse_text(body, ids, served_as(model, is_twin=is_twin))
+
+
+def served_as(model: str, *, is_twin: bool) -> str:
+    """What a reply must say under `modelVersion`."""
+    return TWIN_MODEL if is_twin else model.removeprefix("models/")
 
 
 class GeminiText(Provider):

@@ -94,12 +94,12 @@ BODY_FAULTS: Mapping[str, Callable[[dict[str, Any]], bytes]] = {
 
 
 def _inside(change: Callable[[list[dict[str, Any]]], object]) -> Callable[[dict[str, Any]], bytes]:
-    """A body fault that edits the verdicts inside a text reply."""
+    """A body fault that edits the one list inside a text reply: verdicts, or suggestions."""
 
     def edit(reply: dict[str, Any]) -> bytes:
         part = reply["candidates"][0]["content"]["parts"][0]
         said = json.loads(part["text"])
-        change(said["verdicts"])
+        change(next(iter(said.values())))
         part["text"] = json.dumps(said)
         return json.dumps(reply).encode()
 
@@ -127,14 +127,14 @@ TEXT_FAULTS: Mapping[str, Callable[[dict[str, Any]], bytes]] = {
     **{name: BODY_FAULTS[name] for name in ("html200", "truncated", "empty_body", "oversize")},
     "nan": _every(p_loss=float("nan")),
     "bool": _every(p_loss=True),
-    "string": _inside(lambda verdicts: [verdict.update(p_loss=str(verdict["p_loss"])) for verdict in verdicts]),
+    "string": _inside(lambda verdicts: [verdict.update(p_loss=str(verdict.get("p_loss"))) for verdict in verdicts]),
     "out_of_range": _every(p_loss=1.7),
     "null": _every(p_loss=None),
     "missing_id": _inside(lambda verdicts: verdicts.pop()),
     "extra_id": _inside(lambda verdicts: verdicts.append({**verdicts[0], "id": "C99"})),
     "repeated_id": _inside(lambda verdicts: verdicts.append(dict(verdicts[0]))),
     "wrong_enum": _every(reason="because"),
-    "extra_key": _every(note="trust me"),
+    "extra_key": _every(remark="trust me"),
     "duplicate_key": _said(lambda text: text.replace('{"id"', '{"id": "C01", "id"')),
     "block": lambda _: (
         b'{"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 1}, "modelVersion": "scripted-twin-1"}'

@@ -9,6 +9,7 @@ from typing import Any
 from trader.simulation.exchange_orders import unit_hash
 from trader.simulation.gemini_answers import Skill, numbers_of, p_loss
 from trader.simulation.gemini_requests import TextRequest
+from trader.simulation.gemini_suggestions import asks_for_suggestions, suggestions
 
 SERVED = "scripted-twin-1"
 
@@ -34,7 +35,7 @@ def questions_of(prompt: str) -> dict[str, str]:
 
 
 def _filled(schema: Mapping[str, Any], name: str, prompt: str, seed: int, skill: Skill | None) -> Any:
-    """A value that fits the schema. Lists of things with an `id` get one for every question, other lists stay empty."""
+    """A value that fits the schema. Lists: one thing with an `id` for every question, suggestions, else empty."""
     if choices := schema.get("enum"):
         return choices[int(unit_hash(seed, name, prompt) * len(choices))]
     kinds = schema.get("type", "string")
@@ -43,6 +44,8 @@ def _filled(schema: Mapping[str, Any], name: str, prompt: str, seed: int, skill:
         return {key: _filled(sub, key, prompt, seed, skill) for key, sub in schema.get("properties", {}).items()}
     if kind == "array":
         items = schema.get("items", {})
+        if asks_for_suggestions(items, told := numbers_of(prompt)):
+            return suggestions(items, told, seed)
         asked = questions_of(prompt) if "id" in items.get("properties", {}) else {}
         return [_filled(items, name, text, seed, skill) | {"id": key} for key, text in asked.items()]
     if kind in ("number", "integer"):

@@ -42,11 +42,14 @@ def test_a_change_and_a_note_are_read_as_they_are() -> None:
         ({"current": 57.9}, "current"),
         ({"parameter": "rsi_oversold", "current": 34, "proposed": 36}, "current"),
         ({"parameter": "cooldown_bars", "current": 4, "proposed": 4.5}, "whole"),
-        ({"parameter": "stop"}, "Tunable"),
-        ({"parameter": "ai.mode"}, "Tunable"),
-        ({"kind": "RUN_CODE"}, "SuggestionKind"),
+        ({"proposed": 10**400}, "number"),
+        ({"current": 10**400}, "number"),
+        ({"parameter": "stop"}, "parameter is none"),
+        ({"parameter": "ai.mode"}, "parameter is none"),
+        ({"parameter": ["min_score"]}, "parameter is none"),
+        ({"kind": "RUN_CODE"}, "kind is none"),
         ({"strategy": "viable/sniper/DEFAULT"}, "strategy"),
-        ({"reason": "because"}, "SuggestionReason"),
+        ({"reason": "because"}, "reason is none"),
         ({"evidence_ids": ["night.unknown"]}, "evidence"),
         ({"note": "x" * 401}, "note"),
         ({"note": "a\u001bb"}, "note"),
@@ -72,5 +75,7 @@ def test_what_is_no_answer_is_none(body: bytes) -> None:
 def test_ids_are_not_repeated_and_ranges_end_where_they_say() -> None:
     with pytest.raises(ValueError, match="repeated"):
         parse(_reply(CHANGE, NOTE | {"id": "S1"}), ASKED)
+    with pytest.raises(ValueError, match="changed twice"):
+        parse(_reply(CHANGE, CHANGE | {"id": "S2", "proposed": 60}), ASKED)
     for parameter, (low, high) in RANGES.items():
         assert "outside" in allowed(parameter, low, low - 1) and "outside" in allowed(parameter, high, high + 1)
