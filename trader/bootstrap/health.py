@@ -14,6 +14,7 @@ from trader.bootstrap.children import MODULES, PORTS, TWINS, installed, project_
 from trader.bootstrap.health_running import Running, running_checks
 from trader.bootstrap.paths import Paths
 from trader.config import Settings
+from trader.data.birth import Birthmark
 from trader.data.engine import exists
 from trader.data.reader import LedgerReader
 from trader.errors import ConfigError, TraderError
@@ -195,10 +196,11 @@ def _clock(paths: Paths) -> Iterator[Check]:
 
 
 def _ledger(paths: Paths) -> Iterator[Check]:
-    if not exists(paths.ledger_at):
-        yield Check(level="ok", code="E-LED-001", what="no ledger yet; the first session makes it")
-        return
     try:
+        Birthmark(paths.birth).examine(paths.ledger_at)
+        if not exists(paths.ledger_at):
+            yield Check(level="ok", code="E-LED-001", what="no ledger yet; the first session makes it")
+            return
         reader = LedgerReader(paths.ledger_at)
         rows, halts = len(reader.equity()), reader.halts()
         reader.close()

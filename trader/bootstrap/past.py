@@ -20,7 +20,7 @@ from trader.errors import TraderError
 from trader.simulation.loops import run_stepped
 
 SCRATCH, DONE = "past.new", "past.json"
-PARTS = ("history", "twin", "ai.sqlite", "ledger.sqlite", "world.json")
+PARTS = ("history", "twin", "ai.sqlite", "ledger.sqlite", "ledger.birth", "world.json")
 """What a past leaves, in the order it is moved."""
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trader.errors import UnwritableError
+
 API_KEY = "demo-key"
 API_SECRET = base64.b64encode(b"demo secret of the simulated exchange, worth nothing").decode()
 
@@ -40,6 +42,11 @@ class Paths:
     def emergency(self) -> Path:
         """Where reducing orders are written down while the ledger takes no writes; a link may put it on another disk."""
         return self.root / "emergency.journal"
+
+    @property
+    def birth(self) -> Path:
+        """How the ledger of this directory began, which tells it from an emptied one."""
+        return self.root / "ledger.birth"
 
     @property
     def arm(self) -> Path:
@@ -118,11 +125,16 @@ class Paths:
         return self.root / "world.json"
 
     def make(self) -> Paths:
-        """Create the directory, private to its owner."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        self.root.chmod(0o700)
-        for part in (self.twin, self.logs, self.history):
-            part.mkdir(exist_ok=True, mode=0o700)
+        """Create the directory, private to its owner. Raises UnwritableError where that is not possible."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            for part in (self.twin, self.logs, self.history):
+                part.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UnwritableError(
+                f"state_dir {self.root}: cannot be used ({error.strerror}: {error.filename}); nothing was started"
+            ) from error
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from trader.data.engine import exists
 from trader.data.ledger_control import submit_control
 from trader.data.reader import LedgerReader
 from trader.domain.messages import stamp
-from trader.errors import RejectedError
+from trader.errors import CorruptError, RejectedError
 from trader.simulation.clock import load_clock, wall_clock
 
 PATIENCE_S = 30.0
@@ -55,7 +55,7 @@ def control(state: Path, verb: str, argument: str = "", *, patience_s: float = P
 
 
 def now_of(paths: Paths) -> int:
-    """The exchange's clock: the machine's in paper and live; the demo's paced one, else the newest stored moment."""
+    """The exchange's clock: the machine's in paper and live; the demo's paced one, else the newest moment stored in a sound ledger."""
     if environment_of(paths) != DEMO:
         return wall_clock().now_us()
     try:
@@ -63,8 +63,8 @@ def now_of(paths: Paths) -> int:
     except FileNotFoundError:
         pass
     if exists(paths.ledger_at):
-        with closing(LedgerReader(paths.ledger_at)) as reader:
+        with suppress(CorruptError), closing(LedgerReader(paths.ledger_at)) as reader:
             told = [reader.newest_event(name) for name in ("beat", "system.started", "system.stopped")]
-        if times := [event.time_us for event in told if event is not None]:
-            return max(times)
+            if times := [event.time_us for event in told if event is not None]:
+                return max(times)
     return wall_clock().now_us()

@@ -16,7 +16,7 @@ from trader.bootstrap.promotion import active, earned
 from trader.config import Settings
 from trader.data.link import DirectHistoryLink, ProcessHistoryLink
 from trader.domain.market import Timeframe
-from trader.errors import LeaseLostError
+from trader.errors import LeaseLostError, UnwritableError
 from trader.execution.session import Session
 from trader.execution.wiring import Timing, run_directly
 from trader.ports import Clock, KillPoints, SessionSummary, Stage
@@ -28,9 +28,12 @@ Histories = Callable[[Paths, Clock, Mapping[Timeframe, int]], DirectHistoryLink 
 def sole_trader(paths: Paths) -> Iterator[None]:
     """The operating system's lock on this account: freed by the kernel however the process ends.
 
-    Raises LeaseLostError when another session of this machine holds it.
+    Raises LeaseLostError when another session of this machine holds it, UnwritableError where the directory takes no file.
     """
-    handle = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        handle = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UnwritableError(f"{paths.lock}: {error.strerror}; nothing was started, and stops rest on the exchange") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

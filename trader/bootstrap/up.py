@@ -35,6 +35,7 @@ from trader.bootstrap.prefect_up import SESSION, PrefectUp
 from trader.bootstrap.resume import last_moment, start_clock
 from trader.bootstrap.world import World, world_of
 from trader.config import Settings
+from trader.data.birth import Birthmark
 from trader.data.engine import exists
 from trader.data.reader import LedgerReader
 from trader.errors import ConfigError, TraderError
@@ -69,6 +70,7 @@ def run_up(settings: Settings, *, past_minutes: int, say: Say, hint: Say) -> int
 
 async def _may_start(settings: Settings, paths: Paths) -> None:
     """Raises what speaks against this environment on this directory, before anything is started."""
+    Birthmark(paths.birth).examine(paths.ledger_at)
     if settings.environment != "demo":
         if settings.environment == "paper" and settings.ai.mode != "off" and not os.environ.get(PROVIDER_KEY):
             raise ConfigError(f"ai.mode {settings.ai.mode!r} needs a key of the provider: set {PROVIDER_KEY}, or ai.mode = off")

@@ -265,8 +265,8 @@ def margin_of(settings: Settings) -> MarginRules:
 
 
 def open_ledger(paths: Paths, kill: KillPoints | None = None, *, account: str = ACCOUNT) -> SqlLedger:
-    """The ledger of the one account, with its emergency journal."""
-    return SqlLedger(paths.ledger_at, account=account, kill=kill, emergency=paths.emergency)
+    """The ledger of the one account, with its emergency journal and the mark of its birth."""
+    return SqlLedger(paths.ledger_at, account=account, kill=kill, emergency=paths.emergency, birth=paths.birth)
 
 
 def direct_history(paths: Paths, clock: Clock, needs: Mapping[Timeframe, int]) -> tuple[HistoryStore, DirectHistoryLink]:

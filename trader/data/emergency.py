@@ -12,7 +12,11 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import sqlite3
+import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -20,11 +24,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from trader.data.engine import MEMORY, translated, writer_engine
+from trader.data.engine import MEMORY, require_sound, schema_version, translated, writer_engine
 from trader.data.journal import Tx, canonical
 from trader.data.ledger_rows import terms
+from trader.data.tables import HEAD
 from trader.domain.orders import Intent, Leg, OrderType, Side
-from trader.errors import BeginRefused
+from trader.errors import BeginRefused, CorruptError, UnwritableError
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +142,30 @@ class Refuge:
     def close(self) -> None:
         """Give the memory back."""
         self.connection.close()
+
+
+def stand_in(place: str, check: Callable[[Connection], None] | None) -> Connection:
+    """The ledger as it lies in its file, in memory and for reading only: a session may begin with it where the file takes no writes.
+
+    The file and its log are copied first, as SQLite itself reads a log only where it may write beside it. Raises CorruptError as
+    `open_ledger`, and for another schema than this program's; UnwritableError where there is no room for the copy.
+    """
+    copy, path = writer_engine(MEMORY).connect(), Path(place)
+    try:
+        with tempfile.TemporaryDirectory(prefix="trader-ledger-") as folder:
+            for name in (path.name, f"{path.name}-wal"):
+                if path.with_name(name).is_file():
+                    shutil.copyfile(path.with_name(name), Path(folder) / name)
+            with translated(place), closing(sqlite3.connect(Path(folder) / path.name)) as file:
+                file.backup(_raw(copy))
+    except OSError as error:
+        raise UnwritableError(f"{place}: takes no writes, nor can it be copied ({error})") from error
+    with translated(place):
+        require_sound(copy, place, check)
+        if (version := schema_version(copy, place)) != HEAD:
+            raise CorruptError(f"{place}: takes no writes, and its schema is {version}, not {HEAD} of this program")
+        copy.exec_driver_sql("PRAGMA query_only=ON")
+    return copy
 
 
 def _raw(connection: Connection) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,11 @@ BUSY_MS = 5000
 PRAGMAS = (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON")
 CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
-UNWRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR")
+UNWRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
+SIDE_FILES = ("-wal", "-shm", "-journal")
 
+
+MEND = "put a backup back with `trader db restore FILE --yes`, which sets the damaged file aside"
 
 TABLES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
@@ -63,6 +66,11 @@ def exists(place: str | Path) -> bool:
     return is_url(place) or Path(place).exists()
 
 
+def is_blank(place: str | Path) -> bool:
+    """Whether there is no file, or nothing in it; opening it for writing would put a header there."""
+    return not exists(place) or (not is_url(place) and not Path(place).stat().st_size)
+
+
 def identity(place: str | Path) -> tuple[int, int]:
     """What tells one ledger from the next at the same place: a file's device and number; a server's database stays itself.
 
@@ -75,10 +83,23 @@ def identity(place: str | Path) -> tuple[int, int]:
 
 
 def create_private(path: Path) -> None:
-    """Make an empty file readable by its owner only (0600), in a directory of the same kind (0700 where it is new)."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    path.chmod(0o600)  # SQLite gives its -wal and -shm files the mode of the database
+    """Make an empty file readable by its owner only (0600), in a directory of the same kind (0700 where it is new).
+
+    Raises UnwritableError where that is not possible.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        path.chmod(0o600)  # SQLite gives its -wal and -shm files the mode of the database
+    except OSError as error:
+        raise UnwritableError(f"{path}: {error.strerror}") from error
+
+
+def remove(path: Path) -> None:
+    """Take a database away, with the files that SQLite keeps beside it."""
+    for name in (path, *(path.with_name(path.name + suffix) for suffix in SIDE_FILES)):
+        if name.is_file():
+            name.unlink()
 
 
 def writer_engine(path: str) -> Engine:
@@ -137,7 +158,7 @@ def _by_name(name: str, text: str, error: Exception) -> TraderError:
     if name.startswith(BUSY):
         return RetryableError(f"{text} (another process is writing for over {BUSY_MS / 1000:g} s)")
     if name.startswith(CORRUPT):
-        return CorruptError(f"{text}; restore the newest backup, or move the file away and let reconciliation rebuild it")
+        return CorruptError(f"{text}; {MEND}")
     if name.startswith(UNWRITABLE):
         return UnwritableError(text)
     return FatalError(text if isinstance(error, (DBAPIError, sqlite3.Error)) else f"{text} (value refused)")
@@ -181,19 +202,28 @@ def _roll_back(connection: Connection) -> None:
         connection.exec_driver_sql("ROLLBACK")
 
 
-def open_ledger(place: str) -> Connection:
-    """A writer's connection to a sound ledger of this program's schema, made or upgraded where needed.
+def open_ledger(place: str, check: Callable[[Connection], None] | None = None) -> Connection:
+    """A writer's connection to a sound ledger of this program's schema, made or upgraded where needed, after `check` of it.
 
-    Raises CorruptError for a damaged file, one that is no ledger, or one made by a newer program; RetryableError where a server
-    does not answer.
+    Raises CorruptError for a damaged file, one that is no ledger, or one made by a newer program; UnwritableError where the disk
+    takes nothing; RetryableError where a server does not answer. A file that it made itself is gone again then.
     """
-    connection = writer_engine(place)
+    new = place != MEMORY and not exists(place)
+    try:
+        return _opened(place, check)
+    except TraderError:
+        if new:
+            remove(Path(place))
+        raise
+
+
+def _opened(place: str, check: Callable[[Connection], None] | None) -> Connection:
+    engine = writer_engine(place)
     with translated(place):
-        opened = connection.connect()
+        opened = engine.connect()
     try:
         with translated(place):
-            if not is_url(place):
-                _check_file(opened, place)
+            require_sound(opened, place, check)
             if schema_version(opened, place) != HEAD:
                 _upgrade(opened, place)
     except BaseException:
@@ -202,10 +232,18 @@ def open_ledger(place: str) -> Connection:
     return opened
 
 
+def require_sound(connection: Connection, place: str, check: Callable[[Connection], None] | None = None) -> None:
+    """Raise CorruptError for a damaged file, and what `check` raises."""
+    if not is_url(place):
+        _check_file(connection, place)
+    if check is not None:
+        check(connection)
+
+
 def _check_file(connection: Connection, path: str) -> None:
     found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if found != "ok":
-        raise CorruptError(f"{path}: damaged ({found}); restore the newest backup, or move the file away and let reconciliation rebuild it")
+        raise CorruptError(f"{path}: damaged ({found}); {MEND}")
 
 
 def schema_version(connection: Connection, place: str) -> str | None:

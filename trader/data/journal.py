@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from trader.data.engine import exists, open_ledger, place_of, shown, writing
+from trader.data.engine import is_blank, open_ledger, place_of, shown, writing
 from trader.data.ledger_sql import JOURNAL_ADD, JOURNAL_TIP
 from trader.data.tables import journal, lease
 from trader.domain.money import plain
@@ -110,7 +110,7 @@ def from_outside(path: str | Path, now_us: int, refusal: str) -> Iterator[Tx]:
     when it is locked.
     """
     place = place_of(path)
-    if not exists(place):
+    if is_blank(place):
         raise RejectedError(f"{shown(place)}: no ledger there, so {refusal}")
     with closing(open_ledger(place)) as connection:
         account = connection.execute(select(lease.c.account)).scalar() or ""

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 
 from trader.data import lease as leases
 from trader.data import ledger_account, ledger_control, ledger_decisions, ledger_fills, ledger_orders, ledger_positions
-from trader.data.emergency import Begun, EmergencyJournal, Refuge
-from trader.data.engine import is_url, open_ledger, place_of, reading, translated
+from trader.data.birth import Birthmark, birth_of
+from trader.data.emergency import Begun, EmergencyJournal, Refuge, stand_in
+from trader.data.engine import exists, is_blank, is_url, open_ledger, place_of, reading, translated
 from trader.data.journal import Tx, journal_sha256, transaction
 from trader.data.ledger_memory import Remembered
 from trader.domain.account import Position
@@ -40,21 +41,42 @@ class SqlLedger:
 
     One instance belongs to one thread. Raises CorruptError at opening for a damaged or newer one; later FatalError for a
     contradiction. Where a file takes no writes, or another process holds the lock for over 5 s, a ledger with an `emergency`
-    journal goes on in memory until it `came_back`; one without raises UnwritableError or RetryableError.
+    journal goes on in memory until it `came_back`; one without raises UnwritableError or RetryableError. With a `birth` file, one
+    that is not the ledger of that file raises CorruptError at opening.
     """
 
     def __init__(
-        self, path_or_url: str | Path, *, account: str, kill: KillPoints | None = None, emergency: Path | None = None
+        self, path_or_url: str | Path, *, account: str, kill: KillPoints | None = None, emergency: Path | None = None,
+        birth: Path | None = None,
     ) -> None:  # fmt: skip
         self.path = place_of(path_or_url)
         self.account = account
         self._kill: KillPoints = kill or _NoKill()
-        self._place: Connection = open_ledger(self.path)
+        self._birth = None if birth is None else Birthmark(birth)
+        self._emergency = None if emergency is None or is_url(self.path) else EmergencyJournal(emergency)
         self._refuge: Refuge | None = None
+        self._unopened: UnwritableError | None = None  # why the place is a copy of itself, which can only be read
+        self._place: Connection = self._open()
         self._use(self._place)
         self._states = ledger_decisions.PairStates.load(self._connection)
-        self._emergency = None if emergency is None or is_url(self.path) else EmergencyJournal(emergency)
         self._take_in()
+
+    def _open(self) -> Connection:
+        """The place, or where it takes no writes what it holds; the first change then retreats."""
+        if self._birth is not None and is_blank(self.path):
+            self._birth.check(None, self.path)
+        try:
+            return open_ledger(self.path, self._is_ours)
+        except UnwritableError as error:
+            if self._emergency is None or not exists(self.path):
+                raise
+            log.critical("%s; the session begins with a copy of it", error)
+            self._unopened = error
+            return stand_in(self.path, self._is_ours)
+
+    def _is_ours(self, connection: Connection) -> None:
+        if self._birth is not None:
+            self._birth.check(birth_of(connection), self.path)
 
     def _use(self, connection: Connection) -> None:
         self._connection = connection
@@ -74,6 +96,7 @@ class SqlLedger:
         """Go on in memory, entries halted; False where that is not possible, or done already."""
         if self._emergency is None or self._refuge is not None:
             return False
+        why = self._unopened or why
         log.critical("%s; entries are off, exits and stops go on from memory and %s", why, self._emergency.path)
         try:
             self._refuge = Refuge(self._place)
@@ -89,6 +112,10 @@ class SqlLedger:
         if refuge is None:
             return False
         try:
+            if self._unopened is not None:
+                opened = open_ledger(self.path, self._is_ours)
+                self._place.close()
+                self._place, self._unopened = opened, None
             with transaction(self._place, self.account, now_us) as tx:
                 for tx.now_us, work in refuge.done:
                     work(tx)
@@ -152,7 +179,10 @@ class SqlLedger:
 
     # --- lease -------------------------------------------------------------------------------------------------------
     def acquire_lease(self, account: str, holder: str, now_us: int, ttl_us: int) -> Lease:
-        return self._jotted(now_us, lambda tx: leases.acquire(tx, account, holder, ttl_us))
+        lease = self._jotted(now_us, lambda tx: leases.acquire(tx, account, holder, ttl_us))
+        if self._birth is not None and self._refuge is None:
+            self._birth.keep(birth_of(self._connection))
+        return lease
 
     def renew_lease(self, lease: Lease, now_us: int, ttl_us: int) -> Lease:
         return self._jotted(now_us, lambda tx: leases.renew(tx, lease, ttl_us))

@@ -19,13 +19,24 @@ from sqlalchemy import Table as SqlTable
 
 from trader.data import ledger_sql as sql
 from trader.data.audit import audit
-from trader.data.engine import create_private, exists, is_url, open_ledger, reader_engine, reading, shown, translated, writing
+from trader.data.engine import (
+    SIDE_FILES,
+    create_private,
+    exists,
+    is_url,
+    open_ledger,
+    reader_engine,
+    reading,
+    remove,
+    shown,
+    translated,
+    writing,
+)  # fmt: skip
 from trader.data.lease import TAKEOVER_GRACE_US
 from trader.data.tables import journal, lease, metadata
 from trader.errors import CorruptError, LeaseLostError, UnsafeError
 
 BATCH = 1000  # rows of one insert
-SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +66,7 @@ def back_up(place: str, target: Path) -> Copied:
     if not exists(place):
         raise CorruptError(f"{shown(place)}: there is no ledger to back up")
     scratch = target.with_name(f"{target.name}.part")
-    _remove(scratch)
+    remove(scratch)
     create_private(scratch)
     try:
         _copy(place, scratch)
@@ -65,7 +76,7 @@ def back_up(place: str, target: Path) -> Copied:
         scratch.rename(target)
         return copied
     finally:
-        _remove(scratch)
+        remove(scratch)
 
 
 def _copy(place: str, target: Path) -> None:
@@ -102,11 +113,6 @@ def _one_file(path: Path) -> None:
     """Fold the write-ahead log in: a backup is moved about as one file."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE").fetchall()
-
-
-def _remove(path: Path) -> None:
-    for name in (path, *(path.with_name(path.name + suffix) for suffix in SIDE_FILES)):
-        name.unlink(missing_ok=True)
 
 
 def checked(path: Path) -> Copied:

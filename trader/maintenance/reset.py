@@ -9,8 +9,9 @@ from trader.errors import FatalError, LeaseLostError
 from trader.maintenance.locks import SUPERVISOR, is_locked
 
 KNOWN = (
-    "ledger.", "kraken-key-", "live.armed", "installation.json", "backups", "history", "world.json", "ai.sqlite", "ops.sqlite", "twin",
-    "clock.json", "logs", "settings.json", "prefect", "trader.lock", "ai.sock", "supervisor.", "past.new", "past.json",
+    "ledger.", "emergency.", "kraken-key-", "live.armed", "installation.json", "backups", "history", "world.json", "ai.sqlite",
+    "ops.sqlite", "twin", "clock.json", "logs", "nights", "optimizer", "settings.json", "prefect", "trader.lock", "ai.sock", "supervisor.",
+    "past.new", "past.json",
 )  # fmt: skip
 """How the names of our files and folders begin."""
 PROOF = ("ledger.sqlite", "world.json", "trader.lock", "supervisor.lock", "past.new", "twin")
