@@ -10,7 +10,7 @@ from trader.maintenance.locks import SUPERVISOR, is_locked
 
 KNOWN = (
     "ledger.", "emergency.", "kraken-key-", "live.armed", "installation.json", "backups", "history", "world.json", "ai.sqlite",
-    "ops.sqlite", "twin", "clock.json", "logs", "nights", "optimizer", "settings.json", "prefect", "trader.lock", "ai.sock", "supervisor.",
+    "ops.sqlite", "twin", "clock.json", "logs", "night", "optimizer", "settings.json", "prefect", "trader.lock", "ai.sock", "supervisor.",
     "past.new", "past.json",
 )  # fmt: skip
 """How the names of our files and folders begin."""
