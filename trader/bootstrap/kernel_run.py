@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trader.bootstrap.candles import instrument
-from trader.bootstrap.market_history import begins, left_out
+from trader.bootstrap.market_history import left_out
 from trader.bootstrap.tuning import parameters_of
 from trader.bootstrap.wire import exit_plan_of, limits_of, margin_of, sides_of
 from trader.bootstrap.world import World
@@ -19,6 +19,7 @@ from trader.domain.costs import Costs
 from trader.domain.futures import MarginRules, MarketKind
 from trader.domain.market import Timeframe
 from trader.errors import ConfigError
+from trader.execution.joiner import begins
 from trader.research.account import COINS, Pass, Rules, account_pass
 from trader.research.money import Contracts
 from trader.simulation.fills import FillRules
@@ -84,7 +85,7 @@ def perpetual_money(margin: MarginRules, market: PerpetualMarket, seed: int) -> 
 
 def session_bars(market: Market, pair: str, settings: Settings, start_us: int, end_us: int, *, short: bool) -> Bars:
     """A pair's columns up to `end_us` that begin at the candle a session's streams begin with."""
-    wanted = begins(settings, short=short)
+    wanted = begins(parameters_of(settings), short=short)
     fifteen, four = (
         market.candles(pair, timeframe, timeframe.floor(start_us) - wanted[timeframe] * timeframe.us, end_us)
         for timeframe in (Timeframe.M15, Timeframe.H4)

@@ -7,15 +7,8 @@ from collections.abc import Mapping, Sequence
 from trader.bootstrap.ingestion import lookbacks
 from trader.config import Settings
 from trader.domain.market import Candle, Timeframe
-from trader.execution.joiner import MORE_4H, MORE_15M
 from trader.ports import Clock, Columns, PairGate
 from trader.simulation.market import Market
-
-
-def begins(settings: Settings, *, short: bool) -> dict[Timeframe, int]:
-    """How many candles a session's streams begin with; every engine that is compared begins there too."""
-    needed = lookbacks(settings, short=short)
-    return {Timeframe.M15: needed[Timeframe.M15] + MORE_15M, Timeframe.H4: needed[Timeframe.H4] + MORE_4H}
 
 
 def closed(market: Market, pair: str, timeframe: Timeframe, periods: int, now_us: int) -> Columns:

@@ -16,14 +16,16 @@ from trader.data.ledger_sql import upsert
 from trader.data.tables import beat, external_move, meta
 from trader.data.tables import cash as cash_table
 from trader.data.tables import equity as equity_table
+from trader.data.types import FRACTION_DIGITS
 from trader.domain.futures import FundingPayment
-from trader.domain.money import plain
+from trader.domain.money import plain, quantum, round_to
 from trader.errors import FatalError
 from trader.ports import EquityRow
 
 OPENING = "opening"
 FUNDING = "funding "  # begins the kind of a move that a futures position paid or received; its pair follows
 BEAT = "beat"
+KEPT = quantum(FRACTION_DIGITS)
 EQUITY_DROP = delete(equity_table).where(equity_table.c.time_us == bindparam("at_time"))
 EQUITY_ADD = sqlalchemy.insert(equity_table)
 BEAT_ADD = sqlalchemy.insert(beat)
@@ -80,10 +82,11 @@ def _move(tx: Tx, asset: str, amount: Decimal, kind: str) -> None:
 
 
 def record_equity(tx: Tx, row: EquityRow) -> None:
-    """One point of the equity curve; a second one for the same instant replaces it."""
+    """One point of the equity curve; a second one for the same instant replaces it. What is marked is cut to the places that are
+    kept: a mark is a float, and one with noise has more."""
     values = {
-        "time_us": row.time_us, "cash": row.cash, "marked": row.marked, "equity": row.equity, "realised": row.realised,
-        "fees": row.fees, "drawdown": float(row.drawdown),
+        "time_us": row.time_us, "cash": row.cash, "marked": round_to(row.marked, KEPT), "equity": round_to(row.equity, KEPT),
+        "realised": row.realised, "fees": row.fees, "drawdown": float(row.drawdown),
     }  # fmt: skip
     tx.log("equity", values)
     tx.connection.execute(EQUITY_DROP, {"at_time": row.time_us})

@@ -10,7 +10,7 @@ from trader.domain.account import PositionState
 from trader.domain.halts import asset_of
 from trader.domain.market import DAY, SECOND, Instrument, Timeframe
 from trader.domain.messages import TradeLeg
-from trader.domain.money import ZERO, add, from_float, mul, quantum, round_to, sub
+from trader.domain.money import ZERO, add, from_float, mul, sub
 from trader.domain.orders import Leg
 from trader.execution import halts
 from trader.execution.risk import AccountView, Holding, LastExit
@@ -20,7 +20,6 @@ from trader.execution.wiring import Wiring
 from trader.ports import EquityRow, Halt
 
 REBASE = "rebased_us."
-STORED = quantum(18)  # places the ledger keeps; a mark is a float, and one with noise has more
 MOVED = "moved"  # time:equity before:equity after; of each deposit and withdrawal
 DECIDED_US = 5 * SECOND  # a close is judged within this time, so an equity row that soon after 00:00 is the day's open
 
@@ -60,7 +59,7 @@ class Accounting:
                 continue
             if position.pair not in marks:
                 return None
-            marked = add(marked, round_to(position.marked(from_float(marks[position.pair])), STORED))
+            marked = add(marked, position.marked(from_float(marks[position.pair])))
         realised, fees = self._results()
         equity = add(cash, marked)
         peak = max(self.watch.peak, equity)

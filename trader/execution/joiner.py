@@ -13,11 +13,20 @@ from trader.execution.engine import Engine
 from trader.execution.wiring import Wiring
 from trader.indicators.likeness import WINDOW
 from trader.ports import Columns, SessionSummary
-from trader.strategy.modes import lookback_4h, lookback_15m
+from trader.strategy.modes import Parameters, lookback_4h, lookback_15m
 
 BATCH = 16
 MORE_15M, MORE_4H = 160, 8  # candles a pair begins with beyond those it must have
 IDLE_S = 15.0  # how often to look for pairs that missed a candle
+
+
+def begins(parameters: Parameters, *, short: bool) -> dict[Timeframe, int]:
+    """How many candles a pair's streams begin with: recursive indicators differ in their last digits with where they began, so every
+    engine that is compared with a session begins there too."""
+    return {
+        Timeframe.M15: max(lookback_15m(parameters, short=short) + MORE_15M, WINDOW + 1),
+        Timeframe.H4: lookback_4h(parameters, short=short) + MORE_4H,
+    }
 
 
 class Joiner:
@@ -100,10 +109,9 @@ class Joiner:
         self.w.ledger.note("history.unknown", {"error": str(error)}, self.w.clock.now_us())
 
     async def _join(self, pairs: Sequence[str]) -> None:
-        parameters, short = self.engine.parameters, self.engine.short
+        wanted = begins(self.engine.parameters, short=self.engine.short)
         await self.w.market.add_pairs(pairs)
-        fifteen = await self.w.history.warm(pairs, Timeframe.M15, max(lookback_15m(parameters, short=short) + MORE_15M, WINDOW + 1))
-        four = await self.w.history.warm(pairs, Timeframe.H4, lookback_4h(parameters, short=short) + MORE_4H)
+        fifteen, four = [await self.w.history.warm(pairs, timeframe, wanted[timeframe]) for timeframe in (Timeframe.M15, Timeframe.H4)]
         for pair in pairs:
             if pair not in fifteen or pair not in four or not len(fifteen[pair]) or not len(four[pair]):
                 continue

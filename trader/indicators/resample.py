@@ -54,14 +54,24 @@ def aggregate(columns: Columns, source: Span, target: Span) -> Columns:
     label = columns.time // target.us * target.us  # numpy divides by a constant much faster than it takes remainders
     starts = np.flatnonzero(np.diff(label, prepend=label[0] - 1))
     counts = np.diff(starts, append=len(label))
-    whole = counts == target.us // source.us
-    ends = starts + counts - 1
+    parts = target.us // source.us
+    whole = counts == parts
+    firsts = starts[whole]
     return Columns(
-        time=label[starts][whole],
-        open=columns.open[starts][whole],
+        time=label[firsts],
+        open=columns.open[firsts],
         high=np.maximum.reduceat(columns.high, starts)[whole],
         low=np.minimum.reduceat(columns.low, starts)[whole],
-        close=columns.close[ends][whole],
-        volume=np.add.reduceat(columns.volume, starts)[whole],
+        close=columns.close[firsts + parts - 1],
+        volume=_summed(columns.volume, firsts, parts),
         filled=np.logical_and.reduceat(columns.filled, starts)[whole],
     )
+
+
+def _summed(values: Floats, firsts: np.ndarray[Any, np.dtype[np.int64]], parts: int) -> Floats:
+    """Sums of `parts` values from each of `firsts` on, added one after the other as candles that close one by one are: numpy's own
+    `reduceat` adds the rest to the first, which is another last digit."""
+    total: Floats = values[firsts]
+    for part in range(1, parts):
+        total += values[firsts + part]
+    return total

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
 from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.execution.bars import BarBuilder, merge
+from trader.indicators.resample import aggregate
+from trader.ports import Columns
 
 T0 = 1_767_571_200_000_000  # 2026-01-05T00:00Z, on every grid
+NAMES = [field.name for field in fields(Columns)]
 
 
 def minute(index: int, price: float = 100.0, **changes: object) -> Candle:
@@ -34,6 +38,31 @@ def test_a_candle_is_filled_only_when_all_its_parts_are() -> None:
     assert merge(parts, Timeframe.M15).filled
     assert merge(parts, Timeframe.M15).vwap == 0.0
     assert not merge([*parts[:14], minute(14)], Timeframe.M15).filled
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [(Timeframe.M1, Timeframe.M15), (Timeframe.M5, Timeframe.M15), (Timeframe.M15, Timeframe.H4)]
+)
+def test_candles_that_close_one_by_one_and_whole_columns_make_the_same_longer_ones_to_the_last_digit(
+    source: Timeframe, target: Timeframe
+) -> None:
+    parts, rng = target.us // source.us, np.random.default_rng(5)
+    n = 200 * parts
+    walk, volume = 100 + np.cumsum(rng.normal(0, 0.1, n)), rng.lognormal(3, 2, n)
+    columns = Columns(
+        time=T0 + np.arange(n) * source.us, open=walk, high=walk + 1, low=walk - 1, close=walk + 0.5, volume=volume, filled=volume < 5
+    )
+    builder = BarBuilder(target)
+    rows = zip(*(getattr(columns, name).tolist() for name in NAMES), strict=True)
+    candles = [
+        Candle(pair="BTC/EUR", timeframe=source, vwap=0.0, count=0, **dict(zip(("time_us", *NAMES[1:]), row, strict=True))) for row in rows
+    ]
+    made = [candle for candle in map(builder.add, candles) if candle is not None]
+    whole = aggregate(columns, source, target)
+    assert [tuple(getattr(candle, name) for name in ("time_us", *NAMES[1:])) for candle in made] == list(
+        zip(*(getattr(whole, name).tolist() for name in NAMES), strict=True)
+    )
+    assert len(whole) == 200
 
 
 @pytest.mark.parametrize("missing", [0, 7, 14])
