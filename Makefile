@@ -26,10 +26,10 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup ## the main job on the built-in demo: no keys, no network
 	@$(BIN)/trader up --env demo $(ARGS)
 
-test: setup ## all tests, on two cores; what measures time runs alone (ARGS="-k name" for one plain run)
+test: setup ## all tests, on two cores; what measures time runs after the rest (ARGS="-k name" for one plain run)
 ifeq ($(strip $(ARGS)),)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE))
-	@$(BIN)/python -m pytest $(ALONE)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ALONE)
 else
 	@$(BIN)/python -m pytest $(ARGS)
 endif

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from prefect_kit import ROOT, Server
 
-BEATS, EVERY_S = 95, 0.4
-OUTAGE_S = 15.0
+BEATS, EVERY_S = 75, 0.4
+OUTAGE_S = 10.0
 LIMIT_S = 0.250
 
 
@@ -60,7 +60,7 @@ def test_a_killed_prefect_server_delays_no_beat_and_loses_no_stage_run_but_a_var
     running = {kind: _session(server, kind) for kind in ("session", "variable", "bare")}
     for process in running.values():
         _wait_ready(process)
-    time.sleep(5)
+    time.sleep(2)
     server.kill()
     time.sleep(OUTAGE_S)
     assert not server.healthy()

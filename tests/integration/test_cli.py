@@ -195,6 +195,35 @@ def test_the_effective_settings_say_set_or_unset_of_secrets(tmp_path: Path) -> N
     assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["demo", "--pairs", "0"], (2, "value '0' for '--pairs'")),
+        (["demo", "--minutes", "x"], (2, "value 'x' for '--minutes'")),
+        (["status", "--state", "FILE"], (2, "FILE' is a file")),
+        (["config", "--config", "."], (2, "'.' is a directory")),
+        (["demo", "--state", "FILE/x"], (1, "Not a directory: FILE/x")),
+        (["optimize", "--data", "none.parquet"], (2, "candle file none.parquet does not exist")),
+    ],
+)
+def test_a_bad_value_is_one_sentence_with_the_value(
+    words: list[str], answer: tuple[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").touch()
+    code, named = answer
+    assert cli.run(words) == code
+    said = capsys.readouterr().err
+    assert named in said and len(said.splitlines()) == 1
+
+
+def test_the_settings_are_a_line_each_under_the_keys_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["config"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 60 and max(map(len, lines)) <= 100
+    assert "optimizer.lock                   false" in lines
+
+
 def test_an_option_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
     (tmp_path / "trader.toml").write_text("[market]\nseed = 5\npairs = 6\n")
     settings = cli.settings_from(tmp_path / "trader.toml", market__seed=7)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from trader import __version__
 from trader.cli import ai, backtest, data, db, night, optimize
@@ -299,7 +300,7 @@ def config_show(config: SettingsFile = None, as_json: JsonFlag = False) -> None:
     """Show the effective settings. Secrets only as set or unset."""
     settings = settings_from(config)
     shown = settings.model_dump(mode="json") | {name: "set" if getattr(settings, name) else "unset" for name in sorted(SECRETS)}
-    say(json.dumps(shown, indent=2) if as_json else table(shown))
+    say(json.dumps(shown, indent=2) if as_json else table(shown, room=0))
 
 
 app.command()(optimize.optimize)
@@ -325,12 +326,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except TraderError as error:
         hint(f"trader: {error}")
         return _code(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        hint(f"trader: {error.filename}: {error.strerror}")  # a folder that may not be written, a disk that is full
+        return 1
     return code if isinstance(code, int) else 0  # typer hands back the code of an Exit, it does not raise it
 
 
 def _usage(error: typer.TyperException) -> str:
-    """Click's sentence on one line, with where to look."""
+    """Click's sentence on one line, with the value that was seen and where to look."""
     words = getattr(error, "format_message", error.__str__)()
+    if isinstance(error.__cause__, ValidationError):  # a number out of range, a word for a number
+        words = words.replace("value for", f"value {error.__cause__.errors()[0]['input']!r} for", 1)
     context: typer.Context | None = getattr(error, "ctx", None)
     return f"{' '.join(words.split()).rstrip('.')}; see `{context.command_path if context else 'trader'} --help`"
 

@@ -13,8 +13,8 @@ import typer
 from trader.config import Settings, load
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON object")]
-StateDir = Annotated[Path | None, typer.Option("--state", help="state directory (default: state)")]
-SettingsFile = Annotated[Path | None, typer.Option("--config", help="settings file (default: trader.toml if present)")]
+StateDir = Annotated[Path | None, typer.Option("--state", file_okay=False, help="state directory (default: state)")]
+SettingsFile = Annotated[Path | None, typer.Option("--config", dir_okay=False, help="settings file (default: trader.toml if present)")]
 WIDTH = 100
 
 
@@ -35,10 +35,18 @@ def hint(text: str) -> None:
     sys.stderr.flush()
 
 
-def table(result: dict[str, Any]) -> str:
-    """Key and value per line, nested objects on one line each, within 100 columns where the values allow it."""
-    width = max((len(key) for key in result), default=0) + 2
-    return "\n".join(f"{key:<{width}}{json.dumps(value) if isinstance(value, dict | list) else value}" for key, value in result.items())
+def table(result: dict[str, Any], *, room: int = 72) -> str:
+    """Key and value per line; an object wider than `room` has a line for each member, under a dotted key."""
+    rows = [row for key, value in result.items() for row in _rows(key, value, room)]
+    width = max((len(key) for key, _ in rows), default=0) + 2
+    return "\n".join(f"{key:<{width}}{shown}" for key, shown in rows)
+
+
+def _rows(key: str, value: Any, room: int) -> list[tuple[str, str]]:
+    shown = value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, dict) and value and len(shown) > room:
+        return [row for name, member in value.items() for row in _rows(f"{key}.{name}", member, room)]
+    return [(key, shown)]
 
 
 def grid(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -80,7 +80,7 @@ class PrefectApi:
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # loopback never goes through a proxy
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
-        """One call, its answer as Python values. A server that answers 5xx (its database was locked) is asked again three times."""
+        """One call, its answer as Python values; three more where the server was busy: 5xx (its database was locked), or slow to read."""
         for pause_s in BUSY_PAUSES_S:
             try:
                 return await asyncio.to_thread(self.call_now, method, path, body)
@@ -100,7 +100,10 @@ class PrefectApi:
             kind = BusyError if error.code >= 500 else RejectedError
             raise kind(f"Prefect {method} {path}: {error.code} {words}") from error
         except (OSError, ValueError) as error:
-            raise RetryableError(f"Prefect {method} {path}: {error}") from error
+            slow = isinstance(error, TimeoutError) and (
+                method in ("GET", "PATCH") or path.endswith("/filter")
+            )  # else it may have taken effect
+            raise (BusyError if slow else RetryableError)(f"Prefect {method} {path}: {error}") from error
         return json.loads(text) if text else None
 
     async def healthy(self) -> bool:

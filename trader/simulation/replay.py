@@ -61,25 +61,25 @@ class ReplayMarket(TableMarket):
 
 def _read(path: Path) -> pl.DataFrame:
     if not path.is_file():
-        raise ConfigError(f"replay file {path} does not exist")
+        raise ConfigError(f"candle file {path} does not exist")
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ConfigError(f"replay file {path} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"candle file {path} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
     for column, wanted in _SCHEMA.items():
         if column not in frame.columns:
-            raise ConfigError(f"replay file {path} lacks column {column!r}; it needs {', '.join(_SCHEMA)}")
+            raise ConfigError(f"candle file {path} lacks column {column!r}; it needs {', '.join(_SCHEMA)}")
         if frame.schema[column] != wanted:
-            raise ConfigError(f"replay file {path}: column {column!r} is {frame.schema[column]}, it must be {wanted}")
+            raise ConfigError(f"candle file {path}: column {column!r} is {frame.schema[column]}, it must be {wanted}")
     if frame.is_empty():
-        raise ConfigError(f"replay file {path} has no rows")
+        raise ConfigError(f"candle file {path} has no rows")
     return frame.select(list(_SCHEMA))
 
 
 def _timeframe(path: Path, frame: pl.DataFrame) -> Timeframe:
     found = sorted(str(value) for value in frame["timeframe"].unique().to_list())
     if len(found) != 1 or found[0] not in list(Timeframe):
-        raise ConfigError(f"replay file {path}: column 'timeframe' holds {', '.join(found)}; it must hold one of {', '.join(Timeframe)}")
+        raise ConfigError(f"candle file {path}: column 'timeframe' holds {', '.join(found)}; it must hold one of {', '.join(Timeframe)}")
     return Timeframe(found[0])
 
 
@@ -87,10 +87,10 @@ def _quote(path: Path, frame: pl.DataFrame) -> str:
     pairs = [str(value) for value in frame["pair"].unique().to_list()]
     wrong = sorted(pair for pair in pairs if pair.count("/") != 1 or pair.startswith("/") or pair.endswith("/"))
     if wrong:
-        raise ConfigError(f"replay file {path}: column 'pair' holds {wrong[0]!r}; names must read BASE/QUOTE")
+        raise ConfigError(f"candle file {path}: column 'pair' holds {wrong[0]!r}; names must read BASE/QUOTE")
     quotes = sorted({pair.split("/")[1] for pair in pairs})
     if len(quotes) != 1:
-        raise ConfigError(f"replay file {path}: column 'pair' has the quotes {', '.join(quotes)}; all pairs must share one")
+        raise ConfigError(f"candle file {path}: column 'pair' has the quotes {', '.join(quotes)}; all pairs must share one")
     return quotes[0]
 
 
@@ -109,11 +109,11 @@ def _check_rows(path: Path, frame: pl.DataFrame, base: Timeframe) -> None:
         if count:
             first = frame.filter(rules[name]).row(0, named=True)
             raise ConfigError(
-                f"replay file {path}: column {name.strip()!r} has {count} values that no {base} candle can have; "
+                f"candle file {path}: column {name.strip()!r} has {count} values that no {base} candle can have; "
                 f"the first is {first[name.strip()]} of {first['pair']} at {first['time']}"
             )
     if frame.select("pair", "time").is_duplicated().any():
-        raise ConfigError(f"replay file {path}: column 'time' repeats within a pair")
+        raise ConfigError(f"candle file {path}: column 'time' repeats within a pair")
 
 
 def _fill(part: pl.DataFrame, base: Timeframe, decimals: int) -> Columns:

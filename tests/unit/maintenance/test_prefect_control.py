@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,27 @@ def test_a_server_that_stays_busy_is_retryable_and_a_refusal_is_not() -> None:
         with pytest.raises(RejectedError, match="409"):
             asyncio.run(PrefectApi(port).deployments())
         assert len(asked) == 1
+
+
+def test_a_server_that_is_slow_to_answer_is_asked_again_unless_that_might_do_a_thing_twice() -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen(8)
+        mute.setblocking(False)
+        api = PrefectApi(mute.getsockname()[1], timeout_s=0.05)
+
+        def asked() -> int:
+            done = 0
+            with suppress(BlockingIOError):
+                while True:
+                    mute.accept()[0].close()
+                    done += 1
+            return done
+
+        for call, times in ((api.has_pool, 4), (api.deployments, 4), (lambda: api.pause_pool(True), 4), (lambda: api.start_run("d"), 1)):
+            with pytest.raises(RetryableError, match="timed out"):
+                asyncio.run(call())
+            assert asked() == times
 
 
 def test_an_absent_server_is_not_healthy_and_has_no_worker() -> None:
