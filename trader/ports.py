@@ -17,7 +17,7 @@ from trader.domain.futures import FundingPayment
 from trader.domain.market import Book, Candle, Instrument, Ticker, Timeframe, TradePage
 from trader.domain.messages import Decision, FeedEvent, TradeLeg
 from trader.domain.orders import Answer, Balance, ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
-from trader.domain.verdicts import AskedQuestion, CallRecord, Question, RulingResult, Verdict, VerdictKey
+from trader.domain.verdicts import AskedQuestion, CallRecord, Question, RulingResult, Verdict
 
 
 # --- time, chance, kills -----------------------------------------------------------------------------------------------
@@ -38,10 +38,6 @@ class KillPoints(Protocol):
     """Places a test may kill the process at (RELIABILITY.md section 10); does nothing by default."""
 
     def reach(self, name: str) -> None: ...
-
-
-class SecretSource(Protocol):
-    def get(self, name: str) -> str | None: ...
 
 
 # --- the exchange ------------------------------------------------------------------------------------------------------
@@ -332,10 +328,6 @@ class VerdictStore(Protocol):
         """Retention: forget requests and replies that are past it, keep their rows; returns how many."""
 
     def close(self) -> None: ...
-
-
-class VerdictLookup(Protocol):
-    def look_up(self, key: VerdictKey, price: float, now_us: int) -> RulingResult: ...
 
 
 class Notifier(Protocol):

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,7 +21,7 @@ from trader.gemini.decisions import GeminiDecisions
 from trader.gemini.link import DirectLink
 from trader.simulation import gemini_answers as answers_of
 from trader.simulation.clock import LoopClock
-from trader.simulation.gemini_faults import MODES, load_gemini_plan
+from trader.simulation.gemini_faults import MODES, gemini_plan
 from trader.simulation.gemini_requests import MODEL
 from trader.simulation.gemini_server import GeminiTwin
 
@@ -198,13 +197,10 @@ def test_latency_has_its_published_median_and_tail() -> None:
     assert 0.006 < sum(seconds > 0.7 for seconds in times) / 20_000 < 0.016
 
 
-def test_a_fault_plan_names_what_is_wrong_with_it(tmp_path: Path) -> None:
-    path = tmp_path / "faults.toml"
-    path.write_text(fault("explode"))
-    with pytest.raises(ConfigError, match=r"faults\.toml.*explode"):
-        load_gemini_plan(path)
-    path.write_text(fault("429", p=0.5, arg=3))
-    assert load_gemini_plan(path).watches("decisions")
+def test_a_fault_plan_names_what_is_wrong_with_it() -> None:
+    with pytest.raises(ConfigError, match="explode"):
+        gemini_plan(fault("explode"))
+    assert gemini_plan(fault("429", p=0.5, arg=3)).watches("decisions")
 
 
 def test_desk_link_provider_and_twin_repeat_to_the_byte_on_the_stepped_loop() -> None:

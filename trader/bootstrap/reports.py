@@ -141,9 +141,3 @@ def _market(settings: Settings, directory: Path, quote: str, now_us: int) -> _Ma
         view=MarketView(reference=reference, change=changes.get(reference), breadth=breadth, pairs=len(changes)),
         blocked=tuple(word for word in words if word.reason), ready=sum(not word.reason for word in words),
     )  # fmt: skip
-
-
-def equity_spec(settings: Settings) -> dict[str, Any]:
-    """The equity chart's Vega-Lite spec with its data, as the page shows it."""
-    data = status_data(settings)
-    return charts.equity(data.equity, data.quote)

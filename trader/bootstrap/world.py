@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from trader.config import Settings
 from trader.domain.market import Timeframe
 from trader.errors import ConfigError, CorruptError
 from trader.ports import Clock
-from trader.simulation.faults import FaultPlan, parse_fault
+from trader.simulation.faults import FaultPlan, parse_fault, plan_tables
 from trader.simulation.gemini_faults import GEMINI_ACTIONS
 from trader.simulation.gemini_faults import PLACES as GEMINI_PLACES
 from trader.simulation.gemini_limits import Quota
@@ -108,26 +107,17 @@ class Plans:
 
 def read_plans(file: Path | None, seed: int) -> Plans:
     """The faults of a plan; those at `where = "decisions"` and "generate" are Gemini's. Raises ConfigError naming file and fault."""
-    rows: list[object] = []
-    if file is not None:
-        try:
-            tables = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"fault plan {file}: {error.strerror}") from error
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"fault plan {file}: not valid TOML ({error})") from error
-        found = tables.get("fault")
-        if set(tables) != {"fault"} or not isinstance(found, list):
-            raise ConfigError(f"fault plan {file}: only [[fault]] tables are allowed")
-        rows = found
     kraken, gemini = [], []
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise ConfigError(f"fault plan {file}: fault {number} is not a table")
-        if row.get("where") in GEMINI_PLACES:
-            gemini.append(parse_fault(row, number, GEMINI_ACTIONS))
-        else:
-            kraken.append(parse_fault(row, number))
+    try:
+        for number, row in enumerate(plan_tables(file.read_text(encoding="utf-8")) if file else [], start=1):
+            if row.get("where") in GEMINI_PLACES:
+                gemini.append(parse_fault(row, number, GEMINI_ACTIONS))
+            else:
+                kraken.append(parse_fault(row, number))
+    except OSError as error:
+        raise ConfigError(f"fault plan {file}: {error.strerror}") from error
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise ConfigError(f"fault plan {file}: {error}") from error
     return Plans(kraken=FaultPlan(kraken, seed=seed), gemini=FaultPlan(gemini, seed=seed))
 
 

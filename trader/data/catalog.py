@@ -260,9 +260,6 @@ class Catalog:
              batch.suite_version, batch.gate_json),
         )  # fmt: skip
 
-    def has_batch(self, batch_id: str) -> bool:
-        return bool(self.rows("SELECT 1 FROM batch WHERE batch_id = ?", (batch_id,)))
-
     def set_cursors(self, market: str, tf: str, source: str, positions: Iterable[tuple[str, str]], at_us: int) -> None:
         self._db.executemany(
             "INSERT INTO cursor VALUES (?, ?, ?, ?, ?, ?)"
@@ -327,9 +324,6 @@ class Catalog:
     # --- pins and trash ------------------------------------------------------------------------------------------------
     def pin(self, snapshot_id: str, paths_json: str, expires_us: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO pin VALUES (?, ?, ?)", (snapshot_id, paths_json, expires_us))
-
-    def unpin(self, snapshot_id: str) -> None:
-        self._db.execute("DELETE FROM pin WHERE snapshot_id = ?", (snapshot_id,))
 
     def expire_pins(self, now_us: int) -> None:
         self._db.execute("DELETE FROM pin WHERE expires_us <= ?", (now_us,))

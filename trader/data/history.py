@@ -158,11 +158,6 @@ class HistoryStore(HistoryWriter):
             gate_book.clear_by(self.catalog, market, pair, by=by, reason=reason, now_us=now_us)
         return open_now
 
-    def clear_block(self, pair: str, timeframe: Timeframe, now_us: int, market: str = "spot") -> None:
-        """End a block by a person's decision (the caller keeps the name in its audit log)."""
-        with self.catalog.write():
-            self.catalog.clear(market, timeframe, [pair], now_us)
-
     # --- upkeep --------------------------------------------------------------------------------------------------------
     def maintain(self, now_us: int) -> None:
         """Fold the minutes of finished days, and sweep replaced files once an hour: what the session's own store needs."""

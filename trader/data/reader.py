@@ -87,12 +87,6 @@ class LedgerReader:
         """Newest first."""
         return self._read(lambda c: reader_positions.orders(c, self.account, limit, live_only))
 
-    def exit_reasons(self, since_us: int = 0) -> Mapping[str, int]:
-        """Exit legs per reason, by name."""
-        legs = self._read(lambda c: trade_legs(c, self.account, since_us))
-        names = sorted({leg.reason for leg in legs})
-        return {name: sum(leg.reason == name for leg in legs) for name in names}
-
     # --- decisions ---------------------------------------------------------------------------------------------------
     def decisions(self, limit: int = 50, *, pair: str | None = None, since_us: int = 0) -> Sequence[DecisionView]:
         """Candidates (entered, deferred, or refused after a signal) with their points and evidence; newest first."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from trader.domain.market import SECOND, Timeframe
+from trader.domain.market import SECOND
 from trader.domain.messages import Decision
 from trader.domain.orders import Side
 from trader.domain.verdicts import AiMode, AskOutcome, Lookup, Question, Ruling, RulingResult, Verdict, VerdictKey
@@ -18,7 +18,6 @@ from trader.execution.thresholds import SHRINK_FACTOR, TAU_FLOOR, ruling_at, tau
 
 _MOVE_S = 97.0  # length of the move the band must cover
 _RANGE_PER_SIGMA = math.sqrt(8.0 / math.pi)  # mean range of a Brownian path / its sigma at the end (Feller 1951)
-_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 _LINK_LOOKUP = {"NO_WORKER": Lookup.NO_WORKER, "BREAKER": Lookup.BREAKER, "BUDGET": Lookup.BUDGET}
 
 
@@ -29,22 +28,6 @@ def band_fraction(atr_fraction: float, sigmas: float = 3.0) -> float:
     1951), so sigma(97 s) = ATR / 1.596 x sqrt(97 / 900); at 3 sigma the band is 0.617 ATR each side.
     """
     return sigmas * atr_fraction / _RANGE_PER_SIGMA * math.sqrt(_MOVE_S / 900.0)
-
-
-def near_trigger(rsi: float, threshold: float, zone: float, side: Side = Side.BUY) -> bool:
-    """Whether an RSI is past its trigger or within `zone` points of it; NaN is not near."""
-    return rsi < threshold + zone if side is Side.BUY else rsi > threshold - zone
-
-
-def in_prescan_window(now_us: int, window_s: float = 300.0, tail_s: float = 210.0) -> bool:
-    """Whether questions are bought now: the last `window_s` before a 15m close, and `tail_s` after it (DEFER beats)."""
-    into = now_us % Timeframe.M15.us
-    return into >= Timeframe.M15.us - window_s * SECOND or into < tail_s * SECOND
-
-
-def prescan_pause_s(count: int, interval_s: float = 30.0) -> float:
-    """Pause before prescan number `count`: the interval with a golden-ratio dither of +-11.8 %, mean = interval."""
-    return interval_s * (1.0 + 0.236 * ((count * _GOLDEN) % 1.0 - 0.5))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,13 +105,6 @@ def coarse(tickers: Mapping[str, Ticker], instruments: Mapping[str, Instrument],
     return sorted(fit, key=lambda pair: (-tickers[pair].quote_volume, pair))[:size]
 
 
-def spread_of(ticker: Ticker) -> float | None:
-    """(ask - bid) / mid; None for a one-sided or crossed quote."""
-    if ticker.bid <= ZERO or ticker.ask < ticker.bid:
-        return None
-    return float((ticker.ask - ticker.bid) * 2 / (ticker.ask + ticker.bid))
-
-
 def fine_ranks(facts: Iterable[PairFacts]) -> dict[str, int]:
     """Rank by turnover of closed candles, 1 = largest; equal turnover by name; values that are not numbers count as 0."""
     volume = {f.pair: f.quote_volume if math.isfinite(f.quote_volume) else 0.0 for f in facts}

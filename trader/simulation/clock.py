@@ -65,11 +65,6 @@ class PacedClock(LoopClock):
         return time.time() - self.wall_s
 
 
-def paced_clock(origin_us: int, wall_s: float, speed: float) -> PacedClock:
-    """A clock that several processes share: at machine time `wall_s` (epoch seconds) it shows `origin_us`."""
-    return PacedClock(origin_us, wall_s, speed)
-
-
 def wall_clock() -> PacedClock:
     """The machine's own UTC time."""
     return PacedClock(0, 0.0, 1.0)

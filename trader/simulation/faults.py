@@ -16,7 +16,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from trader.errors import ConfigError
@@ -100,28 +99,21 @@ class FaultPlan:
         return due
 
 
-def load_plan(path: Path, *, seed: int, actions: Mapping[str, Action] = KRAKEN_ACTIONS, places: Iterable[str] | None = None) -> FaultPlan:
-    """Read a plan file. Raises ConfigError naming the file, the fault and what is allowed."""
+def plan_tables(source: str) -> list[Mapping[str, Any]]:
+    """The `[[fault]]` tables of a plan's TOML text, unread. Raises ConfigError."""
     try:
-        source = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"fault plan {path}: {error.strerror}") from error
-    try:
-        return parse_plan(source, seed=seed, actions=actions, places=places)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        tables = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML ({error})") from error
+    rows = tables.get("fault", [])
+    if set(tables) - {"fault"} or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ConfigError(f"only [[fault]] tables are allowed, not {sorted(set(tables) - {'fault'}) or ['fault']}")
+    return rows
 
 
 def parse_plan(source: str, *, seed: int, actions: Mapping[str, Action] = KRAKEN_ACTIONS, places: Iterable[str] | None = None) -> FaultPlan:
     """Read a plan from TOML text; `places`: the known values of `where`, None for any. Raises ConfigError."""
-    try:
-        tables = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"fault plan: not valid TOML ({error})") from error
-    rows = tables.get("fault", [])
-    if set(tables) - {"fault"} or not isinstance(rows, list):
-        raise ConfigError(f"fault plan: only [[fault]] tables are allowed, not {sorted(set(tables) - {'fault'}) or ['fault']}")
-    return FaultPlan([parse_fault(row, number, actions, places) for number, row in enumerate(rows, start=1)], seed=seed)
+    return FaultPlan([parse_fault(row, number, actions, places) for number, row in enumerate(plan_tables(source), start=1)], seed=seed)
 
 
 def parse_fault(

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from trader.simulation.fault_args import no_arg, optional_seconds
 from trader.simulation.fault_catalogue import Action
-from trader.simulation.faults import FaultPlan, load_plan, parse_plan
+from trader.simulation.faults import FaultPlan, parse_plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +170,3 @@ GEMINI_ACTIONS: Mapping[str, Action] = {
 def gemini_plan(source: str = "", *, seed: int = 0) -> FaultPlan:
     """The plan in a TOML text; an empty text is a plan without faults. Raises ConfigError."""
     return parse_plan(source, seed=seed, actions=GEMINI_ACTIONS, places=PLACES)
-
-
-def load_gemini_plan(path: Path, *, seed: int = 0) -> FaultPlan:
-    """The plan in a file. Raises ConfigError naming the file, the fault and what is allowed."""
-    return load_plan(path, seed=seed, actions=GEMINI_ACTIONS, places=PLACES)

@@ -21,8 +21,6 @@ from trader.strategy.modes import Parameters
 from trader.strategy.scoring import NONE, Levels, enter_rows, levels_of, points_of, score_features, total, trigger_of
 
 _GUARD = 1 - 1e-12  # tp1 = k1 * (3c / k1) may lose its last bit
-GOLDEN_STEPS = (0.013, 0.01618, 0.02618, 0.04236, 0.06854, 0.1109)
-"""Display levels of a signal, as gains over the entry price."""
 
 
 def decide(context: BrainContext, costs: Costs) -> Decision:

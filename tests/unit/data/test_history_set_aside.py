@@ -67,7 +67,7 @@ def test_the_rows_are_kept_aside_their_range_is_quarantined_and_the_pair_blocked
     assert (word.reason, word.detail) == ("expect_column_values_to_be_between(low)", "1m 60 rows, first ...")
     assert "B/EUR" not in {block.pair for block in store.catalog.blocks("spot")}
     kit.put(store, kit.frame(["A/EUR"], 180), M1, name="again")
-    store.clear_block("A/EUR", M1, now)
+    store.clear("A/EUR", by="ann", reason="fetched again", now_us=now)
     assert store.catalog.blocks("spot") == [] and store.get_history("A/EUR", M1, 500).height == 180
 
 

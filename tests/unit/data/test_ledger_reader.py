@@ -59,7 +59,6 @@ def test_trades_totals_and_reasons(tmp_path: Path) -> None:
     totals = reader.totals()
     assert (totals.legs, totals.trades, totals.wins, totals.open, totals.win_rate) == (3, 2, 1, 1, 0.5)
     assert (totals.realised, totals.fees) == (Decimal("4.4") - Decimal("1.4"), Decimal("1.2"))
-    assert reader.exit_reasons() == {"STOP_LOSS": 1, "TP1": 1, "TP2": 1}
     assert [leg.reason for leg in reader.trades(2)] == ["STOP_LOSS", "TP2"]
     assert [view.leg for view in reader.fills(4)] == ["exit", "exit", "exit", "entry"]
     assert len(reader.orders(100)) == 6

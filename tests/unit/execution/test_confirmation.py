@@ -304,17 +304,6 @@ def test_a_snapshot_without_usable_numbers_is_not_asked(bad: Snapshot) -> None:
     assert desk.priority(bad, NOW) is None
 
 
-@pytest.mark.parametrize(("into_s", "open_"), [(0, True), (209, True), (210, False), (599, False), (600, True), (899, True)])
-def test_questions_are_bought_only_around_the_15m_close(into_s: int, open_: bool) -> None:
-    assert confirmation.in_prescan_window(NOW + into_s * SECOND) is open_
-
-
-def test_prescan_pauses_average_their_interval() -> None:
-    pauses = [confirmation.prescan_pause_s(i) for i in range(987)]
-    assert sum(pauses) / len(pauses) == pytest.approx(30.0, rel=1e-2)
-    assert max(pauses) - min(pauses) < 0.24 * 30
-
-
 def test_a_decision_becomes_a_snapshot_of_relative_numbers_only() -> None:
     evidence: dict[str, float | bool | str] = {
         "close": 250.0, "atr": 2.0, "atr_fraction": 0.008, "ema_trend": 254.0, "rsi": 31.0, "rsi_previous": 29.0, "bb_position": 0.05,

@@ -20,7 +20,6 @@ from trader.execution.scanner import (
     members_of,
     plain_base,
     scan,
-    spread_of,
     unchanged,
 )  # fmt: skip
 
@@ -130,9 +129,7 @@ def test_a_failing_ticker_call_keeps_the_list_and_blocks_entries_after_a_day() -
     assert unchanged(made, NOW, NOW + DAY + 1).entries_off
 
 
-def test_spread_and_depth() -> None:
-    assert spread_of(ticker("A/EUR", 1.0)) == pytest.approx(0.002)
-    assert spread_of(ticker("A/EUR", 1.0, bid="0")) is None and spread_of(ticker("A/EUR", 1.0, bid="11")) is None
+def test_depth_is_what_lies_within_half_a_percent() -> None:
     assert depth_within([(D("100.4"), D(2)), (D("100.5"), D(1)), (D("100.6"), D(50))], D(100)) == D("301.3")
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
-from trader.bootstrap.logs import start_logging
-from trader.bootstrap.paths import Paths
 from trader.maintenance.joblog import JobLog
 
 
@@ -41,22 +38,3 @@ def test_a_line_that_is_too_long_is_cut_and_says_so(tmp_path: Path) -> None:
     log.write("y" * 10_000)
     log.close()
     assert rows(log.path)[0]["text"].endswith("(10000 characters)")
-
-
-def test_python_s_log_records_arrive_with_their_errors(tmp_path: Path) -> None:
-    root = logging.getLogger()
-    before = list(root.handlers), root.level
-    try:
-        start_logging(Paths(tmp_path), "session", terminal=False)
-        try:
-            raise ValueError("bad tick")
-        except ValueError:
-            logging.getLogger("trader.test").exception("while %s", "testing")
-    finally:
-        for handler in [h for h in root.handlers if h not in before[0]]:
-            root.removeHandler(handler)
-            handler.close()
-        root.setLevel(before[1])
-    (row,) = rows(tmp_path / "logs" / "session.jsonl")
-    assert (row["level"], row["logger"], row["text"]) == ("error", "trader.test", "while testing")
-    assert "ValueError: bad tick" in row["error"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trader.errors import ConfigError, CorruptError
-from trader.simulation.clock import LoopClock, load_clock, paced_clock, save_clock, wall_clock
+from trader.simulation.clock import LoopClock, PacedClock, load_clock, save_clock, wall_clock
 from trader.simulation.loops import run_stepped
 
 EPOCH_US = 1_767_571_200_000_000
@@ -76,7 +76,7 @@ def test_paced_clock_is_the_same_in_every_process_that_reads_the_file(tmp_path: 
     path = tmp_path / "clock.json"
     wall_s = time.time() - 10
     save_clock(path, origin_us=EPOCH_US, wall_s=wall_s, speed=100.0)
-    ours, theirs = paced_clock(EPOCH_US, wall_s, 100.0), load_clock(path)
+    ours, theirs = PacedClock(EPOCH_US, wall_s, 100.0), load_clock(path)
     assert (theirs.origin_us, theirs.wall_s, theirs.speed) == (EPOCH_US, wall_s, 100.0)
     assert abs(ours.now_us() - theirs.now_us()) < 50_000_000
     assert ours.now_us() - EPOCH_US >= 1_000_000_000
@@ -87,7 +87,7 @@ def test_paced_clock_is_the_same_in_every_process_that_reads_the_file(tmp_path: 
 
 def test_paced_clock_sleeps_in_exchange_seconds() -> None:
     async def main() -> tuple[float, int]:
-        clock = paced_clock(EPOCH_US, time.time(), 1000.0)
+        clock = PacedClock(EPOCH_US, time.time(), 1000.0)
         before = time.perf_counter()
         await clock.sleep_until(EPOCH_US + 200_000_000)
         return time.perf_counter() - before, clock.now_us()

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.architecture import trees
+from trader.bootstrap.world import read_plans
 from trader.errors import ConfigError
 from trader.simulation.fault_catalogue import BY_TIME, KRAKEN_ACTIONS, Action, misplaced, place_kind
-from trader.simulation.faults import FaultPlan, load_plan, parse_plan
+from trader.simulation.faults import FaultPlan, parse_plan
 
 
 def plan(text: str, seed: int = 1) -> FaultPlan:
@@ -68,10 +69,10 @@ def test_a_bad_plan_is_one_clear_error(text: str, said: str) -> None:
 def test_errors_of_a_file_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     with pytest.raises(ConfigError, match=r"plan\.toml"):
-        load_plan(path, seed=1)
+        read_plans(path, seed=1)
     path.write_text('[[fault]]\nwhere = "AddOrder"\naction = "x"\n')
     with pytest.raises(ConfigError, match=r"plan\.toml: fault 1"):
-        load_plan(path, seed=1)
+        read_plans(path, seed=1)
 
 
 # --- the catalogue -----------------------------------------------------------------------------------------------------
