@@ -160,3 +160,14 @@ def _decimal_exit(rows: list[list[int]], stop: D, target: D) -> list[tuple[int, 
             if (price if price is not None else D(high)) >= target:
                 return [(exits.TP1, int(target))]
     return []
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(9_000, 11_500), st.sampled_from(PLANS), st.sampled_from([1, -1]), st.integers(0, 3), st.sampled_from([0, 0, exits.MAX_HOLD])
+)
+def test_a_trade_that_touches_nothing_is_known_without_the_step(price: int, plan: ExitPlan, sign: int, legs: int, due: int) -> None:
+    state = first(plan, 10_000, sign)._replace(legs=legs, due=due)
+    reason, _, after = exits.step.py_func(state, *[price] * 4, False)  # type: ignore[attr-defined]
+    assert exits.untouched(state, price) == (reason == exits.NONE)
+    assert reason != exits.NONE or after == state

@@ -11,6 +11,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Decimal
 PHI = 1.618033988749895
 ZERO = Decimal(0)
 EXACT = decimal.Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.DivisionByZero])
+_WIDE = decimal.Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[decimal.Overflow, decimal.InvalidOperation, decimal.DivisionByZero])
 
 
 def plain(value: Decimal) -> str:
@@ -47,8 +48,7 @@ def round_to(value: Decimal, step: Decimal, rounding: str = ROUND_HALF_EVEN) -> 
     """`value` as a whole multiple of `step` (> 0), rounded as named; raises ValueError for a step that is not positive."""
     if step <= 0:
         raise ValueError(f"step must be positive, not {step}")
-    with decimal.localcontext(decimal.Context(prec=60)):
-        return (value / step).to_integral_value(rounding) * step
+    return _WIDE.multiply(_WIDE.divide(value, step).to_integral_value(rounding, _WIDE), step)
 
 
 def down(value: Decimal, step: Decimal) -> Decimal:
@@ -63,8 +63,7 @@ def up(value: Decimal, step: Decimal) -> Decimal:
 
 def divide(a: Decimal, b: Decimal, step: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """a / b on a multiple of `step`; raises decimal.DivisionByZero for b = 0."""
-    with decimal.localcontext(decimal.Context(prec=60, traps=[decimal.DivisionByZero, decimal.InvalidOperation])):
-        return round_to(a / b, step, rounding)
+    return round_to(_WIDE.divide(a, b), step, rounding)
 
 
 def from_float(value: float) -> Decimal:

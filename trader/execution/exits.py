@@ -145,6 +145,19 @@ def step(state: ExitState, open: Any, high: Any, low: Any, close: Any, closed: b
     return NONE, t.sign * close, _after_close(state, high, close) if closed else state
 
 
+def untouched(state: ExitState, price: Any) -> bool:
+    """Whether a trade at `price` between closes changes nothing, so that `step` need not be asked: nearly every trade. Handing a
+    state over to compiled code and back takes thirty times as long as these comparisons."""
+    t = state.terms
+    own = price if t.sign > 0 else -price
+    return bool(
+        state.due == NONE
+        and own > state.stop
+        and (own < t.tp1 or t.leg1 <= 0 or state.legs & 1)
+        and (own < t.tp2 or t.leg2 <= 0 or state.legs & 2)
+    )
+
+
 @compiled
 def with_due(state: ExitState, reason: int) -> ExitState:
     """The same state, to be left at the next open for `reason`."""

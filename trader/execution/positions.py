@@ -98,6 +98,8 @@ class Guard:
     def touched(self, price: Decimal) -> list[Exit]:
         """A trade at `price`: the stop or targets it touches; ratchet and age do not move."""
         ticks = self.instrument.to_ticks(price)
+        if exits.untouched(self.state, ticks):
+            return []
         return self._run(ticks, ticks, ticks, ticks, closed=False)
 
     def closed(self, bar: Candle) -> list[Exit]:

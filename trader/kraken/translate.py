@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from trader.domain.market import Candle, PublicTrade, Timeframe
@@ -67,8 +68,14 @@ def stamp_us(value: Any, field: str) -> int:
     if not raw.endswith("Z"):
         raise ValueError(f"{field}: {value!r} is not a UTC stamp ending in Z")
     whole, _, fraction = raw[:-1].partition(".")
+    return _second(whole) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
+
+
+@lru_cache(maxsize=256)
+def _second(whole: str) -> int:
+    """Unix seconds of a stamp without its fraction; what came in one second is stamped alike."""
     since = datetime.fromisoformat(whole).replace(tzinfo=UTC) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
+    return since.days * 86_400 + since.seconds
 
 
 def rfc3339(time_us: int) -> str:

@@ -29,7 +29,12 @@ def seen_volume(volume: Any, part: int) -> Any:
 
 def share(volume: float, part: int) -> int:
     """Volume of the `part`-th trade of a candle, in `units`; the four add up to the candle's."""
-    return units(float(seen_volume(volume, part))) - units(float(seen_volume(volume, part - 1)))
+    return units(_seen(volume, part)) - units(_seen(volume, part - 1))
+
+
+def _seen(volume: float, part: int) -> float:
+    """`seen_volume` of one candle, without numpy, which takes ten times as long for a single number."""
+    return round(volume * (part / PARTS) * 10.0**DIGITS) / 10.0**DIGITS
 
 
 class Trade(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from trader.domain.money import ZERO, divide, mul, quantum, round_to
@@ -18,7 +19,13 @@ def seconds(time_us: int) -> float:
 
 def iso(time_us: int) -> str:
     """RFC 3339 with microseconds."""
-    return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_us % 1_000_000:06d}Z"
+    return f"{_whole_second(time_us // 1_000_000)}.{time_us % 1_000_000:06d}Z"
+
+
+@lru_cache(maxsize=256)
+def _whole_second(seconds_: int) -> str:
+    """Frames of one tick share their second."""
+    return datetime.fromtimestamp(seconds_, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def price_text(value: Decimal | None, rules: PairRules) -> str:
