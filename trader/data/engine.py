@@ -172,9 +172,9 @@ def writing(connection: Connection, what: str = "ledger") -> Iterator[Connection
             if connection.dialect.name == postgres.NAME:
                 postgres.begin_writing(connection)
             else:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                _say(connection, "BEGIN IMMEDIATE")
             yield connection
-            connection.exec_driver_sql("COMMIT")
+            _say(connection, "COMMIT")
         except BaseException:
             _roll_back(connection)
             raise
@@ -188,10 +188,19 @@ def reading(connection: Connection, what: str = "ledger") -> Iterator[Connection
             if connection.dialect.name == postgres.NAME:
                 postgres.begin_reading(connection)
             else:
-                connection.exec_driver_sql("BEGIN")
+                _say(connection, "BEGIN")
             yield connection
         finally:
             _roll_back(connection)
+
+
+def _say(connection: Connection, word: str) -> None:
+    """A word without parameters or rows; SQLite's driver takes it from us in a tenth of the time that SQLAlchemy takes."""
+    if connection.dialect.name == postgres.NAME:
+        connection.exec_driver_sql(word)
+    else:
+        raw: Any = connection.connection.dbapi_connection
+        raw.execute(word).close()
 
 
 def _roll_back(connection: Connection) -> None:

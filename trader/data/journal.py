@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from decimal import Decimal
@@ -67,14 +67,24 @@ def chained(previous: str, text: str) -> str:
     return hashlib.blake2b(f"{previous}\n{text}".encode(), digest_size=16).hexdigest()
 
 
+Tip = tuple[int, str]
+"""Number and hash of the journal's newest row."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Tx:
-    """An open write transaction on the ledger of `account`; `log` adds its journal rows."""
+    """An open write transaction on the ledger of `account`; `log` adds its journal rows.
+
+    `remembered`: the tip, where somebody knows it; `intents`, `positions`: ids whose rows were written, in order.
+    """
 
     connection: Connection
     account: str
     now_us: int
-    _tip: tuple[int, str] | None = field(default=None)
+    remembered: Callable[[], Tip | None] = lambda: None
+    known_tip: Tip | None = None
+    intents: dict[str, None] = field(default_factory=dict)
+    positions: dict[str, None] = field(default_factory=dict)
 
     def log(self, type_: str, payload: Mapping[str, Any], *, kind: str = "event", key: str | None = None) -> int:
         """Append a journal row; returns its number."""
@@ -84,22 +94,25 @@ class Tx:
         digest = chained(previous, line((seq, self.now_us, kind, type_, key, body)))
         row = {"seq": seq, "time_us": self.now_us, "kind": kind, "type": type_, "key": key, "payload": body, "hash": digest}
         self.connection.execute(JOURNAL_ADD, row)
-        self._tip = (seq, digest)
+        self.known_tip = (seq, digest)
         return seq
 
-    def tip(self) -> tuple[int, str]:
+    def tip(self) -> Tip:
         """Number and hash of the newest row, (0, "") in an empty journal."""
-        if self._tip is None:
-            row = self.connection.execute(JOURNAL_TIP).first()
-            self._tip = (row[0], row[1]) if row else (0, "")
-        return self._tip
+        if self.known_tip is None:
+            self.known_tip = self.remembered() or self._read_tip()
+        return self.known_tip
+
+    def _read_tip(self) -> Tip:
+        row = self.connection.execute(JOURNAL_TIP).first()
+        return (row[0], row[1]) if row else (0, "")
 
 
 @contextmanager
-def transaction(connection: Connection, account: str, now_us: int) -> Iterator[Tx]:
-    """One change of the ledger: everything inside is committed together, or nothing is."""
+def transaction(connection: Connection, account: str, now_us: int, *, tip: Callable[[], Tip | None] = lambda: None) -> Iterator[Tx]:
+    """One change of the ledger: everything inside is committed together, or nothing is. `tip`: see `Tx.remembered`."""
     with writing(connection):
-        yield Tx(connection=connection, account=account, now_us=now_us)
+        yield Tx(connection=connection, account=account, now_us=now_us, remembered=tip)
 
 
 @contextmanager

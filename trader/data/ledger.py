@@ -16,7 +16,7 @@ from trader.data import lease as leases
 from trader.data import ledger_account, ledger_control, ledger_decisions, ledger_fills, ledger_orders, ledger_positions
 from trader.data.birth import Birthmark, birth_of
 from trader.data.emergency import Begun, EmergencyJournal, Refuge, stand_in
-from trader.data.engine import exists, is_blank, is_url, open_ledger, place_of, reading, translated
+from trader.data.engine import exists, is_blank, is_url, open_ledger, place_of, translated
 from trader.data.journal import Tx, journal_sha256, transaction
 from trader.data.ledger_memory import Remembered
 from trader.domain.account import Position
@@ -80,7 +80,8 @@ class SqlLedger:
 
     def _use(self, connection: Connection) -> None:
         self._connection = connection
-        self._memory = Remembered(connection)
+        self._memory = Remembered(connection, self.account)
+        self._waiting = Remembered(connection, self.account)
 
     # --- while the place takes no writes -----------------------------------------------------------------------------
     def _take_in(self) -> None:
@@ -156,22 +157,29 @@ class SqlLedger:
 
     @contextmanager
     def _change(self, now_us: int) -> Iterator[Tx]:
-        try:
-            with self._jot(now_us) as tx:
-                yield tx
-        finally:
-            self._memory.forget()
+        with self._jot(now_us) as tx:
+            yield tx
+        self._memory.changed(tx)
 
     @contextmanager
     def _jot(self, now_us: int) -> Iterator[Tx]:
         """A change that touches no order, position, cash or halt."""
-        with transaction(self._connection, self.account, now_us) as tx:
-            yield tx
+        try:
+            with transaction(self._connection, self.account, now_us, tip=self._memory.tip) as tx:
+                yield tx
+        except BaseException:
+            self._memory.forget()
+            raise
+        self._memory.ended(tx)
 
     def _recall(self, question: Hashable, query: Callable[[Connection], T]) -> T:
         """`_read` for what only `_change` changes; the answer is shared, so it is given out as a copy."""
+        return self._known(lambda memory: memory.answer(question, lambda: query(self._connection)))
+
+    def _known(self, ask: Callable[[Remembered], T]) -> T:
+        """What is remembered, read where it is not."""
         with translated(self.path):
-            return self._memory.answer(question, lambda: query(self._connection))
+            return ask(self._memory)
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         with translated(self.path):
@@ -246,18 +254,17 @@ class SqlLedger:
         return self._read(lambda c: ledger_orders.next_attempt(c, self.account, key, leg))
 
     def intents(self, *, live_only: bool = False, position_id: str | None = None) -> Sequence[Intent]:
-        question = ("intents", live_only, position_id)
-        return list(self._recall(question, lambda c: ledger_orders.intents(c, self.account, live_only, position_id)))
+        return list(self._known(lambda memory: memory.orders(live_only, position_id)))
 
     def intent_by_txid(self, txid: str) -> Intent | None:
-        return self._recall(("txid", txid), lambda c: ledger_orders.by_txid(c, self.account, txid))
+        return self._known(lambda memory: memory.order_by_txid(txid))
 
     # --- positions ---------------------------------------------------------------------------------------------------
     def positions(self, *, open_only: bool = True) -> Sequence[Position]:
-        return list(self._recall(("positions", open_only), lambda c: ledger_positions.positions(c, self.account, open_only)))
+        return list(self._known(lambda memory: memory.positions(open_only)))
 
     def position(self, position_id: str) -> Position | None:
-        return self._recall(("position", position_id), lambda c: ledger_positions.position(c, self.account, position_id))
+        return self._known(lambda memory: memory.position(position_id))
 
     def drop_opening(self, position_id: str, now_us: int) -> None:
         self._changed(now_us, lambda tx: ledger_positions.drop_opening(tx, position_id))
@@ -272,11 +279,7 @@ class SqlLedger:
         return self._read(lambda c: ledger_positions.exit_states(c, self.account))
 
     def trade_legs(self, since_us: int = 0) -> Sequence[TradeLeg]:
-        def read(connection: Connection) -> list[TradeLeg]:
-            with reading(connection, self.path):
-                return ledger_positions.trade_legs(connection, self.account, since_us)
-
-        return list(self._recall(("legs", since_us), read))
+        return [leg for last_us, _, leg in self._known(Remembered.legs) if last_us >= since_us]
 
     # --- cash --------------------------------------------------------------------------------------------------------
     def cash(self) -> Mapping[str, Decimal]:
@@ -311,10 +314,12 @@ class SqlLedger:
         self._changed(now_us, lambda tx: ledger_control.clear_halt(tx, cause, who, reason))
 
     def pending_controls(self) -> Sequence[Control]:
-        return self._read(ledger_control.pending)
+        with translated(self.path):
+            return list(self._waiting.answer("controls", lambda: ledger_control.pending(self._connection)))
 
     def answer_control(self, control_id: str, state: str, answer: str, now_us: int) -> None:
         self._changed(now_us, lambda tx: ledger_control.answer(tx, control_id, state, answer))
+        self._waiting.forget()
 
     def note(self, kind: str, payload: Mapping[str, Any], now_us: int) -> None:
         self._jotted(now_us, lambda tx: ledger_account.note(tx, kind, payload))

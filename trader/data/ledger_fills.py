@@ -11,6 +11,7 @@ from sqlalchemy import Row
 
 from trader.data import ledger_sql as sql
 from trader.data.journal import Tx
+from trader.data.ledger_changes import set_intent, set_position
 from trader.data.ledger_rows import sums, to_fill, to_intent, to_position, trade
 from trader.domain.account import Position, PositionState
 from trader.domain.money import add, divide
@@ -86,9 +87,9 @@ def _effect(tx: Tx, fill: Fill, order: Row[Any], batches: dict[str, _Batch]) -> 
         raise FatalError(f"fill {fill.trade_id} of order {order.cl_ord_id} does not fit its position: {error}") from error
     if after.state is PositionState.OPEN and after.closed_us is not None:
         after = replace(after, closed_us=None)  # a late entry fill reopens what had been closed as empty
-    tx.connection.execute(sql.POSITION_SET, {"at_id": after.position_id, **sums(after)})
+    set_position(tx, after.position_id, **sums(after))
     filled = add(order.filled, fill.quantity)
-    tx.connection.execute(sql.INTENT_SET, {"at_id": order.cl_ord_id, "filled": filled})
+    set_intent(tx, order.cl_ord_id, filled=filled)
     move_cash(tx, quote_of(fill.pair), before.cash_of(fill))
     intent = replace(to_intent(order), filled=filled)
     batch = batches.setdefault(order.cl_ord_id, _Batch(intent=intent, position=after, fills=[]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, func, select
 from trader.data import lease as leases
 from trader.data import ledger_sql as sql
 from trader.data.journal import Tx, canonical
+from trader.data.ledger_changes import add_intent, add_position, set_intent
 from trader.data.ledger_fills import claim
 from trader.data.ledger_rows import new_position, terms, to_intent
 from trader.data.tables import intent as table
@@ -56,11 +57,11 @@ def begin(tx: Tx, intent: Intent, lease: Lease, position: Position | None) -> No
 
 def _add(tx: Tx, intent: Intent, position: Position | None, told: Mapping[str, Any]) -> None:
     seq = tx.log("intent", {**terms(intent), **told}, kind="command", key=f"intent:{intent.cl_ord_id}")
-    tx.connection.execute(sql.INTENT_ADD, {**_new(tx, intent, seq), "token": told["token"], "origin": "strategy"})
+    add_intent(tx, {**_new(tx, intent, seq), "token": told["token"], "origin": "strategy"})
     if position is not None:
         body = new_position(position)
         seq = tx.log("position.opening", body)
-        tx.connection.execute(sql.POSITION_ADD, {**body, "seq": seq, "account": tx.account, "exit_state_json": None, "origin": "strategy"})
+        add_position(tx, {**body, "seq": seq, "account": tx.account, "exit_state_json": None, "origin": "strategy"})
 
 
 def recall(tx: Tx, intent: Intent, token: int, position: Position | None = None) -> None:
@@ -127,7 +128,7 @@ def adopt(tx: Tx, intent: Intent) -> None:
     seq = tx.log("adopted", {**terms(intent), **found}, key=f"adopt:{intent.txid}")
     since = None if intent.status is None else tx.now_us
     known = {"token": 0, "origin": "adopted", "outcome": Outcome.ACKED, "resolved_us": tx.now_us, "status_us": since}
-    tx.connection.execute(sql.INTENT_ADD, {**_new(tx, intent, seq), **found, **known})
+    add_intent(tx, {**_new(tx, intent, seq), **found, **known})
     claim(tx, intent.txid)
 
 
@@ -146,8 +147,7 @@ def resolve(tx: Tx, cl_ord_id: str, proved: Proved) -> None:
     body = {"cl_ord_id": cl_ord_id, "pair": row.pair, "leg": row.leg, "outcome": outcome, "before": before}
     tx.log("resolved", {**body, "txid": txid, "answer": proved.reason, "proof": proved.proof})
     evidence = None if proved.proof is None else canonical(proved.proof)
-    values = {"outcome": outcome, "txid": txid, "answer": proved.reason, "proof_json": evidence, "resolved_us": tx.now_us}
-    tx.connection.execute(sql.INTENT_SET, {"at_id": cl_ord_id, **values})
+    set_intent(tx, cl_ord_id, outcome=outcome, txid=txid, answer=proved.reason, proof_json=evidence, resolved_us=tx.now_us)
     if txid is not None:
         claim(tx, txid)
 
@@ -159,7 +159,7 @@ def set_status(tx: Tx, txid: str, status: ExchangeStatus) -> None:
     if before is status or (before is not None and status not in STATUS_TRANSITIONS[before]):
         return
     tx.log("status", {"txid": txid, "cl_ord_id": row.cl_ord_id, "status": status})
-    tx.connection.execute(sql.INTENT_SET, {"at_id": row.cl_ord_id, "status": status, "status_us": tx.now_us})
+    set_intent(tx, row.cl_ord_id, status=status, status_us=tx.now_us)
 
 
 def set_terms(tx: Tx, txid: str, quantity: Decimal | None, trigger_price: Decimal | None, reason: str | None) -> None:
@@ -172,7 +172,7 @@ def set_terms(tx: Tx, txid: str, quantity: Decimal | None, trigger_price: Decima
     before = {name: getattr(row, name) for name in changed}
     body = {"txid": txid, "cl_ord_id": row.cl_ord_id, "pair": row.pair, "position_id": row.position_id, "leg": row.leg}
     tx.log("terms", {**body, "now": changed, "before": before})
-    tx.connection.execute(sql.INTENT_SET, {"at_id": row.cl_ord_id, **changed})
+    set_intent(tx, row.cl_ord_id, **changed)
 
 
 def _by_txid(tx: Tx, txid: str) -> Row[Any]:
@@ -190,14 +190,10 @@ def next_attempt(connection: Connection, account: str, key: str, leg: Leg) -> in
     return 0 if newest is None else int(newest) + 1
 
 
-def intents(connection: Connection, account: str, live_only: bool, position_id: str | None) -> list[Intent]:
-    """Orders in the order they were begun."""
-    query = sql.INTENTS[live_only, position_id is not None]
-    where = {"at_account": account} if position_id is None else {"at_account": account, "at_position": position_id}
-    return [to_intent(row) for row in connection.execute(query, where)]
-
-
-def by_txid(connection: Connection, account: str, txid: str) -> Intent | None:
-    """The order the exchange knows as `txid`."""
-    row = connection.execute(sql.INTENT_BY_TXID, {"at_txid": txid, "at_account": account}).first()
-    return None if row is None else to_intent(row)
+def intents(connection: Connection, account: str, among: Iterable[str] | None = None) -> dict[str, Intent]:
+    """Orders by their id in the order they were begun; `among`: only these."""
+    if among is None:
+        rows = connection.execute(sql.INTENTS, {"at_account": account})
+    else:
+        rows = connection.execute(sql.INTENTS_AMONG, {"at_account": account, "at_ids": list(among)})
+    return {row.cl_ord_id: to_intent(row) for row in rows}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from trader.data import ledger_sql as sql
 from trader.data.journal import Tx, canonical
+from trader.data.ledger_changes import set_exit_state, set_position
 from trader.data.ledger_fills import average
 from trader.data.ledger_rows import to_fill, to_position
 from trader.data.tables import fill as fill_table
@@ -23,19 +24,18 @@ from trader.domain.money import ZERO, add, divide, mul, sub
 from trader.domain.orders import Fill, Leg
 from trader.errors import FatalError
 
+DatedLeg = tuple[int, int, TradeLeg]
+"""Time of an exit order's last fill, that fill's number, and the order as a trade."""
 SHARE_STEP = Decimal("1e-8")  # a leg's share of entry cost and fee; the last leg takes what is left, so sums are exact
 
 
-def positions(connection: Connection, account: str, open_only: bool) -> list[Position]:
-    """Positions in the order they were opened."""
-    query = sql.OPEN_POSITIONS if open_only else sql.POSITIONS
-    return [to_position(row) for row in connection.execute(query, {"at_account": account})]
-
-
-def position(connection: Connection, account: str, position_id: str) -> Position | None:
-    """One position by its id."""
-    row = connection.execute(sql.POSITION_BY_ID, {"at_id": position_id, "at_account": account}).first()
-    return None if row is None else to_position(row)
+def positions(connection: Connection, account: str, among: Iterable[str] | None = None) -> dict[str, Position]:
+    """Positions by their id in the order they were opened; `among`: only these."""
+    if among is None:
+        rows = connection.execute(sql.POSITIONS, {"at_account": account})
+    else:
+        rows = connection.execute(sql.POSITIONS_AMONG, {"at_account": account, "at_ids": list(among)})
+    return {row.position_id: to_position(row) for row in rows}
 
 
 def _one(tx: Tx, position_id: str) -> Row[Any]:
@@ -53,7 +53,7 @@ def drop_opening(tx: Tx, position_id: str) -> None:
     if row.state == PositionState.CLOSED.value:
         return
     tx.log("position.dropped", {"position_id": position_id, "pair": row.pair})
-    tx.connection.execute(sql.POSITION_SET, {"at_id": position_id, "state": PositionState.CLOSED, "closed_us": tx.now_us})
+    set_position(tx, position_id, state=PositionState.CLOSED, closed_us=tx.now_us)
 
 
 def mark_dust(tx: Tx, position_id: str) -> None:
@@ -64,7 +64,7 @@ def mark_dust(tx: Tx, position_id: str) -> None:
     if row.state != PositionState.OPEN.value:
         raise FatalError(f"position {position_id} is {row.state}; only an OPEN one can be dust")
     tx.log("position.dust", {"position_id": position_id, "pair": row.pair, "quantity": row.quantity})
-    tx.connection.execute(sql.POSITION_SET, {"at_id": position_id, "state": PositionState.DUST})
+    set_position(tx, position_id, state=PositionState.DUST)
 
 
 def save_exit_state(tx: Tx, position_id: str, state: Mapping[str, Any]) -> None:
@@ -73,7 +73,7 @@ def save_exit_state(tx: Tx, position_id: str, state: Mapping[str, Any]) -> None:
     if _one(tx, position_id).exit_state_json == text:
         return
     tx.log("exit_state", {"position_id": position_id, "state": state})
-    tx.connection.execute(sql.POSITION_SET, {"at_id": position_id, "exit_state_json": text})
+    set_exit_state(tx, position_id, text)
 
 
 def exit_states(connection: Connection, account: str) -> dict[str, Mapping[str, Any]]:
@@ -101,6 +101,21 @@ def last_exits(connection: Connection, account: str) -> dict[str, tuple[int, str
 def trade_legs(connection: Connection, account: str, since_us: int) -> list[TradeLeg]:
     """One row per exit order with fills whose last fill is at or after `since_us`, oldest first."""
     recent = select(fill_table.c.position_id).where(fill_table.c.account == account, fill_table.c.time_us >= since_us)
+    dated = _dated(connection, account, recent if since_us > 0 else None)
+    return [leg for last_us, _, leg in in_order(dated.values()) if last_us >= since_us]
+
+
+def dated_legs(connection: Connection, account: str, among: Iterable[str] | None = None) -> dict[str, Sequence[DatedLeg]]:
+    """The exit orders with fills of every position, by its id; `among`: only of these positions."""
+    return _dated(connection, account, None if among is None else list(among))
+
+
+def in_order(legs: Iterable[Sequence[DatedLeg]]) -> list[DatedLeg]:
+    """Exit orders of many positions, oldest first."""
+    return sorted((leg for of_one in legs for leg in of_one), key=lambda leg: leg[:2])
+
+
+def _dated(connection: Connection, account: str, among: Any) -> dict[str, Sequence[DatedLeg]]:
     query = (
         select(fill_table, intent_table.c.leg)
         .join(intent_table, intent_table.c.cl_ord_id == fill_table.c.cl_ord_id)
@@ -108,20 +123,17 @@ def trade_legs(connection: Connection, account: str, since_us: int) -> list[Trad
         .order_by(fill_table.c.seq)
     )
     held = select(table).where(table.c.account == account)
-    if since_us > 0:
-        query, held = query.where(fill_table.c.position_id.in_(recent)), held.where(table.c.position_id.in_(recent))
+    if among is not None:
+        query, held = query.where(fill_table.c.position_id.in_(among)), held.where(table.c.position_id.in_(among))
     by_position: dict[str, list[Row[Any]]] = {}
     for row in connection.execute(query):
         by_position.setdefault(row.position_id, []).append(row)
-    legs: list[tuple[int, int, TradeLeg]] = []
-    for row in connection.execute(held):
-        if row.position_id in by_position:
-            legs.extend(_legs(to_position(row), by_position[row.position_id]))
-    return [leg for last_us, _, leg in sorted(legs, key=lambda item: item[:2]) if last_us >= since_us]
+    rows = [row for row in connection.execute(held) if row.position_id in by_position]
+    return {row.position_id: _legs(to_position(row), by_position[row.position_id]) for row in rows}
 
 
-def _legs(position: Position, rows: Sequence[Row[Any]]) -> list[tuple[int, int, TradeLeg]]:
-    """(time of the last fill, its number, leg) for every exit order of one position."""
+def _legs(position: Position, rows: Sequence[Row[Any]]) -> list[DatedLeg]:
+    """Every exit order of one position."""
     entries = [to_fill(row) for row in rows if row.leg == Leg.ENTRY.value]
     orders: dict[str, list[Row[Any]]] = {}
     for row in rows:

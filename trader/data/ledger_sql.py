@@ -47,21 +47,18 @@ INTENT_SAME = select(intent.c.cl_ord_id, intent.c.outcome).where(
         & (intent.c.attempt == bindparam("at_attempt")),
     )
 )
-_ALL = select(intent).where(intent.c.account == bindparam("at_account")).order_by(intent.c.seq)
-_OF = intent.c.position_id == bindparam("at_position")
-INTENTS = {
-    (False, False): _ALL,
-    (True, False): _ALL.where(LIVE),
-    (False, True): _ALL.where(_OF),
-    (True, True): _ALL.where(_OF, LIVE),
-}
-PROMISED = select(intent.c.quantity, intent.c.filled).where(_OF, intent.c.leg != "entry", LIVE)
+_AMONG: Any = bindparam("at_ids", expanding=True)
+INTENTS = select(intent).where(intent.c.account == bindparam("at_account")).order_by(intent.c.seq)
+LIVE_INTENTS = INTENTS.where(LIVE)
+INTENTS_AMONG = INTENTS.where(intent.c.cl_ord_id.in_(_AMONG))
+PROMISED = select(intent.c.quantity, intent.c.filled).where(intent.c.position_id == bindparam("at_position"), intent.c.leg != "entry", LIVE)
 
 POSITION_ADD = insert(position)
 POSITION_SET = update(position).where(position.c.position_id == bindparam("at_id"))
 POSITION_BY_ID = select(position).where(position.c.position_id == bindparam("at_id"), position.c.account == bindparam("at_account"))
 POSITIONS = select(position).where(position.c.account == bindparam("at_account")).order_by(position.c.seq)
 OPEN_POSITIONS = POSITIONS.where(position.c.state.in_(("OPENING", "OPEN", "DUST")))
+POSITIONS_AMONG = POSITIONS.where(position.c.position_id.in_(_AMONG))
 
 FILL_ADD = {name: made(fill).on_conflict_do_nothing().returning(fill.c.trade_id) for name, made in _UPSERTS.items()}
 FILL_SET = update(fill).where(fill.c.account == bindparam("at_account"), fill.c.trade_id == bindparam("at_trade"))

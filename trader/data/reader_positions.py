@@ -86,7 +86,7 @@ def open_positions(connection: Connection, account: str) -> list[OpenPosition]:
     """OPENING, OPEN and DUST positions, oldest first."""
     rows = connection.execute(sql.OPEN_POSITIONS, {"at_account": account}).all()
     stops: dict[str, Row[Any]] = {}
-    for row in connection.execute(sql.INTENTS[True, False], {"at_account": account}):
+    for row in connection.execute(sql.LIVE_INTENTS, {"at_account": account}):
         if row.leg == Leg.STOP.value:
             stops[row.position_id] = row
     return [_view(row, stops.get(row.position_id)) for row in rows]
@@ -142,7 +142,7 @@ def orders(connection: Connection, account: str, limit: int, live_only: bool) ->
 def totals(connection: Connection, account: str) -> Totals:
     """Sums over every trade; wins are counted per closed position, over all its legs."""
     legs = trade_legs(connection, account, 0)
-    held: Sequence[Position] = read_positions(connection, account, open_only=False)
+    held: Sequence[Position] = list(read_positions(connection, account).values())
     closed = {p.position_id for p in held if p.state is PositionState.CLOSED and p.entry_quantity != ZERO}
     net: dict[str, Decimal] = {}
     for leg in legs:

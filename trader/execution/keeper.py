@@ -64,7 +64,6 @@ class Keeper:
     # --- state ---------------------------------------------------------------------------------------------------------
     def load(self) -> None:
         """Take over what the ledger holds; done at start and after reconciliation."""
-        states = self.ledger.exit_states()
         current = {position.position_id: position for position in self.ledger.positions()}
         for position_id in [p for p in self.held if p not in current]:
             del self.held[position_id]
@@ -74,7 +73,7 @@ class Keeper:
             if held.guard is not None:
                 held.guard.hold(position.quantity)
             elif position.state is PositionState.OPEN and position.pair in self.instruments:
-                held.guard = Guard.restore(position, self.instruments[position.pair], states.get(position_id))
+                held.guard = Guard.restore(position, self.instruments[position.pair], self.ledger.exit_states().get(position_id))
                 if held.guard is not None:
                     held.guard.sold(self._targets_taken(position_id))
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from ledger_kit import ACCOUNT, T0, buy, lease_of, open_ledger, reducing
+import pytest
+from ledger_kit import ACCOUNT, T0, ack, buy, entry, fill_of, lease_of, open_ledger, reducing
 from sqlalchemy import event
 
+from trader.data.audit import audit
 from trader.data.ledger import SqlLedger
-from trader.domain.orders import Outcome
+from trader.data.ledger_control import submit_control
+from trader.domain.orders import ExchangeStatus, Leg, Outcome
+from trader.errors import FatalError
 from trader.ports import Halt
 
 
@@ -42,11 +47,28 @@ def test_a_second_read_asks_nothing_of_the_file_and_a_note_changes_nothing(tmp_p
 
 def test_every_change_is_seen_by_the_next_read_as_by_a_fresh_connection(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    entry = buy(ledger, lease := lease_of(ledger))
-    sell = reducing(entry, "0.2")
+    held = buy(ledger, lease := lease_of(ledger))
+    sell = reducing(held, "0.2")
+    stop = replace(reducing(held, "0.3", leg=Leg.STOP), outcome=Outcome.ACKED, txid="OSTOP", status=ExchangeStatus.OPEN)
+    empty, opening = entry("ETH/EUR")
+    small, tiny = entry("ADA/EUR", quantity="0.001")
     changes = (
         lambda: ledger.begin(sell, lease, T0),
         lambda: ledger.resolve(sell.cl_ord_id, Outcome.ACKED, T0, txid="OSELL"),
+        lambda: ledger.apply_fills([fill_of(sell, "f1", "0.1", "101", txid="OSELL")], T0, source="rest"),
+        lambda: ledger.apply_fills([fill_of(sell, "f2", "0.1", "102", txid="OSELL")], T0, source="rest"),
+        lambda: ledger.set_status("OSELL", ExchangeStatus.CLOSED, T0),
+        lambda: ledger.adopt(stop, T0),
+        lambda: ledger.set_terms("OSTOP", T0, trigger_price=Decimal(99), reason="RATCHET_L1"),
+        lambda: ledger.begin(empty, lease, T0, position=opening),
+        lambda: ledger.resolve(empty.cl_ord_id, Outcome.ABSENT, T0, proof={"passes_us": [1]}),
+        lambda: ledger.drop_opening(empty.position_id, T0),
+        lambda: ledger.recall(small, lease, T0, position=tiny),
+        lambda: ack(ledger, small),
+        lambda: ledger.apply_fills([fill_of(small, "f3", "0.001")], T0, source="stream"),
+        lambda: ledger.mark_dust(small.position_id, T0),
+        lambda: ledger.resolve(empty.cl_ord_id, Outcome.ACKED, T0, txid="OLATE"),  # found after all: live again, in its old place
+        lambda: ledger.apply_fills([fill_of(empty, "f4", "0.5", txid="OLATE")], T0, source="rest"),  # and its position open again
         lambda: ledger.external_move("EUR", Decimal(5), "deposit", T0),
         lambda: ledger.set_halt(Halt(cause="MANUAL", level="REDUCING", since_us=T0, reason="asked")),
         lambda: ledger.clear_halt("MANUAL", "me", "over", T0),
@@ -57,6 +79,44 @@ def test_every_change_is_seen_by_the_next_read_as_by_a_fresh_connection(tmp_path
         fresh = SqlLedger(ledger.path, account=ACCOUNT)
         assert everything(ledger) == everything(fresh) != before, number
         fresh.close()
+
+
+def test_a_refused_change_leaves_what_is_known(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    held = buy(ledger, lease_of(ledger))
+    before = everything(ledger)
+    with pytest.raises(FatalError, match="does not fit"):
+        ledger.apply_fills(
+            [fill_of(held, "f1", "0.1"), fill_of(reducing(held, "9"), "f2", "9", txid="T-" + held.cl_ord_id)], T0, source="rest"
+        )
+    ledger.note("beat", {}, T0)  # the journal goes on where the last committed row is
+    assert everything(ledger) == before
+    assert list(audit(ledger.path).problems) == []
+
+
+def test_orders_are_read_again_row_by_row(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    lease = lease_of(ledger)
+    for number in range(20):
+        held = buy(ledger, lease, close_us=T0 + number, trade_id=str(number))
+    everything(ledger)
+    reads: list[int] = []
+    event.listen(ledger._connection, "before_cursor_execute", lambda *seen: reads.append(len(seen[3])))
+    ledger.set_status("T-" + held.cl_ord_id, ExchangeStatus.CANCELED, T0)
+    reads.clear()
+    assert len(ledger.intents()) == 20 and reads == [2]  # one statement, for an account and one order
+
+
+def test_controls_are_remembered_until_somebody_gives_or_answers_one(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    lease_of(ledger)
+    assert ledger.pending_controls() == []
+    given = submit_control(ledger.path, "pause", "", "me", T0)
+    assert [control.control_id for control in ledger.pending_controls()] == [given.control_id]
+    seen = statements(ledger)
+    assert len(ledger.pending_controls()) == 1 and seen == []
+    ledger.answer_control(given.control_id, "DONE", "no entries", T0)
+    assert ledger.pending_controls() == []
 
 
 def test_what_another_connection_writes_is_seen(tmp_path: Path) -> None:
