@@ -42,7 +42,7 @@ def test_settings_take_effect_at_the_next_session(tmp_path: Path) -> None:
 
     live(load(file=file, environ={}), 180, progress=meanwhile)
     assert changed, "the file was changed while the session ran"
-    live(load(file=file, environ={}), 60)
+    live(load(file=file, environ={}), 10)
 
     reader = LedgerReader(Paths(tmp_path / "state").ledger)
     started = reader.events_of(("system.started",), until_us=2**62)

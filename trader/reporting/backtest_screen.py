@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from trader.reporting.words import decision_words, money, percent
+from trader.reporting.words import decision_words, money, number, percent
 
 WIDTH = 100
 ROWS = 8  # pairs shown; --json has all
@@ -158,7 +158,7 @@ def _wrapped(label: str, text: str) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}".replace("-", "−")
+    return "-" if value is None else number(value)
 
 
 def _share(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import altair
@@ -10,12 +11,15 @@ import vl_convert
 
 from trader.ports import EquityRow
 from trader.reporting.analytics import drawdowns
+from trader.reporting.words import exit_words, money, percent
 
 T = TypeVar("T")
 POINTS = 2_000
 BLUE, ORANGE = "#1f5f99", "#c2570c"  # told apart without red and green, 4.5:1 on white
 PALETTE = [BLUE, ORANGE, "#6b4fa0", "#2f7d6b", "#8a6d00", "#a03060", "#4a5a68"]
 WIDTH = 640
+UTC_LABEL = "utcFormat(datum.value, utcFormat(datum.value, '%H:%M') == '00:00' ? '%-d %b' : '%H:%M')"  # a day by its date
+WIDEST_BAR = 32
 
 
 def equity(rows: Sequence[EquityRow], quote: str, *, points: int = POINTS) -> dict[str, Any]:
@@ -25,8 +29,9 @@ def equity(rows: Sequence[EquityRow], quote: str, *, points: int = POINTS) -> di
         {"time": row.time_us // 1_000, "equity": float(row.equity), "drawdown": -float(fall)}
         for row, fall in thinned(list(zip(rows, below, strict=True)), points)
     ]
+    axis = altair.Axis(labelOverlap=True, labelExpr=UTC_LABEL, tickCount=8)
     base = altair.Chart(altair.InlineData(values=values)).encode(
-        x=altair.X("time:T", title=None, scale=altair.Scale(type="utc"), axis=altair.Axis(labelOverlap=True))
+        x=altair.X("time:T", title=None, scale=altair.Scale(type="utc"), axis=axis)
     )
     upper = base.mark_line(color=BLUE, strokeWidth=1.5, interpolate="step-after").encode(
         y=altair.Y("equity:Q", title=f"equity ({quote})", scale=altair.Scale(zero=False)), tooltip=["time:T", "equity:Q"]
@@ -43,18 +48,18 @@ def equity_words(rows: Sequence[EquityRow], quote: str) -> str:
     if not rows:
         return "Equity chart: no row yet."
     worst = max(drawdowns([float(row.equity) for row in rows]))
-    return f"Equity from {rows[0].equity:.2f} to {rows[-1].equity:.2f} {quote}; greatest drawdown {worst:.2%}."
+    return f"Equity from {money(rows[0].equity)} to {money(rows[-1].equity)} {quote}; greatest drawdown {percent(worst)}."
 
 
 def trades(rows: Sequence[Mapping[str, Any]], quote: str) -> dict[str, Any]:
     """Vega-Lite spec: net result of each closed trade in order of closing, by reason of exit; rows have net, pair, closed, reason."""
     values = [
-        {"number": number, "net": float(row["net"]), "pair": row["pair"], "closed": row["closed"], "reason": row["reason"]}
+        {"number": number, "net": float(row["net"]), "pair": row["pair"], "closed": row["closed"], "reason": exit_words(row["reason"])}
         for number, row in enumerate(rows, start=1)
     ]
     chart = (
         altair.Chart(altair.InlineData(values=values))
-        .mark_bar()
+        .mark_bar(size=min(WIDEST_BAR, 0.9 * WIDTH / max(1, len(values))))
         .encode(
             x=altair.X("number:O", title="closed trades, in order", axis=altair.Axis(labels=False, ticks=False)),
             y=altair.Y("net:Q", title=f"net ({quote})"),
@@ -68,10 +73,11 @@ def trades(rows: Sequence[Mapping[str, Any]], quote: str) -> dict[str, Any]:
 
 def trades_words(rows: Sequence[Mapping[str, Any]], quote: str) -> str:
     """What the chart of trades shows, in numbers."""
-    nets = [float(row["net"]) for row in rows]
+    nets = [Decimal(row["net"]) for row in rows]
     if not nets:
         return "Chart of trades: none was closed."
-    return f"{len(nets)} closed trades, {sum(net > 0 for net in nets)} with a gain, from {min(nets):+.2f} to {max(nets):+.2f} {quote}."
+    low, high = (money(net, sign=True) for net in (min(nets), max(nets)))
+    return f"{len(nets)} closed trades, {sum(net > 0 for net in nets)} with a gain, from {low} to {high} {quote}."
 
 
 def folds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from trader.domain.money import add, plain
 from trader.reporting.analytics import Z_95, Trade, TradeFigures
 from trader.reporting.periodic import UNKNOWN, table
-from trader.reporting.words import exit_words, money, percent, point_words
+from trader.reporting.words import exit_words, money, number, percent, point_words
 
 Found = Mapping[str, Any]
 Steps = Mapping[str, Found]
@@ -189,4 +189,4 @@ def _share(value: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.2f}"
+    return UNKNOWN if value is None else number(value)

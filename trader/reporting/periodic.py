@@ -14,6 +14,7 @@ from trader.domain.messages import TradeLeg
 from trader.domain.money import ZERO, add, mul, plain
 from trader.ports import EquityRow, Halt, PairGate
 from trader.reporting.analytics import EquityFigures, Trade, TradeFigures, equity_figures, trade_figures, trades_of
+from trader.reporting.words import money, number, percent
 
 UNKNOWN = "–"
 
@@ -128,8 +129,8 @@ def trade_rows(data: StatusData, limit: int = 20) -> list[dict[str, str]]:
     """The table of the newest closed trades, newest first."""
     return [
         {
-            "closed": _time(trade.exit_us), "pair": trade.pair, "stake": f"{trade.stake:.2f}", "net": f"{trade.net:+.2f}",
-            "return": _percent(float(trade.net / trade.stake) if trade.stake else None, signed=True), "fees": f"{trade.fees:.2f}",
+            "closed": _time(trade.exit_us), "pair": trade.pair, "stake": money(trade.stake), "net": money(trade.net, sign=True),
+            "return": _percent(float(trade.net / trade.stake) if trade.stake else None, signed=True), "fees": money(trade.fees),
             "reason": trade.reason, "held": _age(trade.exit_us - trade.entry_us),
         }
         for trade in reversed(data.trades[-limit:])
@@ -147,16 +148,16 @@ def results_table(data: StatusData) -> str:
 def _result_row(name: str, found: TradeFigures) -> dict[str, str]:
     interval = UNKNOWN if found.win_low is None else f"{_percent(found.win_low)} to {_percent(found.win_high)}"
     return {
-        "closed": name, "trades": str(found.trades), "net": f"{found.net:+.2f}", "win rate": _percent(found.win_rate),
+        "closed": name, "trades": str(found.trades), "net": money(found.net, sign=True), "win rate": _percent(found.win_rate),
         "95 %": interval, "profit factor": _number(found.profit_factor), "expectancy": _number(found.expectancy),
-        "fees": f"{found.fees:.2f}", "fees of gains": _percent(found.fee_share),
+        "fees": money(found.fees), "fees of gains": _percent(found.fee_share),
     }  # fmt: skip
 
 
 def _headline(data: StatusData, figures: EquityFigures) -> str:
-    cash = data.cash.get(data.quote, ZERO)
+    equity, cash = money(figures.last or ZERO), money(data.cash.get(data.quote, ZERO))
     return (
-        f"**{figures.last:,.2f} {data.quote}** ({_percent(figures.total_return, signed=True)} since the start), cash {cash:,.2f}, "
+        f"**{equity} {data.quote}** ({_percent(figures.total_return, signed=True)} since the start), cash {cash}, "
         f"{len(data.holdings)} open positions, drawdown {_percent(figures.current_drawdown)} (greatest {_percent(figures.max_drawdown)})"
     )
 
@@ -172,7 +173,7 @@ def _risk(data: StatusData, figures: EquityFigures) -> str:
     halts = "; ".join(f"**{halt.level} {halt.cause}** since {_time(halt.since_us)}: {halt.reason}" for halt in data.halts)
     share = float(exposure / figures.last) if figures.last else None
     return (
-        f"Exposure {_percent(share)}; realised today {_percent(day, signed=True)} (halt at -{_percent(data.daily_limit)}); "
+        f"Exposure {_percent(share)}; realised today {_percent(day, signed=True)} (halt at −{_percent(data.daily_limit)}); "
         f"drawdown halt at {_percent(data.drawdown_limit)}. Halts: {halts or 'none'}."
     )
 
@@ -219,11 +220,11 @@ def _age(span_us: int) -> str:
 
 
 def _percent(value: float | None, *, signed: bool = False) -> str:
-    return UNKNOWN if value is None else f"{value:+.2%}" if signed else f"{value:.2%}"
+    return UNKNOWN if value is None else percent(value, sign=signed)
 
 
 def _number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.2f}"
+    return UNKNOWN if value is None else number(value)
 
 
 def _price(value: Decimal | None) -> str:

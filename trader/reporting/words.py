@@ -161,6 +161,11 @@ def price(value: Decimal | str) -> str:
     return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"
 
 
+def number(value: float) -> str:
+    """`-15.9` -> `−15.90`: a ratio, or an amount that is an average."""
+    return f"{value:,.2f}".replace("-", "−")
+
+
 def percent(fraction: float, places: int = 2, *, sign: bool = False) -> str:
     """`-0.0123` -> `−1.23 %`; two more places where it would read as zero though it is not."""
     if fraction and places == 2 and abs(fraction) < 0.00005:

@@ -45,11 +45,19 @@ def test_report_states_money_positions_results_risk_and_health() -> None:
     assert text.startswith("# DEMO status 2026-01-01 10:00 UTC\n")
     for words in (
         "**10,010.00 EUR**", "cash 8,000.50", "1 open positions", "PICTURE",
-        "| ETH/EUR | buy | 1.5 | 1000 | 1020 | +2.00% | 990 | resting | 1 h 35 min |",
-        "| today | 1 | +9.20 | 100.00% |", "**REDUCING operator**", "viable/sniper/DEFAULT, AI veto", "ENTER 1, NO_SIGNAL 90",
-        "BTC/EUR +1.23% in 24 h; 50.00% of 4 pairs rose", "worst lag of the last 2 beats 0.42 s",
+        "| ETH/EUR | buy | 1.5 | 1000 | 1020 | +2.00 % | 990 | resting | 1 h 35 min |",
+        "| today | 1 | +9.20 | 100.00 % |", "**REDUCING operator**", "viable/sniper/DEFAULT, AI veto", "ENTER 1, NO_SIGNAL 90",
+        "BTC/EUR +1.23 % in 24 h; 50.00 % of 4 pairs rose", "worst lag of the last 2 beats 0.42 s",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_the_chart_of_trades_speaks_as_the_page_does() -> None:
+    rows = [{"net": net, "pair": "A/EUR", "closed": "10:00", "reason": "STOP_LOSS"} for net in ("-1234.5", "2.5")]
+    spec = charts.trades(rows, "EUR")
+    assert spec["description"] == "2 closed trades, 1 with a gain, from −1,234.50 to +2.50 EUR."
+    (values,) = spec["datasets"].values()
+    assert [row["reason"] for row in values] == ["stop-loss", "stop-loss"]
 
 
 def test_report_before_the_first_session_says_what_to_do() -> None:
@@ -76,7 +84,7 @@ def test_equity_chart_is_one_spec_with_its_data_and_a_png() -> None:
     assert 150 < len(rows) <= 300
     assert rows[-1]["time"] == (NOW - MINUTE) // 1000
     assert all(row["drawdown"] <= 0 for row in rows)
-    assert "greatest drawdown 0.60%" in spec["description"]
+    assert "greatest drawdown 0.60 %" in spec["description"]
     assert charts.png(spec, scale=1.0)[:8] == b"\x89PNG\r\n\x1a\n"
     assert charts.png(charts.equity([], "EUR"), scale=1.0)[:4] == b"\x89PNG"
 
