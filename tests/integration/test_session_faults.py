@@ -17,13 +17,11 @@ from trader.cli import app
 from trader.config import load
 from trader.data.ingest import judge_staged
 from trader.data.reader import LedgerReader
-from trader.domain.messages import TradeLeg
 from trader.domain.orders import Leg, Outcome
 
 pytestmark = pytest.mark.slow
 
 SEED = 1  # enters twenty minutes after its liveliest hour begins
-EXITING = 3  # three stops within three hours
 FOREIGN = """
 [[fault]]
 where = "account"
@@ -140,17 +138,3 @@ def test_with_the_ai_down_veto_mode_enters_nothing(tmp_path: Path) -> None:
     assert result["orders"] == 0
     assert result["verdicts"]["defer"] >= result["refusals"]["AI_NONE"] >= 5
     assert all(result["invariants"].values())
-
-
-def test_with_the_ai_down_exits_are_what_they_are_without_ai(tmp_path: Path) -> None:
-    without = demo(tmp_path / "off", seed=EXITING, minutes=190)
-    down = demo(tmp_path / "down", AI_DOWN, seed=EXITING, minutes=190, ai="shadow")
-    assert down["signals"] == without["signals"] > 0
-    legs: list[list[TradeLeg]] = []
-    for name in ("off", "down"):
-        ledger = reader(tmp_path / name)
-        legs.append(list(ledger.trades(limit=1000)))
-        ledger.close()
-    assert len(legs[0]) >= 3
-    assert [leg.line() for leg in legs[1]] == [leg.line() for leg in legs[0]]
-    assert all(down["invariants"].values())

@@ -72,7 +72,8 @@ async def play_session(
     progress: Progress | None = None,
     kill: KillPoints | None = None,
 ) -> Played:
-    """History in, then one session until `minutes` after its first READY pair. Raises what ended the session by failure."""
+    """History in, then one session at the intervals of the settings, until `minutes` after its first READY pair. Raises what ended it
+    by failure."""
     instruments = await doors.exchange.instruments()
     history = doors.history or await _fetched(settings, clock, doors, instruments, progress)
     taker, _maker = await doors.exchange.fee_rates()
@@ -80,7 +81,7 @@ async def play_session(
         wire.wiring(
             settings, clock=clock, exchange=doors.exchange, market=doors.market, instruments=instruments, ledger=doors.ledger,
             history=history, verdicts=doors.verdicts, base=doors.base, quote=doors.quote,
-            taker=float(taker), seed=world.seed, timing=timing, kill=kill, holder="demo",
+            taker=float(taker), seed=world.seed, timing=wire.paced(timing, settings), kill=kill, holder="demo",
             short_warmup=doors.short_warmup, kind=doors.kind, book=doors.book,
         )
     )  # fmt: skip

@@ -86,12 +86,7 @@ async def trade(
                     seed=ground.seed,
                     tag=ground.tag,
                     tau=earned(paths, settings.strategy),
-                    timing=Timing(
-                        beat_base_s=settings.beat.base_s,
-                        prescan_s=settings.ai.prescan_s,
-                        prescan_window_s=settings.ai.prescan_window_s,
-                        speed=ground.speed,
-                    ),
+                    timing=wire.paced(Timing(speed=ground.speed), settings),
                     stage=stage,
                     kill=kill,
                 )

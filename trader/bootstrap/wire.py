@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -69,6 +69,13 @@ class Endpoints:
 def confirmation(settings: Settings) -> ConfirmationParameters:
     """Desk and book parameters from the settings."""
     return ConfirmationParameters(ttl_s=settings.ai.ttl_s, band_sigmas=settings.ai.band_sigmas)
+
+
+def paced(timing: Timing, settings: Settings) -> Timing:
+    """A timing with the intervals of the settings, whatever clock a session lives by."""
+    return replace(
+        timing, beat_base_s=settings.beat.base_s, prescan_s=settings.ai.prescan_s, prescan_window_s=settings.ai.prescan_window_s
+    )  # fmt: skip
 
 
 def exit_plan_of(settings: Settings) -> str:

@@ -35,6 +35,7 @@ class Lookup(StrEnum):
     NO_WORKER = "NO_WORKER"
     BREAKER = "BREAKER"
     BUDGET = "BUDGET"
+    BROKEN = "BROKEN"  # the look-up itself failed
 
 
 class AskOutcome(StrEnum):

@@ -7,7 +7,7 @@ from typing import Any, Final
 from trader.domain.messages import Decision
 from trader.domain.orders import Side, entry_key
 from trader.domain.verdicts import AiMode, Ruling, RulingResult, VerdictKey
-from trader.execution.confirmation import Ruled, Snapshot, rule, snapshot, snapshot_of
+from trader.execution.confirmation import Ruled, Snapshot, rule, snapshot, snapshot_of, unruled
 from trader.execution.engine import Engine
 from trader.execution.thresholds import tau_veto
 from trader.execution.wiring import Wiring
@@ -36,6 +36,7 @@ class Asking:
         self.regime = ""
         self._said: list[dict[str, Any]] = []
         self._told = ""  # the link's state that people know of
+        self._broken: list[str] = []
 
     def take(self) -> None:
         """Put what has arrived into the book, and the link's state with it."""
@@ -55,6 +56,14 @@ class Asking:
         elif self._told in ALARMS:
             self.w.ledger.note("ai.recovered", {"cause": self._told, "mode": self.mode.value}, now_us)
         self._told = state if self._told or state != "NO_WORKER" else ""
+
+    def _tell_broken(self, error: Exception) -> None:
+        """Write down how the look-up broke, once for each way."""
+        name = type(error).__name__
+        if name not in self._broken:
+            self._broken.append(name)
+            payload = {"cause": "LOOKUP", "detail": f"the look-up fails ({name}): no verdict", "mode": self.mode.value}
+            self.w.ledger.note("ai.worker", payload, self.w.clock.now_us())
 
     def prescan(self, held: frozenset[str], blocked: frozenset[str]) -> int:
         """Ask about every pair near its trigger; returns how many questions went out."""
@@ -85,10 +94,14 @@ class Asking:
         )
 
     def ruling(self, decision: Decision, price: float) -> Ruled:
-        """The book's word on this very plan, now."""
+        """The book's word on this very plan, now. A look-up that breaks is no verdict on this entry, and concerns nothing else."""
         key = VerdictKey(pair=decision.pair, side=decision.side, strategy=decision.strategy)
         tau = self.w.tau if self.w.tau is not None else tau_veto(decision.stop, decision.tp1, self.w.costs.round_trip)
-        ruled = rule(self.mode, self.w.book, key, price=price, now_us=self.w.clock.now_us(), tau=tau)
+        try:
+            ruled = rule(self.mode, self.w.book, key, price=price, now_us=self.w.clock.now_us(), tau=tau)
+        except Exception as error:  # noqa: BLE001 - whatever it is: a session that ends of it would no longer follow its positions
+            ruled = unruled(self.mode)
+            self._tell_broken(error)
         self._said.append(_used(decision, ruled, tau))
         return ruled
 

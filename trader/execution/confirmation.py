@@ -221,7 +221,15 @@ def rule(mode: AiMode, book: VerdictBook, key: VerdictKey, price: float, now_us:
         return Ruled(mode=mode, seen=free, used=free)
     if tau is not None:
         book.set_tau(key, tau)
-    seen = book.look_up(key, price, now_us)
+    return _obeyed(mode, book.look_up(key, price, now_us))
+
+
+def unruled(mode: AiMode) -> Ruled:
+    """What an entry meets where the look-up itself broke: no verdict."""
+    return _obeyed(mode, _defer(Lookup.BROKEN))
+
+
+def _obeyed(mode: AiMode, seen: RulingResult) -> Ruled:
     used = seen if mode is AiMode.VETO else replace(seen, ruling=Ruling.ALLOW, factor=1.0)
     return Ruled(mode=mode, seen=seen, used=used)
 

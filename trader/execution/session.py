@@ -272,6 +272,6 @@ class Session:
             close = Timeframe.M15.floor(now + SECOND) + Timeframe.M15.us
             last = close - SECOND
             left = (last - now - 1) // step
-            await w.clock.sleep_until(last - min(left, window // step - 1) * step)
+            await w.clock.sleep_until(last - min(left, max(0, window // step - 1)) * step)
             self.closing.take_verdicts()
             self.closing.prescan()
