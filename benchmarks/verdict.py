@@ -29,7 +29,8 @@ from benchmarks.kernel import figure
 from trader.domain.market import SECOND
 from trader.domain.orders import Side
 from trader.domain.verdicts import AiMode, AskOutcome, Ruling, Verdict, VerdictKey
-from trader.execution.confirmation import Desk, Snapshot, VerdictBook, rule
+from trader.execution.confirmation import Desk, Snapshot
+from trader.execution.verdict_book import VerdictBook, rule
 from trader.gemini.link import SocketLink
 from trader.gemini.worker import KEY_VARIABLE, SOCKET
 from trader.ports import Clock

@@ -21,7 +21,7 @@ from trader.config import Settings
 from trader.data.reader import ALL, LedgerReader
 from trader.domain.orders import Leg
 from trader.domain.verdicts import Lookup, Ruling, RulingResult, VerdictKey
-from trader.execution.confirmation import VerdictBook
+from trader.execution.verdict_book import VerdictBook
 from trader.ports import SessionSummary
 from trader.simulation.clock import LoopClock
 from trader.simulation.loops import run_stepped

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from trader.domain.orders import Side
 from trader.domain.verdicts import AskOutcome, Question, Ruling, Verdict, VerdictKey
-from trader.execution.confirmation import VerdictBook
+from trader.execution.verdict_book import VerdictBook
 from trader.gemini.client import make_client
 from trader.gemini.decisions import GeminiDecisions
 from trader.gemini.text import GeminiText

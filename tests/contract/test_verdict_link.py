@@ -21,7 +21,8 @@ from verdict_kit import EPOCH, KEY, question
 
 from trader.data.verdicts import SqliteVerdictStore
 from trader.domain.verdicts import AiMode, AskOutcome, Lookup, Question, Ruling, Verdict
-from trader.execution.confirmation import Desk, Snapshot, VerdictBook, rule
+from trader.execution.confirmation import Desk, Snapshot
+from trader.execution.verdict_book import VerdictBook, rule
 from trader.gemini.link import DirectLink, SocketLink
 from trader.gemini.worker import SOCKET, STORE, WorkerServer
 from trader.ports import VerdictLink

@@ -15,7 +15,8 @@ from tests.gemini_modes import CONTROLS, DEADLINES_S, DETAILS, EPOCH, TABLE, fau
 from trader.domain.orders import Side
 from trader.domain.verdicts import AskOutcome, VerdictKey
 from trader.errors import ConfigError
-from trader.execution.confirmation import Desk, Snapshot, VerdictBook
+from trader.execution.confirmation import Desk, Snapshot
+from trader.execution.verdict_book import VerdictBook
 from trader.gemini.client import make_client
 from trader.gemini.decisions import GeminiDecisions
 from trader.gemini.link import DirectLink

@@ -16,8 +16,8 @@ from trader.data.history import HistoryStore
 from trader.data.link import DirectHistoryLink
 from trader.domain.futures import MarketKind
 from trader.domain.market import MINUTE, Instrument, Timeframe
-from trader.execution.confirmation import VerdictBook
 from trader.execution.session import Session
+from trader.execution.verdict_book import VerdictBook
 from trader.execution.wiring import Timing
 from trader.ports import Exchange, HistoryLink, KillPoints, Ledger, MarketData, SessionSummary, VerdictLink
 from trader.simulation.clock import LoopClock

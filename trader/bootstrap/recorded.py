@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from trader.data.reader_activity import DecisionView
 from trader.domain.market import Timeframe
 from trader.domain.verdicts import Lookup, Question, Ruling, RulingResult, Verdict, VerdictKey
-from trader.execution.confirmation import VerdictBook
 from trader.execution.thresholds import SHRINK_FACTOR
+from trader.execution.verdict_book import VerdictBook
 
 
 class RecordedBook(VerdictBook):

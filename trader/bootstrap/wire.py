@@ -25,8 +25,9 @@ from trader.domain.market import Instrument, Timeframe
 from trader.domain.orders import Side
 from trader.domain.verdicts import Question, Verdict
 from trader.errors import ConfigError
-from trader.execution.confirmation import ConfirmationParameters, Desk, VerdictBook
+from trader.execution.confirmation import Desk
 from trader.execution.halts import HaltLimits
+from trader.execution.verdict_book import ConfirmationParameters, VerdictBook
 from trader.execution.wiring import NoKill, Timing, Wiring, run_directly
 from trader.gemini.advisors import Choice, advisor
 from trader.gemini.budget import Limits as AiLimits

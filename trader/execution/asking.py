@@ -7,9 +7,10 @@ from typing import Any, Final
 from trader.domain.messages import Decision
 from trader.domain.orders import Side, entry_key
 from trader.domain.verdicts import AiMode, Ruling, RulingResult, VerdictKey
-from trader.execution.confirmation import Ruled, Snapshot, rule, snapshot, snapshot_of, unruled
+from trader.execution.confirmation import Snapshot, snapshot, snapshot_of
 from trader.execution.engine import Engine
 from trader.execution.thresholds import tau_veto
+from trader.execution.verdict_book import Ruled, rule, unruled
 from trader.execution.wiring import Wiring
 from trader.indicators.series import Row
 from trader.strategy.brain import near_zone

@@ -10,8 +10,9 @@ from trader.domain.costs import Costs
 from trader.domain.futures import MarginRules, MarketKind
 from trader.domain.market import SECOND, Instrument, Timeframe
 from trader.domain.orders import Side
-from trader.execution.confirmation import Desk, VerdictBook
+from trader.execution.confirmation import Desk
 from trader.execution.halts import HaltLimits
+from trader.execution.verdict_book import VerdictBook
 from trader.ports import Clock, Exchange, HistoryLink, KillPoints, Ledger, MarketData, Stage, VerdictLink
 from trader.strategy.modes import Parameters
 

@@ -13,8 +13,9 @@ from trader.domain.messages import Action, Decision
 from trader.domain.orders import Side, entry_key
 from trader.domain.verdicts import AskOutcome, Ruling, Verdict, VerdictKey
 from trader.execution.asking import Asking
-from trader.execution.confirmation import Desk, VerdictBook
+from trader.execution.confirmation import Desk
 from trader.execution.thresholds import EARNED_LEAST, EARNED_NEWEST, TAU_CEILING, TAU_FLOOR, tau_earned, tau_veto
+from trader.execution.verdict_book import VerdictBook
 from trader.gemini.budget import Limits, Pace
 
 NOW, STRATEGY = 1_000_000_000_000, "viable/mitraillette/AGGRESSIVE"
