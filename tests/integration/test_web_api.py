@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 from status_kit import BARS, lively
+from test_ai_standing import installation
 from test_web_page import browse
 
+from benchmarks.scorecard import planted
+from trader.bootstrap.ai_night import report
 from trader.bootstrap.reading import status_of
 
 LISTS = ("equity", "positions", "trades", "decisions", "pairs", "notifications")
@@ -103,9 +107,26 @@ def test_every_answer_carries_the_policy_and_no_cookie(client: TestClient, path:
     assert "set-cookie" not in headers
 
 
+def test_the_scorecard_is_that_of_the_report_and_says_who_answered(tmp_path: Path) -> None:
+    settings = installation(tmp_path, planted(2, 120, 0.3))
+    body = browse(settings.state).get("/api/v1/ai/scorecard").json()
+    assert body["environment"] == "demo" and body["as_of"].endswith("Z")
+    told = body["scorecard"]
+    assert told == json.loads(json.dumps(report(settings))) and (told["labels"], told["label"]) == (120, "scripted stand-in, not AI")
+    assert len(told["recent"]["calibration"]["bins"]) == 10 and {"value", "low", "high"} <= told["recent"]["veto"]["r"].keys()
+    assert {"placebo", "vetoes"} <= told["recent"]["veto"].keys() and {"network_ms", "cost_usd"} <= told["last_day"].keys()
+    assert told["ready_share"] is None  # these signals were written without a note of what the book said
+
+
+def test_the_scorecard_of_an_empty_directory_claims_nothing_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    told = browse(tmp_path).get("/api/v1/ai/scorecard").json()["scorecard"]
+    assert (told["status"], told["labels"], told["recent"], told["cards"]) == ("on probation", 0, None, [])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_can_be_changed(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
-    assert len(schema["paths"]) == 9
+    assert len(schema["paths"]) == 10
     assert all(set(routes) == {"get"} for routes in schema["paths"].values())
     for path in schema["paths"]:
         for verb in ("post", "put", "delete", "patch"):

@@ -16,7 +16,9 @@ from trader.bootstrap.past import SCRATCH as PAST_SCRATCH
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.readmodel import SCRATCH, ReadModel
 from trader.data.projector import Projector
+from trader.data.suggestions import Suggestions
 from trader.domain.market import MINUTE
+from trader.domain.suggestions import Act, Proposal, Suggestion, SuggestionKind, SuggestionReason, Tunable
 from trader.simulation.clock import save_clock
 from trader.web.app import create_app
 
@@ -223,3 +225,24 @@ def test_landmarks_and_headings_are_there(tmp_path: Path) -> None:
     assert all(f'id="{name}"' in page for name in labelled)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_a_suggestion_that_waits_is_shown_with_the_command_that_answers_it(tmp_path: Path) -> None:
+    state = lively(tmp_path)
+    change = Proposal(
+        name="S1", kind=SuggestionKind.PARAM_CHANGE, strategy="viable/mitraillette/AGGRESSIVE", reason=SuggestionReason.WEAK_ENTRIES_LOSE,
+        parameter=Tunable.MIN_SCORE, current=58.0, proposed=62.0,
+    )  # fmt: skip
+    table = Suggestions(Paths(state).ops)
+    for name, twin in (("20260106-S1", True), ("20260106-S2", False)):
+        made = Suggestion(
+            suggestion_id=name, night="2026-01-06", proposal=change, trial={"sentence": "the trial's sentence"}, model="m", is_twin=twin,
+            made_us=T0,
+        )  # fmt: skip
+        table.add([made])
+    table.answer_suggestion("20260106-S2", Act.REJECT, who="ann", why="no", now_us=T0)
+    table.close()
+    page = text_of(state)
+    assert "min_score 58 -&gt; 62" in page and "trader night approve 20260106-S1" in page and "the trial&#39;s sentence" in page
+    assert "20260106-S2" not in page
+    assert "No scored verdict yet" in page

@@ -176,7 +176,10 @@ class ReadModel:
             blank, as_of=None if now.as_of_us is None else stamp(now.as_of_us), stale_s=now.stale_s,
             session=told, clock=parts.clock(clock, now.as_of_us, self.environment),
             money=parts.money(rows, ledger.cash(), ledger.totals(), held),
-            ai=replace(blank.ai, mode=str(started.payload.get("ai", "")) if started else "", rulings=parts.counts(verdicts, RULINGS)),
+            ai=replace(
+                blank.ai, mode=str(started.payload.get("ai", "")) if started else "", rulings=parts.counts(verdicts, RULINGS),
+                suggestions=parts.waiting(self.paths.ops, now.now_us),
+            ),
             positions=tuple(parts.position(p, now.now_us) for p in held), trades=tuple(parts.trades(ledger, 20)),
             decisions=tuple(parts.candidate(d) for d in ledger.decisions(20)), counts=parts.counts(ledger.refusals()),
             halts=tuple(parts.halt(h) for h in halts), blocked=parts.blocked(ledger.blocked()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from trader.bootstrap import views as v
@@ -12,9 +13,12 @@ from trader.data.outbox import Message
 from trader.data.reader import ALL, LedgerReader
 from trader.data.reader_activity import Blocked, ControlView, DecisionView, PairState
 from trader.data.reader_positions import OpenPosition, Totals
+from trader.data.suggestions import Suggestions
 from trader.domain.market import DAY, SECOND
 from trader.domain.messages import stamp
 from trader.domain.money import ZERO, add, divide, mul, plain, sub
+from trader.domain.suggestions import SuggestionState
+from trader.errors import TraderError
 from trader.ports import EquityRow, Halt
 from trader.reporting import leaderboard, words
 from trader.reporting.analytics import Trade, trades_of, wilson
@@ -207,4 +211,25 @@ def night(record: Night) -> v.NightView:
     return v.NightView(
         day=record.day, at=at, headline=str(told["headline"]), lines=tuple(str(line) for line in told["lines"]),
         sound=bool(told["sound"]), page=str(told["page"]),
+    )  # fmt: skip
+
+
+def waiting(file: Path, now_us: int) -> tuple[v.SuggestionView, ...]:
+    """Suggestions nobody answered yet, newest first; none where they cannot be read."""
+    if not file.exists():
+        return ()
+    try:
+        table = Suggestions(file)
+        try:
+            found = [one for one in reversed(table.all()) if one.state(now_us) is SuggestionState.PENDING]
+        finally:
+            table.close()
+    except (TraderError, OSError):
+        return ()
+    return tuple(
+        v.SuggestionView(
+            id=one.suggestion_id, words=one.proposal.words, trial=str(one.trial.get("sentence", "")), twin=one.is_twin,
+            expires=stamp(one.expires_us),
+        )
+        for one in found
     )  # fmt: skip

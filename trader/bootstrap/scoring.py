@@ -5,8 +5,9 @@ Demotion comes by itself and binds the next session; promotion needs the figures
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any, Final
 
@@ -40,7 +41,8 @@ SYSTEM: Final = "the scorecard"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What is known of the AI's worth. `group`: who is asked now, for the strategy in use; `mode`: what it may do, after its changes;
-    `error`: mean distance of the labels of executed trades from what these really returned, over `executed` of them."""
+    `error`: mean distance of the labels of executed trades from what these really returned, over `executed` of them; `lookups`: how the
+    first look-up of each signal ended."""
 
     group: Group
     mode: AiMode
@@ -48,11 +50,17 @@ class Report:
     health: Health
     rows: tuple[Scored, ...]
     kinds: Mapping[str, int]
+    lookups: Mapping[str, int]
     spell: Spell | None
     changes: tuple[AiChange, ...]
     executed: int
     error: float | None
     now_us: int
+
+    @property
+    def ready_share(self) -> float | None:
+        """Share of signals that met a usable verdict at once; None before the first."""
+        return self.lookups.get(Lookup.HIT, 0) / total if (total := sum(self.lookups.values())) else None
 
     @property
     def label(self) -> str:
@@ -67,6 +75,7 @@ class Report:
         return {
             "as_of": stamp(self.now_us), "group": asdict(self.group), "label": self.label, "mode": self.mode.value,
             "status": self.standing.status.value, "labels": self.standing.labels, "kinds": dict(self.kinds),
+            "lookups": dict(self.lookups), "ready_share": self.ready_share,
             "causes": [cause.value for cause in self.standing.causes], "missing_for_promotion": list(self.standing.missing),
             "invalid_share_24h": self.health.invalid_share, "drifted": self.health.drifted, "last_day": spell,
             "executed": self.executed, "simulator_error": self.error, "recent": None if recent is None else recent.as_dict(),
@@ -85,42 +94,64 @@ def judge(settings: Settings) -> Report:
     """The AI's record up to now."""
     paths = Paths(settings.state)
     now_us, running = now_of(paths), active(settings, paths)
-    outcomes, decisions, used, errors = _stored(paths)
+    found = _stored(paths)
     origins, asked, spell = _answers(paths, now_us)
     group = _group(asked or NOBODY, running.strategy)
-    rows = tuple(_rows(outcomes, decisions, used, origins, costs_of(settings, paths)))
+    rows = tuple(_rows(found, origins, costs_of(settings, paths)))
     changes = tuple(read_ai_changes(paths.ledger_at))
     mine = [row for row in rows if row.group == group]
     health = Health(
         answers=spell.answers if spell else 0, invalid=spell.invalid if spell else 0, drifted=_drifted(rows, group, spell, changes)
     )
-    kinds = {kind.value: sum(one.kind is kind for one in outcomes) for kind in SignalKind}
+    kinds = {kind.value: sum(one.kind is kind for one in found.outcomes) for kind in SignalKind}
     return Report(
-        group=group, mode=AiMode(running.ai.mode), standing=standing(mine, health), health=health, rows=rows, kinds=kinds, spell=spell,
-        changes=changes, executed=len(errors), error=fmean(errors) if errors else None, now_us=now_us,
+        group=group, mode=AiMode(running.ai.mode), standing=standing(mine, health), health=health, rows=rows, kinds=kinds,
+        lookups=found.lookups, spell=spell, changes=changes, executed=len(found.errors),
+        error=fmean(found.errors) if found.errors else None, now_us=now_us,
     )  # fmt: skip
 
 
-def _stored(paths: Paths) -> tuple[list[Outcome], dict[str, DecisionView], dict[str, Mapping[str, Any]], list[float]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """`decisions`, `used`: by decision id, the newest word of the book; `lookups`: of the first; `errors`: of labels of executed trades."""
+
+    outcomes: Sequence[Outcome] = ()
+    decisions: Mapping[str, DecisionView] = field(default_factory=dict)
+    used: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lookups: Mapping[str, int] = field(default_factory=dict)
+    errors: Sequence[float] = ()
+
+
+def _stored(paths: Paths) -> _Stored:
     """Labels, the decisions they are of, what the book had said, and how far labels of executed trades are from the truth."""
     if not exists(paths.ledger_at):
-        return [], {}, {}, []
-    table = Outcomes(paths.ops)
-    try:
-        outcomes = table.all(FILL_MODEL)
-    finally:
-        table.close()
+        return _Stored()
+    outcomes = _outcomes(paths)
     reader = LedgerReader(paths.ledger_at)
     try:
         decisions = {d.decision_id: d for d in reader.decisions(ALL)}
-        notes = reader.events_of((USED,), until_us=2**62)
+        said = [row for note in reader.events_of((USED,), until_us=2**62) for row in note.payload["rows"]]
         held, keys = {p.position.position_id for p in reader.positions()}, reader.entry_keys()
         really = {keys.get(t.position_id): float(t.net / t.stake) for t in trades_of(reader.trades(ALL), held) if t.stake}
     finally:
         reader.close()
-    used = {str(row["decision_id"]): row for note in notes for row in note.payload["rows"]}
-    errors = [abs(one.net_return - really[one.decision_id]) for one in outcomes if one.decision_id in really]
-    return outcomes, decisions, used, errors
+    first = {str(row["decision_id"]): str(row["lookup"]) for row in reversed(said)}
+    return _Stored(
+        outcomes=outcomes, decisions=decisions, used={str(row["decision_id"]): row for row in said},
+        lookups=dict(sorted(Counter(first.values()).items())),
+        errors=[abs(one.net_return - really[one.decision_id]) for one in outcomes if one.decision_id in really],
+    )  # fmt: skip
+
+
+def _outcomes(paths: Paths) -> list[Outcome]:
+    """The labels; none before the first night."""
+    if not paths.ops.exists():
+        return []
+    table = Outcomes(paths.ops)
+    try:
+        return table.all(FILL_MODEL)
+    finally:
+        table.close()
 
 
 def _answers(paths: Paths, now_us: int) -> tuple[dict[str, Origin], Origin | None, Spell | None]:
@@ -138,17 +169,14 @@ def _group(origin: Origin, strategy: str) -> Group:
     return Group(**asdict(origin), strategy=strategy)
 
 
-def _rows(
-    outcomes: Iterable[Outcome], decisions: Mapping[str, DecisionView], used: Mapping[str, Mapping[str, Any]],
-    origins: Mapping[str, Origin], costs: Costs,
-) -> Iterable[Scored]:  # fmt: skip
+def _rows(found: _Stored, origins: Mapping[str, Origin], costs: Costs) -> Iterable[Scored]:
     """A row for each label. One without a verdict counts with whoever answered last before it."""
     last: dict[str, Origin] = {}
-    for one in outcomes:
-        d = decisions.get(one.decision_id)
+    for one in found.outcomes:
+        d = found.decisions.get(one.decision_id)
         if d is None:
             continue
-        ruling = seen(d, used.get(one.decision_id), costs)
+        ruling = seen(d, found.used.get(one.decision_id), costs)
         origin = origins.get(d.verdict_id or "") if ruling is not Ruling.DEFER else last.get(d.strategy)
         if origin is None:
             continue

@@ -181,10 +181,9 @@ def answer_suggestion(settings: Settings, suggestion_id: str, what: Act, *, who:
 def plain(one: Suggestion, now_us: int) -> dict[str, Any]:
     """JSON-ready."""
     p = one.proposal
-    change = f"{p.parameter.value} {p.current:g} -> {p.proposed:g}" if p.parameter is not None else p.note
     return {
         "id": one.suggestion_id, "night": one.night, "state": one.state(now_us).value, "kind": p.kind.value, "strategy": p.strategy,
-        "words": f"{p.kind.value}: {change}", "reason": p.reason.value, "evidence": list(p.evidence), "trial": dict(one.trial),
+        "words": p.words, "reason": p.reason.value, "evidence": list(p.evidence), "trial": dict(one.trial),
         "model": one.model, "label": LABEL if one.is_twin else "", "expires": stamp(one.expires_us),
         "acts": [{"act": what.value, "who": who, "reason": why, "at": stamp(at)} for what, who, why, at in one.acts],
     }  # fmt: skip

@@ -136,9 +136,20 @@ class CountView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuggestionView:
+    """A suggestion of the night that waits for a person. `trial`: what walk-forward judging says of it; `twin`: a stand-in made it."""
+
+    id: str
+    words: str
+    trial: str
+    twin: bool
+    expires: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AiView:
     """`twin`: the answers come from a scripted stand-in. `breaker` is empty where no call was made yet; `budget`: share of the day's
-    that the newest call left used; `worth`: what the newest night held of it, in lines."""
+    that the newest call left used; `worth`: what the newest night held of it, in lines; `suggestions`: those nobody answered yet."""
 
     mode: str
     twin: bool
@@ -150,6 +161,7 @@ class AiView:
     rulings: tuple[CountView, ...]
     budget: float | None = None
     worth: tuple[str, ...] = ()
+    suggestions: tuple[SuggestionView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

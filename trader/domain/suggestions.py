@@ -79,6 +79,12 @@ class Proposal:
     proposed: float = 0.0
     note: str = ""
 
+    @property
+    def words(self) -> str:
+        """What it is about, in a line."""
+        change = f"{self.parameter.value} {self.current:g} -> {self.proposed:g}" if self.parameter is not None else self.note
+        return f"{self.kind.value}: {change}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:

@@ -13,7 +13,7 @@ MODES = {"veto": "may veto", "shadow": "in shadow: asked, never obeyed", "off": 
 
 def lines(told: Told) -> list[str]:
     """The report in a few lines; a stand-in says what it is in the first."""
-    return [standing(told), labels(told), *_worth(told), *_calls(told), *_changes(told)]
+    return [standing(told), labels(told), *_ready(told), *_worth(told), *_calls(told), *_changes(told)]
 
 
 def standing(told: Told) -> str:
@@ -30,6 +30,14 @@ def labels(told: Told) -> str:
     error = told["simulator_error"]
     off = f"; labels of {told['executed']} executed trades are off by {percent(error)} on average" if error is not None else ""
     return f"Outcomes: {kinds}{off}."
+
+
+def _ready(told: Told) -> list[str]:
+    """How often a verdict was there when a signal fired."""
+    share = told["ready_share"]
+    if share is None:
+        return []
+    return [f"Ready: {percent(share)} of {sum(told['lookups'].values())} signals met a usable verdict at their first look-up."]
 
 
 def _worth(told: Told) -> list[str]:

@@ -8,6 +8,7 @@ import sys
 import uvicorn
 
 from trader.bootstrap.readmodel import ReadModel
+from trader.bootstrap.readscore import Scorecards
 from trader.config import load
 from trader.errors import ConfigError
 from trader.web.app import create_app
@@ -30,7 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
     prefect = given.prefect_url or f"http://{HOST}:{settings.ports.prefect}"
     model = ReadModel(settings.state, environment=settings.environment, prefect_url=prefect)
     config = uvicorn.Config(
-        create_app(model), host=HOST, port=settings.ports.web, log_level="warning", access_log=False, server_header=False, date_header=False
+        create_app(model, Scorecards(settings)),
+        host=HOST,
+        port=settings.ports.web,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
     )
     uvicorn.Server(config).run()
     return 0

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from trader.bootstrap import views as v
 from trader.bootstrap.readmodel import ReadModel
+from trader.errors import TraderError
 
 T = TypeVar("T")
 router = APIRouter()
@@ -47,6 +48,15 @@ class Items(BaseModel, Generic[T]):
     as_of: str | None
     stale_s: float | None
     items: list[T]
+
+
+class Scorecard(BaseModel):
+    """`scorecard`: what `trader ai report --json` prints."""
+
+    environment: str
+    as_of: str | None
+    stale_s: float | None
+    scorecard: dict[str, Any]
 
 
 class Alive(BaseModel):
@@ -132,6 +142,18 @@ def pairs(request: Request, _query: Annotated[Nothing, Query()]) -> Items[v.Pair
     """The newest word on every pair, by name."""
     model = model_of(request)
     return Items[v.PairView].model_validate(_items(model, model.pairs()))
+
+
+@router.get("/api/v1/ai/scorecard", responses={503: {"description": "a stored file cannot be read"}})
+def scorecard(request: Request, _query: Annotated[Nothing, Query()]) -> Scorecard:
+    """What the AI's verdicts have been worth: standing, Brier and reliability, veto value with interval and placebo, how many were ready,
+    latency, cost. A stand-in is labelled. At most a minute old."""
+    status, scores = model_of(request).status(), request.app.state.scores
+    try:
+        found = scores.newest()
+    except TraderError as error:
+        raise HTTPException(503, str(error)) from error
+    return Scorecard(environment=status.environment, as_of=status.as_of, stale_s=status.stale_s, scorecard=found)
 
 
 @router.get("/api/v1/notifications")

@@ -13,16 +13,22 @@ from starlette.staticfiles import StaticFiles
 
 from trader import __version__
 from trader.bootstrap.readmodel import ReadModel
+from trader.bootstrap.readscore import Scorecards
+from trader.config import load
 from trader.web import api, pages
 from trader.web.guard import Guard
 
 HERE = Path(__file__).parent
 
 
-def create_app(model: ReadModel) -> FastAPI:
-    """The application. Its interactive documentation is off, because that loads scripts from elsewhere; /openapi.json is on."""
+def create_app(model: ReadModel, scores: Scorecards | None = None) -> FastAPI:
+    """The application; `scores` None: judged by the settings as they come.
+
+    Its interactive documentation is off, because that loads scripts from elsewhere; /openapi.json is on.
+    """
     app = FastAPI(title="trader", version=__version__, docs_url=None, redoc_url=None, description="Read-only view of one trader.")
     app.state.model = model
+    app.state.scores = scores or Scorecards(load({"state_dir": str(model.root)}, environ={}))
     app.include_router(api.router)
     app.include_router(pages.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
