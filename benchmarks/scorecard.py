@@ -6,8 +6,9 @@ JSON lines on stdout. Exit code 1 where a goal is missed: at rho 0 the 90 % inte
 runs and at most 10 % are demoted at 300 labels; rho 0.3 is found (interval above zero) in at least 80 % at --labels; rho -0.3 is demoted
 at 300 labels in at least 80 %.
 
-Beside the goals stands `as_written`: demotion of whatever is not yet proven useful, as AI.md words it. It demotes nearly every advisor
-without skill at 300 labels and half of those that have it.
+Beside the goals stands `as_written`: demotion at 300 labels of whatever is not yet proven useful, as AI.md words it. That early it takes
+the veto from nearly every advisor without skill and from half of those that have it; so lack of proof demotes at 1,500 labels, where
+1 - `found` is its share.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from benchmarks.kernel import figure
 from trader.domain.verdicts import Ruling
 from trader.research.scorecard.card import Card, card
 from trader.research.scorecard.scored import Group, Scored
-from trader.research.scorecard.standing import WINDOW, Cause, Health, demotion, newest
+from trader.research.scorecard.standing import PROOF, WINDOW, Cause, Health, demotion, newest
 
 GAIN_R, LOSS_R = 1.5, -1.0
 BREAK_EVEN = GAIN_R / (GAIN_R - LOSS_R)  # P(loss) at which a trade is worth nothing; the threshold of the veto, too
@@ -33,7 +34,7 @@ STAKE = 100.0  # quote currency at risk
 SIGNALS_A_DAY = 10
 TOGETHER = 0.2  # share of the variance of an outcome that all trades of a day have in common
 CLAIM = 0.3  # the correlation that answers are worded for
-LABELS = 1_500
+LABELS = PROOF
 GROUP = Group(provider="planted", model="planted", prompt_version="1", strategy="viable/mitraillette/AGGRESSIVE", is_twin=True)
 COVER_LEAST, FALSE_MOST, FOUND_LEAST = 0.88, 0.10, 0.80
 _NORMAL = NormalDist()

@@ -229,7 +229,8 @@ def demote(settings: Settings, report: Report) -> AiChange | None:
 
 def why(report: Report) -> str:
     """The causes of a demotion with their figures."""
-    recent = card(newest([row for row in report.rows if row.group == report.group]))
+    rows = [row for row in report.rows if row.group == report.group]
+    recent, whole = card(newest(rows)), card(rows)
     told = {
         Cause.INVALID: f"{report.health.invalid_share:.1%} of {report.health.answers} answers of 24 h were unusable",
         Cause.DRIFT: f"model or prompt is not the one that was scored: {name_of(report.group)}",
@@ -238,6 +239,11 @@ def why(report: Report) -> str:
         value, skill = recent.veto.r, recent.calibration.skill
         told[Cause.HARMFUL] = f"100 vetoes cost {-value.value:.1f} R, 90 % interval {-value.high:.1f} to {-value.low:.1f}"
         told[Cause.MISLEADING] = f"Brier skill {skill.value:.3f}, 99 % interval {skill.low:.3f} to {skill.high:.3f}"
+    if whole is not None:
+        value = whole.veto.r
+        told[Cause.UNPROVEN] = (
+            f"not proven by {whole.labels} labels: 100 vetoes saved {value.value:.1f} R, 90 % interval {value.low:.1f} to {value.high:.1f}"
+        )
     return "; ".join(told[cause] for cause in report.standing.causes)
 
 

@@ -218,12 +218,18 @@ def test_probabilities_that_mislead_demote_even_where_nothing_is_vetoed():
     [
         ({"answers": 100, "invalid": 5}, ()),
         ({"answers": 100, "invalid": 6}, (Cause.INVALID,)),
-        ({"answers": 99, "invalid": 99}, ()),
+        ({"answers": 20, "invalid": 2}, (Cause.INVALID,)),
+        ({"answers": 19, "invalid": 19}, ()),
         ({"drifted": True}, (Cause.DRIFT,)),
     ],
 )
 def test_unusable_answers_and_drift_demote_from_the_first_label(health: dict[str, object], causes: tuple[Cause, ...]):
     assert demotion(None, Health(**health)) == causes  # type: ignore[arg-type]
+
+
+def test_lack_of_proof_demotes_at_1500_labels_and_not_before():
+    assert judged(planted(1, 1_499, 0.0)).causes == () and judged(planted(1, 1_500, 0.0)).causes == (Cause.UNPROVEN,)
+    assert judged(planted(1, 1_500, 0.3)).causes == ()
 
 
 def test_promotion_names_what_is_missing_and_never_happens_by_itself():

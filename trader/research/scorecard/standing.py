@@ -12,8 +12,11 @@ from trader.research.scorecard.scored import Scored
 WINDOW = 300
 """Newest scored verdicts that demotion looks at, and labels below which an advisor is on probation."""
 INVALID_MOST = 0.05
-ANSWERS_LEAST = 100
-"""Answers of 24 h from which their unusable share counts: one bad batch on a quiet day is no share."""
+ANSWERS_LEAST = 20
+"""Answers of 24 h from which their unusable share counts: of fewer, a single bad one would be more than 5 %."""
+PROOF = 1_500
+"""Labels at which a useful advisor (a correlation of 0.3) is proven in at least 80 % of cases (`python -m benchmarks.scorecard`); one that
+is not proven by then loses its veto."""
 PLACEBO_LEAST = 95.0
 
 
@@ -22,6 +25,7 @@ class Cause(StrEnum):
 
     HARMFUL = "HARMFUL"  # the interval of veto value lies below zero
     MISLEADING = "MISLEADING"  # the interval of Brier skill lies below zero
+    UNPROVEN = "UNPROVEN"  # many labels, and the interval of veto value still holds zero
     INVALID = "INVALID"  # too many unusable answers in 24 h
     DRIFT = "DRIFT"  # model or prompt is not the one that was scored
 
@@ -73,22 +77,24 @@ def newest(rows: Sequence[Scored], count: int = WINDOW) -> list[Scored]:
 
 
 def standing(rows: Sequence[Scored], health: Health | None = None, *, seed: int = 0) -> Standing:
-    """What the rows of one group say: demotion by its newest 300 verdicts, proof by all of them."""
+    """What the rows of one group say: harm shows in its newest 300 verdicts, proof in all of them."""
     health = health or Health()
     recent, whole = card(newest(rows), seed=seed), card(rows, seed=seed)
-    causes = demotion(recent, health)
+    causes = demotion(recent, health, whole)
     labels = whole.labels if whole else 0
     proven = whole is not None and whole.veto.r.above_zero and labels >= WINDOW
     status = Status.PROVEN if proven else Status.PROBATION if labels < WINDOW else Status.UNPROVEN
     return Standing(status=Status.DEMOTED if causes else status, labels=labels, causes=causes, missing=promotion(whole, health))
 
 
-def demotion(recent: Card | None, health: Health) -> tuple[Cause, ...]:
-    """Why veto becomes shadow at once; scores count from 300 labels on, unusable answers and drift from the first."""
+def demotion(recent: Card | None, health: Health, whole: Card | None = None) -> tuple[Cause, ...]:
+    """Why veto becomes shadow at once: harm from 300 labels on, lack of proof from 1,500, unusable answers and drift from the first."""
     causes = []
     if recent is not None and recent.labels >= WINDOW:
         causes += [Cause.HARMFUL] if recent.veto.r.below_zero else []
         causes += [Cause.MISLEADING] if recent.calibration.skill.below_zero else []
+    if whole is not None and whole.labels >= PROOF and not whole.veto.r.above_zero:
+        causes += [Cause.UNPROVEN]
     causes += [Cause.INVALID] if health.unusable else []
     causes += [Cause.DRIFT] if health.drifted else []
     return tuple(causes)
