@@ -11,12 +11,13 @@ import pytest
 from night_kit import DAY_US, lived
 
 from trader.bootstrap.day_replay import PlayedDay, judged, play_day, replay_day
+from trader.bootstrap.held_rulings import hold
 from trader.bootstrap.past_day import read_candles, read_traded
 from trader.bootstrap.paths import Paths
 from trader.config import Settings
 from trader.domain.market import DAY
 
-LEAST_LEGS, LEAST_CANDIDATES = 3, 50
+LEAST_LEGS, LEAST_CANDIDATES, LEAST_RULINGS = 3, 50, 3
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def test_a_day_comes_out_the_same_from_its_stored_candles(played: PlayedDay) -> 
     assert (found.verdict, found.reason, found.differences, found.first_input) == ("EQUAL", "", (), "")
     assert found.legs_replayed == found.legs_traded == found.legs_same >= LEAST_LEGS
     assert found.candidates_replayed == found.candidates_traded >= LEAST_CANDIDATES
+    assert found.rulings_checked >= LEAST_RULINGS
     assert found.pairs == 12
     assert any("the stored minutes end at 2026-01-06T" in caveat for caveat in found.caveats)
 
@@ -66,6 +68,21 @@ def test_a_trade_booked_otherwise_and_a_value_judged_otherwise_are_named(install
     assert found.verdict == "DIFFERENT"
     assert {(row["field"], row["ledger"]) for row in found.differences if leg.pair in row["leg"]} >= {("exit_price", "1.25")}
     assert found.first_input.startswith(f"{first.pair} at the close {first.close_us}: score")
+
+
+def test_a_ruling_that_does_not_follow_from_its_raw_reply_is_named_and_one_without_a_reply_is_no_proof(
+    installation: Settings, played: PlayedDay, tmp_path: Path
+) -> None:
+    paths, used = Paths(installation.state), played.traded.used
+    hit = next(row for row in used if row["lookup"] == "HIT")
+    held = hold(paths, [row | {"p_loss": 0.9876} if row is hit else row for row in used])
+    found = judged(replace(played, held=held))
+    assert found.verdict == "DIFFERENT" and found.legs_same == found.legs_traded
+    (row,) = found.differences
+    assert (row["leg"], row["field"]) == (hit["decision_id"], "ruling") and "at 0.9876" in row["ledger"]
+    lost = hold(Paths(tmp_path), used)
+    assert (lost.checked, lost.lost > 0) == (0, True)
+    assert any("not stored any more" in caveat for caveat in judged(replace(played, held=lost)).caveats)
 
 
 def _other_strategy(settings: Settings) -> Settings:

@@ -1,8 +1,8 @@
 """A past UTC day of the session, played again from what was stored of it, and compared trade by trade with the ledger.
 
-The replay starts a few minutes before the day with the ledger as it stood then, on the candles of the history store, with the
-rulings of the AI as recorded; it is the session's own code on the matching engine (`bootstrap.replay`). A day that cannot be
-replayed is said to be so, with the reason: unknown is not equal.
+The replay starts a few minutes before the day with the ledger as it stood then, on the candles of the history store, with the rulings
+of the AI as recorded, each held against the raw reply it came from; it is the session's own code on the matching engine
+(`bootstrap.replay`). A day that cannot be replayed is said to be so, with the reason: unknown is not equal.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import asyncio
 import tempfile
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trader.bootstrap import wire
+from trader.bootstrap.held_rulings import Held, hold
 from trader.bootstrap.market_history import MarketHistory
 from trader.bootstrap.past_day import (
     LEAD_US,
@@ -55,7 +56,8 @@ class DayReplay:
     """What came of it. `verdict` EQUAL, DIFFERENT or UNKNOWN with its `reason`; legs are those closed in [from, until).
 
     `differences`: leg, field, replay, ledger, and why as far as the ledger tells; `first_input`: the first judged value that was
-    not the same; `candidates`: decisions with a score on either side; `caveats`: what of the day is not comparable.
+    not the same; `candidates`: decisions with a score on either side; `rulings_checked`: rulings of the AI held against their raw
+    replies; `caveats`: what of the day is not comparable.
     """
 
     day: str
@@ -68,6 +70,7 @@ class DayReplay:
     legs_same: int = 0
     candidates_replayed: int = 0
     candidates_traded: int = 0
+    rulings_checked: int = 0
     differences: tuple[Mapping[str, str], ...] = ()
     first_input: str = ""
     caveats: tuple[str, ...] = ()
@@ -77,12 +80,14 @@ class DayReplay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayedDay:
-    """A day that was played again: the candles it was played on, its account then, and the ledger's."""
+    """A day that was played again: the candles it was played on, its account then, and the ledger's; and the AI's rulings beside the
+    replies they came from."""
 
     day_us: int
     stored: Stored
     again: Traded
     traded: Traded
+    held: Held = field(default_factory=Held)
 
 
 def replay_day(settings: Settings, day_us: int, progress: Progress | None = None) -> DayReplay:
@@ -104,7 +109,7 @@ def play_day(settings: Settings, day_us: int, progress: Progress | None = None) 
         player = _Player(
             settings=settings, paths=paths, scratch=scratch, day_us=day_us, stored=stored, rulings=rulings, progress=progress
         )  # fmt: skip
-        return PlayedDay(day_us=day_us, stored=stored, again=player.play(), traded=traded)
+        return PlayedDay(day_us=day_us, stored=stored, again=player.play(), traded=traded, held=hold(paths, traded.used))
 
 
 # --- playing --------------------------------------------------------------------------------------------------------------
@@ -183,12 +188,14 @@ def judged(played: PlayedDay) -> DayReplay:
     cause = first_diverging(ours, theirs, tolerance=WARMED)
     same_inputs = cause.startswith("none:")
     nothing = not (found.left or found.right or ours or theirs)
-    verdict = "UNKNOWN" if nothing else "EQUAL" if found.equal and same_inputs else "DIFFERENT"
+    verdict = "UNKNOWN" if nothing else "EQUAL" if found.equal and same_inputs and not played.held.differences else "DIFFERENT"
     return DayReplay(
         day=day_name(day_us), verdict=verdict, reason="no candidate and no trade on either side" if nothing else "",
         since=stamp(day_us), until=stamp(stored.until_us), legs_replayed=found.left, legs_traded=found.right, legs_same=found.same,
-        candidates_replayed=len(ours), candidates_traded=len(theirs), differences=_named(found, again, traded),
-        first_input="" if same_inputs else cause, caveats=caveats(day_us, stored, traded), digest=stored.digest, pairs=len(stored.minutes),
+        candidates_replayed=len(ours), candidates_traded=len(theirs), rulings_checked=played.held.checked,
+        differences=(*_named(found, again, traded), *played.held.differences),
+        first_input="" if same_inputs else cause, caveats=caveats(day_us, stored, traded, played.held),
+        digest=stored.digest, pairs=len(stored.minutes),
     )  # fmt: skip
 
 
@@ -208,7 +215,7 @@ def _why(one: Difference, again: Traded, traded: Traded) -> str:
     return ""
 
 
-def caveats(day_us: int, stored: Stored, traded: Traded) -> tuple[str, ...]:
+def caveats(day_us: int, stored: Stored, traded: Traded, held: Held) -> tuple[str, ...]:
     """What of this day the replay cannot repeat."""
     out = []
     closes = range(day_us, stored.until_us, Timeframe.M15.us)
@@ -220,5 +227,7 @@ def caveats(day_us: int, stored: Stored, traded: Traded) -> tuple[str, ...]:
         out.append(f"{stored.lacking} minutes of {len(stored.minutes)} pairs are not stored and count as minutes without a trade")
     if stored.until_us < day_us + DAY:
         out.append(f"the stored minutes end at {stamp(stored.until_us)}; what came later is not compared")
+    if held.lost:
+        out.append(f"the AI's replies behind {held.lost} rulings are not stored any more")
     out += [f"a person's order is not repeated: {control}" for control in traded.controls]
     return tuple(out)

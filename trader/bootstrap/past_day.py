@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from trader.bootstrap import wire
 from trader.bootstrap.ingestion import lookbacks
@@ -18,6 +19,7 @@ from trader.data.reader import ALL, LedgerReader
 from trader.data.reader_activity import DecisionView
 from trader.domain.market import DAY, MINUTE, Timeframe
 from trader.domain.messages import TradeLeg, stamp
+from trader.execution.asking import USED
 from trader.ports import Columns
 
 LEAD_US = 70 * MINUTE  # before the day: all pairs join, and the hourly rank of the universe is made where the session made it
@@ -30,7 +32,7 @@ class UnknownDayError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traded:
     """What the ledger says of a day. `deferred`: decision id -> when it was last put off; `closes`: at which it decided;
-    `beats_from_us`: since when the session that entered the day had counted its beats."""
+    `beats_from_us`: since when the session that entered the day had counted its beats; `used`: what the verdict book said, row by row."""
 
     legs: Sequence[TradeLeg]
     decisions: Sequence[DecisionView]
@@ -38,6 +40,7 @@ class Traded:
     closes: frozenset[int]
     controls: Sequence[str]
     beats_from_us: int | None
+    used: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +120,13 @@ def read_traded(paths: Paths, day_us: int, until_us: int) -> Traded:
         decisions = [d for d in reader.decisions(limit=ALL, since_us=day_us) if d.close_us < until_us]
         bars = reader.events_of(("decisions",), since_us=day_us, until_us=until_us)
         controls = reader.events_of(("control.submitted",), since_us=day_us, until_us=until_us)
+        said = reader.events_of((USED,), since_us=day_us, until_us=until_us)
         begun = reader.events_of(("system.started", "reconcile"), until_us=day_us)
     deferred = {name: bar.time_us for bar in bars for name, final, _ in bar.payload["kept"] if final == "DEFER"}
     start = max((place for place, event in enumerate(begun) if event.type == "system.started"), default=len(begun))
     return Traded(
         legs=legs, decisions=decisions, deferred=deferred, closes=frozenset(int(bar.payload["close_us"]) for bar in bars),
         controls=[f"{event.payload['verb']} by {event.payload['who']} at {stamp(event.time_us)}" for event in controls],
+        used=[row for note in said for row in note.payload["rows"]],
         beats_from_us=next((event.time_us for event in begun[start:] if event.type == "reconcile"), None),
     )  # fmt: skip

@@ -205,6 +205,11 @@ class SqliteVerdictStore:
         rows = self._db.execute("SELECT * FROM ai_call WHERE asked_at >= ? AND asked_at < ? ORDER BY rowid", (since_us, until_us))
         return map(_call, rows)
 
+    def named(self, call_ids: Sequence[str]) -> list[CallRecord]:
+        """The calls of these ids, as far as there are any."""
+        rows = (self._db.execute("SELECT * FROM ai_call WHERE call_id = ?", (name,)).fetchone() for name in call_ids)
+        return [_call(row) for row in rows if row is not None]
+
     def bodies(self, call_id: str) -> tuple[bytes, bytes] | None:
         """Request and response as sent and received, None where unknown or past retention."""
         row = self._db.execute("SELECT request_zstd, response_zstd FROM ai_call WHERE call_id = ?", (call_id,)).fetchone()

@@ -89,12 +89,17 @@ class CassetteApi:
         return found[min(self._put[key], len(found)) - 1]
 
     def _reply(self, call: Heard) -> ParsedReply:
-        """A call's answers: out of the raw reply where there was one, else how it failed."""
         if call.call_id not in self._replies:
-            failed = ParsedAnswer(outcome=call.outcome, detail=call.detail)
-            parsed = ParsedReply(outcome=call.outcome, answers=dict.fromkeys(call.keys, failed), detail=call.detail)
-            self._replies[call.call_id] = _PARSERS[call.provider](call) if call.status == HTTP_OK else parsed
+            self._replies[call.call_id] = reply_of(call)
         return self._replies[call.call_id]
+
+
+def reply_of(call: Heard) -> ParsedReply:
+    """A call's answers: out of the raw reply where there was one, else how it failed."""
+    if call.status == HTTP_OK:
+        return _PARSERS[call.provider](call)
+    failed = ParsedAnswer(outcome=call.outcome, detail=call.detail)
+    return ParsedReply(outcome=call.outcome, answers=dict.fromkeys(call.keys, failed), detail=call.detail)
 
 
 def content_keys(provider: str, prompt: prompts.Prompt) -> dict[str, str]:

@@ -52,7 +52,10 @@ def replay_words(found: Found) -> str:
         return f"Replay: unknown, the day cannot be replayed: {found['reason']}."
     legs = f"{found['legs_same']} of {found['legs_traded']} trade legs"
     if found["verdict"] == "EQUAL":
-        return f"Replay: equal, {legs} and {found['candidates_traded']} judged candidates came out the same from the stored candles."
+        rulings = f"; {found['rulings_checked']} rulings of the AI follow from its raw replies" if found["rulings_checked"] else ""
+        return (
+            f"Replay: equal, {legs} and {found['candidates_traded']} judged candidates came out the same from the stored candles{rulings}."
+        )
     return f"Replay: DIFFERENT in {len(found['differences'])} fields; {legs} are the same."
 
 

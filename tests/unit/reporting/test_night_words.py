@@ -12,7 +12,8 @@ from trader.reporting.night import SHOWN, grouped, headline, lines, markdown, re
 
 EQUAL: dict[str, Any] = {
     "verdict": "EQUAL", "reason": "", "since": "a", "until": "b", "pairs": 3, "digest": "d", "legs_replayed": 5, "legs_traded": 5,
-    "legs_same": 5, "candidates_replayed": 9, "candidates_traded": 9, "differences": [], "first_input": "", "caveats": ["minutes end"],
+    "legs_same": 5, "candidates_replayed": 9, "candidates_traded": 9, "rulings_checked": 0, "differences": [],
+    "first_input": "", "caveats": ["minutes end"],
 }  # fmt: skip
 ROW = {"leg": "BTC/EUR long t leg 1", "field": "fee", "replay": "1", "ledger": "2", "why": ""}
 DIFFERENT = {**EQUAL, "verdict": "DIFFERENT", "legs_same": 4, "differences": [ROW] * (SHOWN + 2), "first_input": "BTC/EUR: score: 1 | 2"}
