@@ -31,7 +31,7 @@ from trader.domain.orders import Side
 from trader.domain.verdicts import AiMode, AskOutcome, Ruling, Verdict, VerdictKey
 from trader.execution.confirmation import Desk, Snapshot
 from trader.execution.verdict_book import VerdictBook, rule
-from trader.gemini.link import SocketLink
+from trader.gemini.socket_link import SocketLink
 from trader.gemini.worker import KEY_VARIABLE, SOCKET
 from trader.ports import Clock
 from trader.simulation.clock import wall_clock

@@ -23,7 +23,8 @@ from trader.data.verdicts import SqliteVerdictStore
 from trader.domain.verdicts import AiMode, AskOutcome, Lookup, Question, Ruling, Verdict
 from trader.execution.confirmation import Desk, Snapshot
 from trader.execution.verdict_book import VerdictBook, rule
-from trader.gemini.link import DirectLink, SocketLink
+from trader.gemini.link import DirectLink
+from trader.gemini.socket_link import SocketLink
 from trader.gemini.worker import SOCKET, STORE, WorkerServer
 from trader.ports import VerdictLink
 from trader.simulation.clock import wall_clock
@@ -204,14 +205,19 @@ def test_nothing_of_the_session_waits_while_the_provider_hangs(make: Make) -> No
 
 
 # --- the socket --------------------------------------------------------------------------------------------------------
+ANSWER = (
+    b'{"type": "verdicts", "verdicts": [{"key": {"pair": "ABC/EUR", "side": "buy", "strategy": "' + KEY.strategy.encode()
+    + b'"}, "asked_us": 1767571200000000, "outcome": "OK", "p_loss": %b, "detail": "", "expires_us": %b}]}\n'
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
         b"not json\n", b"[]\n", b'{"type": "state", "state": "fine"}\n', b'{"type": "verdicts", "verdicts": [7]}\n', b"[" * 100_000 + b"\n",
-        b"x" * (3 << 20), b'{"type": "verdicts", "verdicts": [{"key": {"pair": "ABC/EUR", "side": "buy", "strategy": "'
-        + KEY.strategy.encode() + b'"}, "asked_us": 1767571200000000, "outcome": "OK", "p_loss": 7}]}\n',
+        b"x" * (3 << 20), ANSWER % (b"7", b"1"), b'{"type": "state", "state": Infinity}\n', ANSWER % (b"0.1", b"1e999"),
     ],
-    ids=["text", "list", "state", "verdict", "deep", "3MB", "bad_p"],
+    ids=["text", "list", "state", "verdict", "deep", "3MB", "bad_p", "constant", "endless"],
 )  # fmt: skip
 def test_garbage_from_the_worker_is_no_worker_and_no_verdict(garbage: bytes) -> None:
     async def main() -> None:
@@ -237,13 +243,19 @@ def test_garbage_from_the_worker_is_no_worker_and_no_verdict(garbage: bytes) -> 
     asyncio.run(main())
 
 
+ENDLESS = (
+    b'{"type": "want", "questions": [{"key": {"pair": "A/EUR", "side": "buy", "strategy": "s"}, "asked_us": 1e999, "asked_price": 1, '
+    b'"band": [1, 2], "features": {}, "priority": false}]}\n'
+)
+
+
 def test_garbage_from_a_session_ends_its_connection_and_the_worker_serves_the_next() -> None:
     async def main() -> None:
         async with short_directory() as folder:
             server = WorkerServer(Scripted(), folder / SOCKET)
             await server.start()
             assert stat.S_IMODE((folder / SOCKET).stat().st_mode) == 0o600
-            for garbage in (b"not json\n", b'{"type": "want", "questions": [1]}\n', b"y" * (2 << 20)):
+            for garbage in (b"not json\n", b'{"type": "want", "questions": [1]}\n', b"y" * (2 << 20), ENDLESS):
                 reader, writer = await asyncio.open_unix_connection(os.fspath(folder / SOCKET))
                 writer.write(garbage)
                 try:

@@ -32,7 +32,8 @@ from trader.execution.wiring import NoKill, Timing, Wiring, run_directly
 from trader.gemini.advisors import Choice, advisor
 from trader.gemini.budget import Limits as AiLimits
 from trader.gemini.client import make_client as make_gemini
-from trader.gemini.link import DirectLink, SocketLink
+from trader.gemini.link import DirectLink
+from trader.gemini.socket_link import SocketLink
 from trader.kraken.client import make_client
 from trader.kraken.exchange import KrakenExchange
 from trader.kraken.feed import KrakenMarketData

@@ -21,7 +21,8 @@ from trader.errors import ConfigError, TraderError
 from trader.gemini.advisors import FALLBACKS, PROVIDERS, Choice, advisor
 from trader.gemini.budget import Limits
 from trader.gemini.client import make_client
-from trader.gemini.link import HEARTBEAT_S, LINE_LIMIT, DirectLink, StatefulAdvisor, decode, encode, question_in, verdict_out
+from trader.gemini.link import DirectLink, StatefulAdvisor
+from trader.gemini.wire import HEARTBEAT_S, LINE_LIMIT, decode, encode, question_in, verdict_out
 from trader.ports import VerdictStore
 
 KEY_VARIABLE = "TRADER_GEMINI_API_KEY"
