@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from trader.domain.market import Timeframe
 from trader.domain.messages import Decision
 from trader.domain.orders import Side, entry_key
 from trader.domain.verdicts import AiMode, Ruling, RulingResult, VerdictKey
@@ -70,15 +71,16 @@ class Asking:
         """Ask about every pair near its trigger; returns how many questions went out."""
         if self.mode is AiMode.OFF:
             return 0
-        snapshots = []
+        now_us, snapshots = self.w.clock.now_us(), []
+        h4_ends = ends_4h(now_us)
         limit = max(self.w.parameters.rsi_oversold, self.w.parameters.composite_limit) + self.w.near_zone
         for pair in self.engine.pairs:
             if pair in held or pair in blocked:
                 continue
             row = self.engine.peek(pair, self.w.market.forming(pair), rsi_below=limit)
-            if row is not None and near_zone(row, self.w.parameters, self.w.near_zone):
+            if row is not None and near_zone(row, self.w.parameters, self.w.near_zone, h4_ends=h4_ends):
                 snapshots.append(self._snapshot(pair, row))
-        questions = self.w.desk.near(snapshots, self.w.clock.now_us(), self.regime)
+        questions = self.w.desk.near(snapshots, now_us, self.regime)
         self.w.verdicts.want(questions)
         return len(questions)
 
@@ -119,6 +121,11 @@ class Asking:
         )
         if question is not None:
             self.w.verdicts.want([question])
+
+
+def ends_4h(now_us: int) -> bool:
+    """Whether the 15m bar that is forming is the last of a 4h candle."""
+    return (Timeframe.M15.floor(now_us) + Timeframe.M15.us) % Timeframe.H4.us == 0
 
 
 def _used(decision: Decision, ruled: Ruled, tau: float) -> dict[str, Any]:

@@ -73,13 +73,13 @@ def _hold(context: BrainContext, refusal: Refusal, score: float = 0.0, points: t
     )  # fmt: skip
 
 
-def near_zone(row: Row, parameters: Parameters, width: float, side: Side = Side.BUY) -> bool:
+def near_zone(row: Row, parameters: Parameters, width: float, side: Side = Side.BUY, *, h4_ends: bool = False) -> bool:
     """Whether a (forming) bar's RSI is past its trigger or within `width` points of it: worth asking the AI ahead.
 
     Mitraillette's composite rebound triggers below its own RSI limit, so that limit counts; 4h bearish pairs are left out
-    where the strategy refuses them, and pairs that are not ready always.
+    where the strategy refuses them, unless a 4h candle ends with this bar (`h4_ends`) and may turn; pairs that are not ready always.
     """
-    if row.reason or (parameters.refuses_h4_bearish and side is Side.BUY and row.h4_bearish):
+    if row.reason or (parameters.refuses_h4_bearish and side is Side.BUY and row.h4_bearish and not h4_ends):
         return False
     rsi = row.rsi if side is Side.BUY else 100 - row.rsi
     oversold = parameters.rsi_oversold if side is Side.BUY else 100 - parameters.rsi_overbought

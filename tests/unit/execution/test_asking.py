@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from trader.domain.costs import Costs
+from trader.domain.market import SECOND, Timeframe
 from trader.domain.messages import Action, Decision
 from trader.domain.orders import Side, entry_key
-from trader.domain.verdicts import AskOutcome, Ruling, Verdict, VerdictKey
-from trader.execution.asking import Asking
+from trader.domain.verdicts import AskOutcome, Lookup, Ruling, Verdict, VerdictKey
+from trader.execution.asking import Asking, ends_4h
 from trader.execution.confirmation import Desk
 from trader.execution.thresholds import EARNED_LEAST, EARNED_NEWEST, TAU_CEILING, TAU_FLOOR, tau_earned, tau_veto
 from trader.execution.verdict_book import VerdictBook
@@ -70,6 +72,20 @@ def test_people_hear_once_of_each_change_of_the_link() -> None:
     ]  # fmt: skip
     assert Bench().heard("BREAKER") == [("ai.breaker", "BREAKER")]
     assert Bench(mode="off").heard("BREAKER", "ok") == []
+
+
+def test_a_look_up_that_breaks_is_no_verdict_and_is_told_once() -> None:
+    for mode, used in (("veto", Ruling.DEFER), ("shadow", Ruling.ALLOW)):
+        bench = Bench(mode=mode)
+        with mock.patch.object(bench.book, "look_up", side_effect=ZeroDivisionError):
+            rulings = [bench.asking.ruling(DECISION, 100.0) for _ in range(3)]
+        assert {(one.used.ruling, one.seen.lookup) for one in rulings} == {(used, Lookup.BROKEN)}
+        assert [(kind, payload["cause"]) for kind, payload in bench.notes] == [("ai.worker", "LOOKUP")]
+
+
+@pytest.mark.parametrize(("into_4h_s", "told"), [(4 * 3600 - 1, True), (4 * 3600 - 300, True), (4 * 3600 - 901, False), (0, False)])
+def test_only_the_last_bar_before_a_4h_close_ends_one(into_4h_s: int, told: bool) -> None:
+    assert ends_4h(Timeframe.H4.floor(NOW) + into_4h_s * SECOND) is told
 
 
 def test_a_shadow_ruling_is_written_down_as_the_book_said_it() -> None:

@@ -221,3 +221,9 @@ def test_contexts_over_rows_and_columns_decide_alike_and_the_future_is_cut_off()
 )
 def test_near_zone(strategy: Parameters, changes: dict[str, object], near: bool) -> None:
     assert near_zone(QUIET._replace(**changes), strategy, 6.0) is near  # type: ignore[arg-type]
+
+
+def test_a_bearish_4h_candle_that_ends_with_the_bar_may_turn_and_is_asked_about() -> None:
+    bearish = QUIET._replace(rsi=39.0, h4_close=99.0, h4_hist=-1.0)
+    assert (near_zone(bearish, SD, 6.0), near_zone(bearish, SD, 6.0, h4_ends=True)) == (False, True)
+    assert not near_zone(bearish._replace(rsi=40.0), SD, 6.0, h4_ends=True)
