@@ -1,9 +1,9 @@
 """Is anybody looking? Each of ten one-line mistakes, alone in a copy of the tree, must turn a table test or the parity campaign red.
 
-    python -m tests.mutants [--only WORD ...] [--json]
+    python -m tests.mutants [--table backtest|ai] [--only WORD ...] [--json]
 
-First the clean copy must be green. Prints a row a mutant: what was changed, file and line, and what caught it. Exit code 1 where
-one survives.
+`--table ai`: each safety rule of the AI broken in one line, which its tests must see. First the clean copy must be green. Prints a row a
+mutant: what was changed, file and line, and what caught it. Exit code 1 where one survives.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.mutants.ai import BREACHES
 from tests.mutants.table import MUTANTS, Mutant
 from tests.tree_copy import ROOT, environment, patched, tree_copy
 
 COPIED = ("trader", "tests", "benchmarks", "pyproject.toml")
 CAMPAIGN = "tests.campaigns.parity replay --edition small"
+TABLES: dict[str, tuple[Mutant, ...]] = {"backtest": MUTANTS, "ai": BREACHES}
 TESTS_FAILED = 1  # pytest's word for it; any other failure is ours, not the mutant's
 LIMIT_S = 600
 
@@ -61,12 +63,14 @@ def judge(mutant: Mutant, *, campaign: bool = True) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Judge them all; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--table", choices=tuple(TABLES), default="backtest")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="mutants whose name holds one of these")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
-    chosen = [one for one in MUTANTS if not asked.only or any(word in one.name for word in asked.only)]
+    table = TABLES[asked.table]
+    chosen = [one for one in table if not asked.only or any(word in one.name for word in asked.only)]
     if not chosen:
-        parser.error(f"no mutant is called so; there are: {', '.join(one.name for one in MUTANTS)}")
+        parser.error(f"no mutant is called so; there are: {', '.join(one.name for one in table)}")
     with tree_copy(COPIED) as tree:
         tables = sorted({table for one in chosen for table in one.tables})
         if clean := caught_by(tree, tables, campaign=any(not one.tables for one in chosen)):
@@ -74,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
     survived = 0
     for one in chosen:
-        found = judge(one)
+        found = judge(one, campaign=asked.table == "backtest")
         survived += not found
         row = {"mutant": one.name, "at": f"{one.file}:{one.line(ROOT)}", "caught_by": found}
         print(json.dumps(row) if asked.json else f"{one.name:36} {row['at']:36} {found or 'SURVIVED'}", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.mutants.__main__ import judge, main
+from tests.mutants.ai import BREACHES
 from tests.mutants.table import MUTANTS, REVIEWS, RISK, Mutant
 from tests.tree_copy import ROOT
 
@@ -17,7 +18,8 @@ def test_a_cooldown_that_is_a_bar_short_is_caught_by_a_table_and_a_harmless_chan
 
 
 def test_every_mutant_stands_where_the_table_says() -> None:
-    assert len(MUTANTS) == 10 and all(one.line(ROOT) > 0 for one in MUTANTS)
+    assert len(MUTANTS) == 10 and all(one.line(ROOT) > 0 for one in (*MUTANTS, *BREACHES))
+    assert all((ROOT / table).exists() for one in BREACHES for table in one.tables)
     with pytest.raises(ValueError, match="stands 0 times"):
         Mutant(name="gone", file=RISK, old="no such line", new="").line(ROOT)
 
