@@ -12,7 +12,6 @@ from enum import StrEnum
 
 from trader.domain.market import SECOND
 from trader.domain.messages import Decision
-from trader.domain.orders import Side
 from trader.domain.verdicts import Question, Verdict, VerdictKey
 from trader.execution.thresholds import tau_veto
 from trader.execution.verdict_book import ConfirmationParameters, VerdictBook
