@@ -231,8 +231,7 @@ class World:
     def _counters(self, now: int) -> None:
         if self.session is None or self.dying:
             return
-        counters: Any = self.twin.limits.figures(now)["rest"]
-        theirs = counters.get(DEMO_KEY.fingerprint, (0.0,))[0]
+        theirs = self.twin.limits.rest_value(DEMO_KEY.fingerprint, now)
         ours = self.exchange._rest.limiter.rest.at(now)
         if ours + 1e-6 < theirs:
             self.seen.limiter.append((now, ours, theirs))

@@ -24,6 +24,7 @@ from trader.ports import Clock
 ACK_S = 10.0  # I/O time in which a subscription must be answered; nobody else waits for refusals (pitfall B)
 SYMBOLS_PER_FRAME = 100  # a subscription of more goes out in several frames
 QUEUE_LIMIT = 20_000  # events the consumer may be behind; ticks beyond it are dropped
+HEARTBEAT = '{"channel":"heartbeat"}'
 KNOWN = ("ohlc", "trade", "executions", "status")
 SYMBOL, HEAD = re.compile(r'"symbol":\s*"([^"]{1,40})"'), 400  # whose an unreadable frame was, if its beginning says so
 log = logging.getLogger(__name__)
@@ -115,14 +116,14 @@ class Channels:
         """One frame; a bad one is rejected alone and counted. Candles come by the hundred thousand: they take the shortest way."""
         if link is self._private and self._told:
             self._heard_us = self._clock.now_us()
+        if text == HEARTBEAT:  # on a quiet account every other frame
+            return
         channel: object = None
         try:
             message = self._parse(text)
             channel = message.get("channel")
             if channel == "ohlc":
                 self._candles(message)
-            elif channel == "heartbeat":
-                return
             elif channel == "trade":
                 self._ticks(message)
             elif channel == "executions":

@@ -33,6 +33,8 @@ class Flight:
 
     def busy(self) -> bool:
         """True while something is on its way to a reader that is reading."""
+        if not self.owed:
+            return bool(self._dialling)
         return bool(self._dialling) or any(units > 0 and self._reads(channel) for channel, units in self.owed.items())
 
     def owed_descriptors(self) -> set[int]:

@@ -42,7 +42,7 @@ class StepSelector(selectors.DefaultSelector):
         super().__init__()
         self._serials: dict[int, int] = {}
         self._next_serial = 0
-        self._turns = 0
+        self._turns = self._idles = 0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = super().register(fileobj, events, data)
@@ -65,7 +65,7 @@ class StepSelector(selectors.DefaultSelector):
         loop = self.loop
         if loop.flight.busy():
             return self.arrivals()
-        if events := self.poll(0):
+        if (timeout is None or self._kernel_may_tell()) and (events := self.poll(0)):
             return events
         if loop.deliver_job():
             return []
@@ -78,6 +78,11 @@ class StepSelector(selectors.DefaultSelector):
             raise SimulatedDeadlock(f"simulated deadlock at {loop.time()} s: no timer, nothing ready or in flight: {describe_tasks(loop)}")
         self.advance_to(loop.due(timeout))
         return []
+
+    def _kernel_may_tell(self) -> bool:
+        """Connections that stay inside leave only the loop's own pipe to the kernel: without threads it carries signals, which may wait."""
+        self._idles += 1
+        return len(self.get_map()) > 1 or bool(self.loop.jobs) or self._idles % POLL_EVERY == 0
 
     def advance_to(self, seconds: float) -> None:
         self._turns = 0

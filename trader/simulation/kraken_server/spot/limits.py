@@ -168,6 +168,11 @@ class RateLimits:
         counter = self._engine.get(pair)
         return counter.at(now_us) / UNIT if counter else 0.0
 
+    def rest_value(self, key: str, now_us: int) -> float:
+        """The REST counter of an API key now."""
+        counter = self._rest.get(key)
+        return counter.at(now_us) / UNIT if counter else 0.0
+
     def figures(self, now_us: int) -> dict[str, object]:
         """Every counter now and at its highest, and the refusals by string."""
         return {
