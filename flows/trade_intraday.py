@@ -18,7 +18,7 @@ from prefect.states import Completed
 from tasks.foreground import run_to_exit_code
 from tasks.hooks import HOOKS
 from tasks.policies import run_name, scheduled_at
-from tasks.trading import TAKEN, AnotherTradesError, session_seconds, told, trade_session
+from tasks.trading import NoSessionError, session_seconds, told, trade_session
 
 
 @flow(
@@ -36,9 +36,9 @@ async def trade_intraday(minutes: float = 55.0) -> dict[str, Any] | State[Any]:
     print(f"session of {seconds / 60:.1f} minutes")
     try:
         summary = told(await trade_session(seconds))
-    except AnotherTradesError as error:
-        print(f"{TAKEN}: {error}")
-        return Completed(message=TAKEN, data={"ended": TAKEN})
+    except NoSessionError as error:
+        print(error)
+        return Completed(message=error.ended, data={"ended": error.ended})
     done = ", ".join(f"{summary[name]} {name}" for name in ("beats", "decisions", "orders", "fills"))
     print(f"{summary['ended']}: {done}")
     return summary

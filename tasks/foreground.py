@@ -8,13 +8,17 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from tasks.trading import TAKEN
+from tasks.trading import STOPPED, TAKEN
 from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError, UnsafeError
 
 CODES: Final[tuple[tuple[type[TraderError], int], ...]] = (
     (ConfigError, 2), (UnsafeError, 3), (LeaseLostError, 5), (RetryableError, 4), (TraderError, 1),
 )  # fmt: skip
 """Exit codes of INTERFACES section 4, the first class that fits."""
+
+
+ENDED: Final = {TAKEN: 5, STOPPED: 3}
+"""Exit codes of sessions that did not start, and need none."""
 
 
 def run_to_exit_code(work: Coroutine[Any, Any, Any]) -> int:
@@ -27,4 +31,4 @@ def run_to_exit_code(work: Coroutine[Any, Any, Any]) -> int:
     except KeyboardInterrupt:
         return 130
     sys.stdout.write(json.dumps(result, indent=2, default=str) + "\n")
-    return 5 if isinstance(result, dict) and result.get("ended") == TAKEN else 0
+    return ENDED.get(str(result.get("ended")), 0) if isinstance(result, dict) else 0

@@ -18,7 +18,7 @@ from prefect.states import Completed
 
 from tasks.policies import BARE
 from trader.config import load
-from trader.errors import LeaseLostError
+from trader.errors import LeaseLostError, StoppedError, TraderError
 
 if TYPE_CHECKING:
     from trader.ports import SessionSummary
@@ -32,12 +32,18 @@ MARGIN_S: Final = 20.0
 
 TAKEN: Final = "another session trades"
 """How a run ends that found the account taken."""
+STOPPED: Final = "trading is stopped"
+"""How a run ends that a person's `trader stop` keeps from starting."""
 CUT: Final = "CUT"
 """What a stage returns that was cancelled; the session gets the cancellation itself."""
 
 
-class AnotherTradesError(Exception):
-    """Somebody else holds the account, and this run has touched nothing."""
+class NoSessionError(Exception):
+    """This run starts no session and has touched nothing: somebody else holds the account, or a person has stopped trading."""
+
+    def __init__(self, ended: str, why: TraderError) -> None:
+        super().__init__(f"{ended}: {why}")
+        self.ended = ended
 
 
 @lru_cache(maxsize=64)
@@ -87,7 +93,8 @@ def session_seconds(minutes: float, *, due: datetime | None, now: datetime) -> f
 async def trade_session(seconds: float) -> SessionSummary:
     """One session of `seconds` of machine time with its stages as tasks.
 
-    Raises AnotherTradesError where the account was taken from the start; a lease lost later is the LeaseLostError it is.
+    Raises NoSessionError where the account was taken from the start, or trading is stopped; a lease lost later is the LeaseLostError
+    it is.
     """
     from trader.bootstrap.trading import trade
 
@@ -97,7 +104,9 @@ async def trade_session(seconds: float) -> SessionSummary:
     except LeaseLostError as error:
         if stages.started:
             raise
-        raise AnotherTradesError(str(error)) from error
+        raise NoSessionError(TAKEN, error) from error
+    except StoppedError as error:
+        raise NoSessionError(STOPPED, error) from error
 
 
 def told(summary: SessionSummary) -> dict[str, Any]:

@@ -9,6 +9,7 @@ TraderError
 │   ├── LeaseLostError  another session holds the account
 │   ├── AuthError       the venue refuses our key, or gives it too few rights
 │   ├── UnsafeError     what was asked is refused for safety; nothing was done
+│   │   └── StoppedError    a person has stopped trading and not said to go on
 │   ├── CorruptError    a stored file or row is not what was written
 │   └── UnwritableError a disk is full, read-only or failing
 └── BeginRefused        the ledger refused to commit an intent; carries a refusal code
@@ -55,6 +56,10 @@ class AuthError(FatalError):
 
 class UnsafeError(FatalError):
     """Refused for safety before anything was done; the message says what speaks against it."""
+
+
+class StoppedError(UnsafeError):
+    """A person has stopped trading; no session starts before that person, or another, lets it go on."""
 
 
 class CorruptError(FatalError):

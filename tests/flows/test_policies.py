@@ -161,13 +161,13 @@ def test_a_flow_in_the_foreground_ends_with_one_sentence_and_a_code(error: str, 
     assert capsys.readouterr().err in (f"trader: {raised}\n", "")
 
 
-def test_the_result_is_the_answer_and_a_taken_account_is_code_5(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_result_is_the_answer_a_taken_account_is_code_5_and_a_stopped_one_3(capsys: pytest.CaptureFixture[str]) -> None:
     from tasks.foreground import run_to_exit_code
-    from tasks.trading import TAKEN
+    from tasks.trading import STOPPED, TAKEN
 
     async def flow(result: Any) -> Any:
         return result
 
     assert run_to_exit_code(flow({"rows": 3})) == 0
     assert '"rows": 3' in capsys.readouterr().out
-    assert run_to_exit_code(flow({"ended": TAKEN})) == 5
+    assert (run_to_exit_code(flow({"ended": TAKEN})), run_to_exit_code(flow({"ended": STOPPED}))) == (5, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 from ledger_kit import ACCOUNT
 from status_kit import BARS, T0, lively
 
+from trader.bootstrap.paths import Paths
 from trader.bootstrap.reading import control, status_of
+from trader.bootstrap.trading import stopped, trade
+from trader.config import load
 from trader.data.ledger import SqlLedger
 from trader.domain.market import MINUTE
-from trader.errors import RejectedError
+from trader.errors import RejectedError, StoppedError
 
 
 def answering(state: Path, verdict: str, words: str) -> threading.Thread:
@@ -66,3 +70,20 @@ def test_without_a_ledger_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RejectedError, match="no ledger there"):
         control(tmp_path, "pause")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("verbs", "starts"),
+    [
+        (["stop"], False), (["stop", "pause"], False), (["stop", "resume"], True), (["stop", "resume", "stop"], False),
+        (["stop", "resume DAILY_LOSS:so"], False), (["stop", "resume operator:so"], True), (["pause"], True), (["flatten"], True),
+    ],
+)  # fmt: skip
+def test_after_a_stop_no_session_starts_whoever_asks_before_resume(verbs: list[str], starts: bool, tmp_path: Path) -> None:
+    state = lively(tmp_path, end=True)
+    for verb in verbs:
+        control(state, *verb.split(" "), who="ada")
+    assert stopped(Paths(state)) == ("" if starts else "stopped by ada; `trader resume` lets it start")
+    if not starts:
+        with pytest.raises(StoppedError, match="stopped by ada"):
+            asyncio.run(trade(load({"state_dir": str(state)}, environ={}), seconds=1))

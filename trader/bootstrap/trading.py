@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 
 from trader.bootstrap import wire
 from trader.bootstrap.grounds import stand
@@ -14,13 +14,17 @@ from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.promotion import active, earned
 from trader.config import Settings
+from trader.data.engine import is_blank
 from trader.data.link import DirectHistoryLink, ProcessHistoryLink
+from trader.data.reader import LedgerReader
 from trader.domain.market import Timeframe
-from trader.errors import LeaseLostError, UnwritableError
+from trader.errors import LeaseLostError, StoppedError, UnwritableError
+from trader.execution.controls import taken_back
 from trader.execution.session import Session
 from trader.execution.wiring import Timing, run_directly
 from trader.ports import Clock, KillPoints, SessionSummary, Stage
 
+CONTROLS = 500  # of the newest, among which the last stop or resume is looked for
 Histories = Callable[[Paths, Clock, Mapping[Timeframe, int]], DirectHistoryLink | ProcessHistoryLink]
 
 
@@ -44,6 +48,19 @@ def sole_trader(paths: Paths) -> Iterator[None]:
         os.close(handle)
 
 
+def stopped(paths: Paths) -> str:
+    """Why no session may start: a person stopped trading and has not said `resume`; empty where none did."""
+    if is_blank(paths.ledger_at):
+        return ""
+    with suppress(UnwritableError), closing(LedgerReader(paths.ledger_at)) as reader:  # a disk that takes no writes keeps no session away
+        for given in (one.control for one in reader.controls(CONTROLS)):
+            if taken_back(given.verb, given.argument):
+                break
+            if given.verb == "stop":
+                return f"stopped by {given.who}; `trader resume` lets it start"
+    return ""
+
+
 async def trade(
     settings: Settings,
     *,
@@ -55,12 +72,14 @@ async def trade(
 ) -> SessionSummary:
     """One session of `seconds` of the machine's time, in the settings' environment.
 
-    Raises LeaseLostError when another one runs, UnsafeError where live trading is refused. `clock` and `histories` are for
-    tests that own time.
+    Raises LeaseLostError when another one runs, StoppedError after `trader stop`, UnsafeError where live trading is refused. `clock`
+    and `histories` are for tests that own time.
     """
     paths = Paths(settings.state).make()
     settings = active(settings, paths)
     with sole_trader(paths):
+        if why := stopped(paths):
+            raise StoppedError(why)
         async with AsyncExitStack() as stack:
             ground = await stand(settings, paths, stack, clock)
             instruments = await ground.exchange.instruments()

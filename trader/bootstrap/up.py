@@ -33,11 +33,10 @@ from trader.bootstrap.installation import must_be_demo
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.prefect_up import SESSION, PrefectUp
 from trader.bootstrap.resume import last_moment, start_clock
+from trader.bootstrap.trading import stopped
 from trader.bootstrap.world import World, world_of
 from trader.config import Settings
 from trader.data.birth import Birthmark
-from trader.data.engine import exists
-from trader.data.reader import LedgerReader
 from trader.errors import ConfigError, TraderError
 from trader.maintenance import kin
 from trader.maintenance.joblog import JobLog
@@ -223,19 +222,8 @@ class Up:
 
     def _start_watch(self) -> None:
         deployment = self.prefect.deployments[SESSION]
-        self.watch = SessionWatch(self.prefect.api, deployment, held=self._trading, forbidden=self._forbidden, tell=self.tell)
+        self.watch = SessionWatch(self.prefect.api, deployment, held=self._trading, forbidden=lambda: stopped(self.paths), tell=self.tell)
         self._watching = asyncio.create_task(self.watch.run(), name="session watch")
-
-    def _forbidden(self) -> str:
-        """Why no session may be started: a person stopped it and has not said `resume`."""
-        if not exists(self.paths.ledger_at):
-            return ""
-        reader = LedgerReader(self.paths.ledger_at)
-        try:
-            newest = next((one.control for one in reader.controls(20) if one.control.verb in ("stop", "resume")), None)
-        finally:
-            reader.close()
-        return f"stopped by {newest.who}; `trader resume` lets it start" if newest is not None and newest.verb == "stop" else ""
 
     # --- what runs where -------------------------------------------------------------------------------------------------
     def rows(self) -> list[tuple[str, str, str, str]]:

@@ -81,12 +81,13 @@ def answer(tx: Tx, control_id: str, state: str, text: str) -> None:
 
 
 def submit(tx: Tx, verb: str, argument: str, who: str, *, reason: str, key: str) -> Control:
-    """Insert a control and, where the verb stops something, its halt. `key` makes a repeated request the same control."""
+    """Insert a control and, where the verb stops something, its halt. `key` makes a repeated request the same control; without one
+    each is another, also where time stands still."""
     if verb not in VERBS:
         raise RejectedError(f"control verb {verb!r} is unknown; allowed: {', '.join(VERBS)}")
     if not who:
         raise RejectedError("a control needs the name of the person who gives it")
-    content = "\x1f".join((verb, argument, who, key or str(tx.now_us)))
+    content = "\x1f".join((verb, argument, who, key or f"{tx.now_us} {tx.tip()[0]}"))
     control_id = "c" + hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
     known = tx.connection.execute(select(control_table).where(control_table.c.control_id == control_id)).first()
     if known is not None:

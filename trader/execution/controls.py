@@ -9,7 +9,8 @@ from typing import Any
 from trader.domain.account import PositionState
 from trader.domain.halts import MISMATCH, asset_of
 from trader.execution.accounting import Accounting
-from trader.execution.keeper import Held, Keeper
+from trader.execution.held import Held
+from trader.execution.keeper import Keeper
 from trader.execution.moves import Moves
 from trader.execution.wiring import Wiring
 from trader.ports import Control
@@ -20,6 +21,11 @@ REBASED = ("DAILY_LOSS", "DRAWDOWN", "CONSECUTIVE_STOPS")
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
 
 
+def taken_back(verb: str, argument: str) -> bool:
+    """Whether a control takes the operator's own halt back, and no halt of a limit."""
+    return verb == "resume" and argument.partition(":")[0].strip() in ("", OPERATOR)
+
+
 class Controls:
     """Obeys controls; `stop` asks the session to end. What halts (pause, stop, flatten) took effect when it was stored."""
 
@@ -28,9 +34,11 @@ class Controls:
         self.w, self.keeper, self.accounting, self.spawn, self.stop = wiring, keeper, accounting, spawn, stop
 
     def poll(self) -> None:
-        """Obey and answer everything that is pending."""
-        for control in self.w.ledger.pending_controls():
-            state, answer = self._obey(control)
+        """Obey and answer everything that is pending. A stop that a later resume took back ends no session."""
+        pending = self.w.ledger.pending_controls()
+        for index, control in enumerate(pending):
+            overtaken = control.verb == "stop" and any(taken_back(later.verb, later.argument) for later in pending[index:])
+            state, answer = ("EXPIRED", "resumed since") if overtaken else self._obey(control)
             self.w.ledger.answer_control(control.control_id, state, answer, self.w.clock.now_us())
 
     def _obey(self, control: Control) -> tuple[str, str]:

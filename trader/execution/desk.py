@@ -271,7 +271,7 @@ class OrderDesk:
         )
         self.kill.reach("after_amend_ack")
         if isinstance(answer, Ambiguous):
-            answer = await self._read_back(intent.txid, quantity, trigger_price)
+            answer = await self._read_back(intent.txid, quantity, trigger_price, deadline)
         now = self.clock.now_us()
         if isinstance(answer, Acked):
             self.ledger.set_terms(intent.txid, now, quantity=quantity, trigger_price=trigger_price, reason=reason)
@@ -281,17 +281,25 @@ class OrderDesk:
             await self.settle(intent.txid, intent.created_us, patience_s=GONE_PATIENCE_S)  # it filled or was cancelled: book that
         return answer
 
-    async def _read_back(self, txid: str, quantity: Decimal | None, trigger_price: Decimal | None) -> Answer:
-        for delay in PASSES_S:
-            await asyncio.sleep(delay)
+    async def _read_back(self, txid: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
+        """Read the order until it shows the new terms, or has ended or passed the amend's deadline without them.
+
+        A failed query is "unknown" and asked again; an id the venue does not know is left to the next reconciliation.
+        """
+        index = unknown = 0
+        while unknown < len(PASSES_S):
+            await asyncio.sleep(PASSES_S[index] if index < len(PASSES_S) else LATER_PASSES_S)
+            index += 1
             try:
                 order = next(iter(await self.exchange.orders([txid])), None)
             except RetryableError:
                 continue
             if order is None:
-                continue
-            same = (quantity is None or order.quantity == quantity) and (trigger_price is None or order.trigger_price == trigger_price)
-            return Acked(txid=txid) if same else Rejected(kind="gone", message="read back: the amend did not take effect")
+                unknown += 1
+            elif (quantity is None or order.quantity == quantity) and (trigger_price is None or order.trigger_price == trigger_price):
+                return Acked(txid=txid)
+            elif not order.status.live or self.clock.now_us() > deadline_us:
+                return Rejected(kind="gone", message="read back: the amend did not take effect")
         return Ambiguous(message="amend could not be read back")
 
     async def takes_orders(self) -> bool:

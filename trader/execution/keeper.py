@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from trader.domain.account import Position, PositionState
+from trader.domain.account import PositionState
 from trader.domain.market import MINUTE, Candle, Instrument
 from trader.domain.money import ZERO, add, sub
 from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder, client_order_id
 from trader.errors import BeginRefused, RetryableError
 from trader.execution.desk import Order, OrderDesk
+from trader.execution.held import Held
 from trader.execution.positions import Exit, ExitKind, Guard
 from trader.execution.reconcile import RECOVERED, conditional_close
 from trader.ports import Clock, Exchange, Ledger
@@ -30,17 +30,6 @@ LONGEST_AGAIN_S = 10.0  # between attempts at a stop that the venue does not tak
 NO_REFUSAL = ("absent", "later", "nonce")
 PASSED = "Invalid price"  # Kraken's word for a trigger that the market has passed
 LEAVE_PAUSES_S = (1.0, 2.0, 4.0)
-
-
-@dataclass(slots=True, kw_only=True)
-class Held:
-    """A position with its guard (exit state) and the lock that serialises what is done to it."""
-
-    position: Position
-    guard: Guard | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    bare: int = 0  # times in a row that no stop could be placed
-    retrying: bool = False
 
 
 class Keeper:
@@ -109,14 +98,16 @@ class Keeper:
             if held is None:
                 self.spawn(self.wind_down(position_id), f"wind-down {position_id}")
             elif any(i is not None and i.position_id == position_id and i.leg is Leg.ENTRY for _, i in changes):
-                held.guard = None
-                self.begin_guard(held)
+                before, held.guard = held.guard, None
+                self.begin_guard(held, before)
                 self.spawn(self.protect(held), f"protect {held.position.pair}")
 
-    def begin_guard(self, held: Held) -> None:
-        """Start the exit state of a position from its average fill, where it has none."""
+    def begin_guard(self, held: Held, before: Guard | None = None) -> None:
+        """Start the exit state of a position from its average fill, where it has none; `before`: it had one, and the entry filled on."""
         if held.guard is None and held.position.state is PositionState.OPEN and held.position.pair in self.instruments:
             held.guard = Guard.begin(held.position, self.instruments[held.position.pair])
+            if before is not None:
+                held.guard.go_on(before)
             self._save(held)
             if any(i.leg is Leg.ENTRY and i.reason == RECOVERED for i in self.ledger.intents(position_id=held.position.position_id)):
                 self.found_at(*self.stops_of(held.position.position_id))
@@ -289,28 +280,35 @@ class Keeper:
                 self.spawn(self.protect(held), f"trail {candle.pair}")
 
     async def act(self, held: Held, exits: Sequence[Exit]) -> None:
-        """Carry out what the exit step asked for, one after the other."""
+        """Carry out what the exit step asked for, one after the other; a way out that was refused is tried again beside."""
+        left = ""
         async with held.lock:
             for wanted in exits:
                 if not self._refresh(held) or held.guard is None:
                     return
-                if wanted.kind is ExitKind.STOP:
-                    await self._expect_stop(held)
-                elif wanted.kind is ExitKind.TARGET:
+                if wanted.kind is ExitKind.TARGET:
                     await self._target(held, wanted)
-                else:
-                    await self._leave(held, wanted.reason)
+                    continue
+                left = wanted.reason
+                await (self._expect_stop(held) if wanted.kind is ExitKind.STOP else self._leave(held, left))
+            again = bool(left) and self._refresh(held) and not held.leaving
+        if again:
+            self.spawn(self.leave(held, left), f"leave {held.position.pair}")
 
     async def leave(self, held: Held, reason: str) -> None:
         """Close the whole position at market, once the exchange takes orders; asked again a few times where it did not let it go."""
-        while not await self.desk.takes_orders():  # noqa: ASYNC110 - nobody tells when
-            await asyncio.sleep(LONGEST_AGAIN_S)
-        for pause_s in (0.0, *LEAVE_PAUSES_S):
-            await asyncio.sleep(pause_s)
-            async with held.lock:
-                if not self._refresh(held):
-                    return
-                await self._leave(held, reason)
+        held.leaving = True
+        try:
+            while not await self.desk.takes_orders():  # noqa: ASYNC110 - nobody tells when
+                await asyncio.sleep(LONGEST_AGAIN_S)
+            for pause_s in (0.0, *LEAVE_PAUSES_S):
+                await asyncio.sleep(pause_s)
+                async with held.lock:
+                    if not self._refresh(held):
+                        return
+                    await self._leave(held, reason)
+        finally:
+            held.leaving = False
 
     def heard(self, order: RemoteOrder) -> None:
         """The stream says that an order ended: a stop that we did not cancel leaves its position bare, so look at once."""
@@ -347,6 +345,8 @@ class Keeper:
                 if not isinstance(await self.desk.amend(stop, quantity=rest + stop.filled), Acked):
                     return
             else:
+                if not await self.desk.takes_orders():
+                    return  # its stop stays; the next touch tries again
                 await self.desk.cancel(stop)
                 if not self._refresh(held):
                     return

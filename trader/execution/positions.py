@@ -75,6 +75,13 @@ class Guard:
         if level > self.state.stop:
             self.state = self.state._replace(stop=level)
 
+    def go_on(self, before: Guard) -> None:
+        """Continue an exit state that has moved since the first fill: bars, targets and the ratchet count on, its stop stays."""
+        old = before.state
+        if old.held or old.level or old.legs:
+            stop = max(old.stop, self.state.stop) if old.level else self.state.stop
+            self.state = self.state._replace(stop=stop, best=old.best, level=old.level, legs=old.legs, held=old.held, due=old.due)
+
     def took(self, done: Exit) -> None:
         """A target leg filled in full: its flag is set, the stop and the rest stay as they are now."""
         if done.after is not None:

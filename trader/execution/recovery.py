@@ -288,25 +288,33 @@ class Recovery:
                         continue  # not listed yet
                     if not await self._ours(found):
                         break
-                await self._book(fill)
-                return
+                if await self._book(fill):
+                    return
             except RetryableError:
                 continue  # a failed query is "unknown", never "not ours"
-        if answered:
+        if answered and self.w.ledger.intent_by_txid(fill.txid) is None:
             self._foreign.add(fill.txid)
             self.on_fills([fill], "stream")
         else:
             self.w.ledger.note("fill.unexplained", {"trade_id": fill.trade_id, "txid": fill.txid}, self.w.clock.now_us())
 
-    async def _book(self, fill: Fill) -> None:
-        """Book a streamed fill; an exit's only after the entry's that it reduces, which may not have come yet."""
-        ledger = self.w.ledger
-        intent = ledger.intent_by_txid(fill.txid)
-        if intent is not None and intent.leg.reducing:
-            held = next((p.quantity for p in ledger.positions() if p.position_id == intent.position_id), ZERO)
-            if held < fill.quantity:
-                await self._apply_fills(await self.w.exchange.fills(fill.time_us - FULL_EVERY_US))
+    def premature(self, fill: Fill) -> bool:
+        """Whether a fill cannot be booked yet: nobody knows its order, or it sells what is not booked as bought. A fill of an order
+        that has no room for it is one that was booked before."""
+        intent = self.w.ledger.intent_by_txid(fill.txid)
+        if intent is None or not intent.leg.reducing or intent.remaining < fill.quantity:
+            return intent is None
+        position = self.w.ledger.position(intent.position_id)
+        return position is None or position.quantity < fill.quantity
+
+    async def _book(self, fill: Fill) -> bool:
+        """Book a streamed fill; an exit's only after the entry's that it reduces, which may not be listed yet: False then."""
+        if self.premature(fill):
+            await self._apply_fills(await self.w.exchange.fills(fill.time_us - FULL_EVERY_US))
+            if self.premature(fill):
+                return False
         self.on_fills([fill], "stream")
+        return True
 
     async def _ours(self, order: RemoteOrder) -> bool:
         """Take in an order found by its id: an intent of ours, or the conditional close of one. False: not ours."""

@@ -191,8 +191,9 @@ class Session:
                 self.keeper.heard(event.order)
 
     async def _stream_fill(self, fill: Fill) -> None:
-        """A fill of an order the ledger does not know yet may be a conditional close or an ack still under way."""
-        if self.w.ledger.intent_by_txid(fill.txid) is None:
+        """A fill of an order the ledger does not know yet may be a conditional close or an ack still under way; one that sells more
+        than was booked has overtaken the fill that bought it."""
+        if self.recovery.premature(fill):
             self.spawn(self.recovery.explain(fill), f"explain {fill.pair}")
         else:
             self.on_fills([fill], "stream")

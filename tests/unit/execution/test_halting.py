@@ -201,6 +201,22 @@ def test_flatten_sells_what_an_entry_without_an_answer_turns_out_to_have_bought(
     in_house(test, Fault(where="AddOrder", match=BUY, nth=(1,), action="lost_response"))
 
 
+def test_a_stop_that_a_resume_took_back_before_any_session_saw_it_ends_none() -> None:
+    async def test(house: House) -> None:
+        wiring: Any = SimpleNamespace(ledger=house.ledger, clock=house.world.clock)
+        nothing: Any = None
+        stops: list[str] = []
+        controls = Controls(wiring, house.keeper, nothing, spawn=nothing, stop=stops.append)
+        for key, verbs in enumerate((("stop", "resume"), ("stop",))):
+            with house.ledger._change(house.world.clock.now_us()) as tx:
+                for verb in verbs:
+                    ledger_control.submit(tx, verb, "", "tester", reason="", key=f"{key} {verb}")
+            controls.poll()
+            assert stops == ["stopped by tester"] * key
+
+    in_house(test)
+
+
 def resumed(house: House, controls: Controls, cause: str, reason: str) -> None:
     """A person clears a halt with a written reason."""
     with house.ledger._change(house.world.clock.now_us()) as tx:
