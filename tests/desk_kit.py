@@ -12,6 +12,7 @@ from typing import Any
 from kraken_kit import PAIR, World, on_twin
 from ledger_kit import PLAN
 
+from trader.data.engine import MEMORY
 from trader.data.ledger import SqlLedger
 from trader.domain.account import Position, PositionState
 from trader.domain.orders import Acked, Fill, Intent, Leg, OrderType, Side, client_order_id
@@ -86,11 +87,13 @@ class House:
         return [i for i in self.ledger.intents() if i.leg is leg]
 
 
-def in_house(test: Callable[[House], Awaitable[None]], *faults: Fault, cash: bool = True, emergency: Path | None = None) -> None:
-    """Run a test in a fresh house; `cash` False: as before the very first start. `emergency`: where the ledger may retreat to."""
+def in_house(
+    test: Callable[[House], Awaitable[None]], *faults: Fault, cash: bool = True, emergency: Path | None = None, place: str = MEMORY
+) -> None:
+    """Run a test in a fresh house; `cash` False: as before the very first start; `emergency`: where its ledger may retreat to."""
 
     async def run(world: World) -> None:
-        ledger = SqlLedger(":memory:", account=ACCOUNT, emergency=emergency)
+        ledger = SqlLedger(place, account=ACCOUNT, emergency=emergency)
         if cash:
             ledger.set_opening_cash({"EUR": Decimal(10_000)}, world.clock.now_us())
         work: list[asyncio.Task[None]] = []

@@ -17,7 +17,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -130,18 +130,22 @@ def _begun(values: dict[str, Any]) -> Begun:
     return Begun(intent=Intent(**{**values, **money, **named}), token=token)
 
 
+@dataclass(slots=True)
 class Refuge:
-    """The copy in memory, and what was done on it, in order, to be done again at the real place."""
+    """A copy in memory, and what was done on it, in order, to be done again at the real place. `doubt`: which of it was tried there
+    in a transaction that ended without an answer, and that transaction's number."""
 
-    def __init__(self, place: Connection) -> None:
-        self.connection = writer_engine(MEMORY).connect()
-        self.done: list[tuple[int, Work]] = []
-        with translated("ledger"):
-            _raw(place).backup(_raw(self.connection))
+    connection: Connection
+    done: list[tuple[int, Work]] = field(default_factory=list)
+    doubt: tuple[int, str] | None = None
 
-    def close(self) -> None:
-        """Give the memory back."""
-        self.connection.close()
+
+def copy_of(place: Connection) -> Connection:
+    """A copy of a file that can still be read."""
+    copy = writer_engine(MEMORY).connect()
+    with translated("ledger"):
+        _raw(place).backup(_raw(copy))
+    return copy
 
 
 def stand_in(place: str, check: Callable[[Connection], None] | None) -> Connection:

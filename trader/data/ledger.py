@@ -15,10 +15,12 @@ from sqlalchemy import Connection
 from trader.data import lease as leases
 from trader.data import ledger_account, ledger_control, ledger_decisions, ledger_fills, ledger_orders, ledger_positions
 from trader.data.birth import Birthmark, birth_of
-from trader.data.emergency import Begun, EmergencyJournal, Refuge, stand_in
+from trader.data.emergency import Begun, EmergencyJournal, Refuge, copy_of, stand_in
 from trader.data.engine import exists, is_blank, is_url, open_ledger, place_of, translated
 from trader.data.journal import Tx, journal_sha256, transaction
 from trader.data.ledger_memory import Remembered
+from trader.data.mirror import Mirror, transaction_id, was_committed
+from trader.data.postgres import hasty
 from trader.domain.account import Position
 from trader.domain.halts import LEDGER
 from trader.domain.messages import TradeLeg
@@ -40,9 +42,9 @@ class SqlLedger:
     made where it is missing.
 
     One instance belongs to one thread. Raises CorruptError at opening for a damaged or newer one; later FatalError for a
-    contradiction. Where a file takes no writes, or another process holds the lock for over 5 s, a ledger with an `emergency`
-    journal goes on in memory until it `came_back`; one without raises UnwritableError or RetryableError. With a `birth` file, one
-    that is not the ledger of that file raises CorruptError at opening.
+    contradiction. Where a file takes no writes, another process holds the lock for over 5 s, or the server is gone, a ledger with an
+    `emergency` journal goes on in memory until it `came_back`; one without raises UnwritableError or RetryableError. With a `birth`
+    file, one that is not the ledger of that file raises CorruptError at opening.
     """
 
     def __init__(
@@ -53,10 +55,13 @@ class SqlLedger:
         self.account = account
         self._kill: KillPoints = kill or _NoKill()
         self._birth = None if birth is None else Birthmark(birth)
-        self._emergency = None if emergency is None or is_url(self.path) else EmergencyJournal(emergency)
+        self._emergency = None if emergency is None else EmergencyJournal(emergency)
         self._refuge: Refuge | None = None
         self._unopened: UnwritableError | None = None  # why the place is a copy of itself, which can only be read
         self._place: Connection = self._open()
+        self._mirror = Mirror(self._place, account) if is_url(self.path) and self._emergency is not None else None
+        self._number = ""  # of the server's transaction under way
+        self._seen_us = 0
         self._use(self._place)
         self._states = ledger_decisions.PairStates.load(self._connection)
         self._take_in()
@@ -68,7 +73,7 @@ class SqlLedger:
         try:
             return open_ledger(self.path, self._is_ours)
         except UnwritableError as error:
-            if self._emergency is None or not exists(self.path):
+            if self._emergency is None or is_url(self.path) or not exists(self.path):
                 raise
             log.critical("%s; the session begins with a copy of it", error)
             self._unopened = error
@@ -100,7 +105,7 @@ class SqlLedger:
         why = self._unopened or why
         log.critical("%s; entries are off, exits and stops go on from memory and %s", why, self._emergency.path)
         try:
-            self._refuge = Refuge(self._place)
+            self._refuge = Refuge(copy_of(self._place) if self._mirror is None else self._mirror.connection)
         except TraderError as error:
             log.critical("nor can it be copied: %s", error)
             return False
@@ -113,38 +118,68 @@ class SqlLedger:
         if refuge is None:
             return False
         try:
-            if self._unopened is not None:
-                opened = open_ledger(self.path, self._is_ours)
-                self._place.close()
-                self._place, self._unopened = opened, None
+            self._open_again()
+            done = self._left_to_do(refuge)
+            if done is None:
+                return False
             with transaction(self._place, self.account, now_us) as tx:
-                for tx.now_us, work in refuge.done:
+                for tx.now_us, work in done:
                     work(tx)
                 tx.now_us = now_us
-                ledger_control.clear_halt(tx, LEDGER, "system", "the ledger takes writes again")
+                _halt_ends(tx)
         except (UnwritableError, RetryableError):
             return False
         self._refuge = None
         self._use(self._place)
-        refuge.close()
+        if self._mirror is None:
+            refuge.connection.close()
+        else:
+            self._mirror.follow(self._place, now_us, _halt_ends)
         if self._emergency is not None:
             self._emergency.clear()
         return True
 
+    def _open_again(self) -> None:
+        """A new connection where the old one cannot be used any more: to a server, and to a file that could not be opened."""
+        if self._mirror is None and self._unopened is None:
+            return
+        opened = open_ledger(self.path if self._mirror is None else hasty(self.path), self._is_ours)
+        self._place.close()
+        self._place, self._unopened = opened, None
+
+    def _left_to_do(self, refuge: Refuge) -> list[tuple[int, Callable[[Tx], Any]]] | None:
+        """What the place has not got yet of what was done in memory; None where the server cannot say so far."""
+        if refuge.doubt is None:
+            return refuge.done
+        index, number = refuge.doubt
+        with translated(self.path):
+            committed = was_committed(self._place, number)
+        if committed is None:
+            return None
+        return [*refuge.done[:index], *refuge.done[index + 1 :]] if committed else refuge.done
+
     def _once(self, now_us: int, work: Callable[[Tx], T], open_: Callable[[int], AbstractContextManager[Tx]]) -> T:
+        self._number, self._seen_us = "", now_us
         with open_(now_us) as tx:
             result = work(tx)
+            if self._mirror is not None and self._refuge is None:
+                self._number = transaction_id(tx.connection)
         if self._refuge is not None:
             self._refuge.done.append((now_us, work))
+        elif self._mirror is not None:
+            self._mirror.follow(self._place, now_us, work)
         return result
 
     def _either(self, now_us: int, work: Callable[[Tx], T], open_: Callable[[int], AbstractContextManager[Tx]]) -> T:
-        """Make a change at the place, or in memory where it takes none: full, read-only, failing, or locked for too long."""
+        """Make a change at the place, or in memory where it takes none: full, read-only, failing, gone, or locked for too long."""
         try:
             return self._once(now_us, work, open_)
         except (UnwritableError, RetryableError) as error:
+            number = self._number
             if not self._retreat(error, now_us):
                 raise
+        if number and self._refuge is not None:
+            self._refuge.doubt = (len(self._refuge.done), number)
         return self._once(now_us, work, open_)
 
     def _changed(self, now_us: int, work: Callable[[Tx], T]) -> T:
@@ -178,12 +213,20 @@ class SqlLedger:
 
     def _known(self, ask: Callable[[Remembered], T]) -> T:
         """What is remembered, read where it is not."""
-        with translated(self.path):
-            return ask(self._memory)
+        return self._asked(lambda: ask(self._memory))
 
     def _read(self, query: Callable[[Connection], T]) -> T:
-        with translated(self.path):
-            return query(self._connection)
+        return self._asked(lambda: query(self._connection))
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """An answer of the place, or where its server is gone of the mirror; a file can always be read."""
+        try:
+            with translated(self.path):
+                return ask()
+        except RetryableError as error:
+            if self._mirror is None or not self._retreat(error, self._seen_us):
+                raise
+        return ask()
 
     # --- lease -------------------------------------------------------------------------------------------------------
     def acquire_lease(self, account: str, holder: str, now_us: int, ttl_us: int) -> Lease:
@@ -241,7 +284,7 @@ class SqlLedger:
     def apply_fills(self, fills: Sequence[Fill], now_us: int, *, source: str) -> Sequence[tuple[Fill, Intent | None]]:
         def book(tx: Tx) -> Sequence[tuple[Fill, Intent | None]]:
             news = ledger_fills.apply_fills(tx, fills, source)
-            if news:
+            if news and tx.connection is self._connection:
                 self._kill.reach("before_fill_commit")
             return news
 
@@ -340,3 +383,9 @@ class SqlLedger:
         """Close the file; calling it twice is harmless."""
         self._connection.close()
         self._place.close()
+        if self._mirror is not None:
+            self._mirror.close()
+
+
+def _halt_ends(tx: Tx) -> None:
+    ledger_control.clear_halt(tx, LEDGER, "system", "the ledger takes writes again")

@@ -17,6 +17,8 @@ from trader.errors import ConfigError, CorruptError, FatalError, RetryableError,
 
 NAME = "postgresql"
 CONNECT_S = 10
+AGAIN_S = 2  # libpq's least
+UNHEARD_MS = 10_000  # of bytes without the server's acknowledgement, as behind a cable that was cut
 LOCK = 0x7472  # first half of our advisory locks' key; the second names the schema
 BUSY = ("55P03", "40001", "40P01")  # lock not available in time, serialization failure, deadlock
 DAMAGED = ("XX001", "XX002")  # data corrupted, index corrupted
@@ -35,6 +37,13 @@ def url_of(text: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
+def hasty(text: str) -> str:
+    """The URL with little patience for a server that does not answer: a session's loop waits for it."""
+    url = url_of(text)
+    asked = url if "connect_timeout" in url.query else url.update_query_dict({"connect_timeout": str(AGAIN_S)})
+    return asked.render_as_string(hide_password=False)
+
+
 def shown(text: str) -> str:
     """The URL without its password, for messages."""
     return make_url(text).set(drivername=NAME).render_as_string(hide_password=True)
@@ -43,7 +52,7 @@ def shown(text: str) -> str:
 def engine(text: str, *, busy_ms: int, read_only: bool = False) -> Engine:
     """Connections in autocommit, whose transactions are durable when they are committed, whatever the server's default is."""
     url = url_of(text)
-    known = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_S}
+    known = {name: value for name, value in (("connect_timeout", CONNECT_S), ("tcp_user_timeout", UNHEARD_MS)) if name not in url.query}
     made = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args=known)
 
     @event.listens_for(made, "connect")
