@@ -26,6 +26,7 @@ from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderErr
 if TYPE_CHECKING:
     from trader.maintenance.checks import Check
 
+PATIENCE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"  # of a flow by hand, for the server it brings: 20 s are few on a busy machine
 app = typer.Typer(name="trader", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="AI-confirmed trading for Kraken. `trader up --env demo` runs everything on a simulated market.")  # fmt: skip
 
@@ -252,7 +253,8 @@ def _flow(module: str, *arguments: str, **environ: str) -> Callable[[], None]:
     def start() -> None:
         import subprocess
 
-        raise typer.Exit(subprocess.run([sys.executable, "-m", module, *arguments], check=False, env=os.environ | environ).returncode)  # noqa: S603 - our own module
+        surroundings = {PATIENCE: "120"} | os.environ | environ
+        raise typer.Exit(subprocess.run([sys.executable, "-m", module, *arguments], check=False, env=surroundings).returncode)  # noqa: S603 - our own module
 
     return start
 
