@@ -357,8 +357,7 @@ class SqlLedger:
         self._changed(now_us, lambda tx: ledger_control.clear_halt(tx, cause, who, reason))
 
     def pending_controls(self) -> Sequence[Control]:
-        with translated(self.path):
-            return list(self._waiting.answer("controls", lambda: ledger_control.pending(self._connection)))
+        return self._asked(lambda: list(self._waiting.answer("controls", lambda: ledger_control.pending(self._connection))))
 
     def answer_control(self, control_id: str, state: str, answer: str, now_us: int) -> None:
         self._changed(now_us, lambda tx: ledger_control.answer(tx, control_id, state, answer))
