@@ -7,10 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ccxt_clock
 import pytest
 
+FLOWS = "tests/flows/"
 MEMORY_FILES, ROOM = Path("/dev/shm"), 2 << 30  # noqa: S108 - pytest makes private directories there
 
 
@@ -25,6 +27,20 @@ def _scratch_in_memory() -> None:
 
 
 _scratch_in_memory()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadfile`, but all flows are one lot: one worker starts their two Prefect servers, the other none."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Lots(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return FLOWS if nodeid.startswith(FLOWS) else str(super()._split_scope(nodeid))
+
+    return Lots(config, log)
 
 
 @pytest.fixture(autouse=True)
