@@ -40,6 +40,7 @@ def test_every_private_endpoint_asks_for_its_permission_and_any_one_of_them_suff
 def test_no_private_endpoint_lacks_a_row_in_the_permission_table() -> None:
     async def main() -> None:
         async with trading() as (twin, _):
+            assert len(twin._private) >= 20
             assert [name for name in twin._private if name not in NEEDS] == []
 
     run_stepped(main)

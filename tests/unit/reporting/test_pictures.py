@@ -51,6 +51,7 @@ def test_ticks_are_round_and_lie_where_they_should(low: float, high: float) -> N
     assert (top - bottom) / step == pytest.approx(round((top - bottom) / step))
     assert (top - bottom) / step <= 6
     ticks, _ = inside(low, high)
+    assert len(ticks) >= 1
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
 
 
