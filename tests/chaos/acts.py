@@ -12,6 +12,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,16 @@ from trader.bootstrap.sending import Follower
 from trader.config import load
 from trader.data.ledger_control import submit_control
 from trader.domain.account import PositionState
-from trader.domain.halts import AUTH
+from trader.domain.halts import AUTH, MISMATCH
 from trader.domain.market import MINUTE, SECOND
+from trader.domain.money import divide
 from trader.errors import ConfigError, TraderError
 from trader.simulation.exchange_orders import unit_hash
 from trader.simulation.faults import Fault
 
 Act = Callable[[World, str], Awaitable[None]]
 HOUR_US = 60 * MINUTE
+FOREIGN_COST = Decimal(50)  # what somebody else on the account spends
 
 
 # --- what is held --------------------------------------------------------------------------------------------------------
@@ -41,12 +44,11 @@ async def held_pair(world: World) -> str:
     return held[0]
 
 
-def control(world: World, verb: str, argument: str = "", reason: str = "") -> None:
+def control(world: World, verb: str, argument: str = "", reason: str = "", key: str = "") -> None:
     """A person's order, given as the command line gives it; lost where the ledger is not to be had."""
+    now = world.clock.now_us()
     try:
-        submit_control(
-            world.paths.ledger, verb, argument, "chaos", world.clock.now_us(), reason=reason, key=f"{verb}{world.clock.now_us()}"
-        )
+        submit_control(world.paths.ledger, verb, argument, "chaos", now, reason=reason, key=f"{verb}{key}{now}")
     except TraderError as error:
         world.seen.behaviour[f"control {verb}"] = str(error)
 
@@ -58,8 +60,8 @@ async def persons(world: World) -> None:
         session = world.session
         if session is None or world.dying:
             continue
-        if any(halt.cause == AUTH for halt in session.w.ledger.halts()):
-            control(world, "resume", f"{AUTH}: the key was looked at")
+        for cause in sorted(halt.cause for halt in session.w.ledger.halts() if halt.cause.startswith((AUTH, MISMATCH))):
+            control(world, "resume", f"{cause}: it was looked at", key=cause)
         open_ones = [p for p in session.w.ledger.positions() if p.state is PositionState.OPEN]
         if open_ones:
             control(world, "exit", open_ones[0].position_id)
@@ -83,8 +85,12 @@ async def restrict(world: World, row: str) -> None:
 
 
 async def foreign(world: World, _row: str) -> None:
+    exchange = world.twin.exchange
     pair = next(p for p in world.twin.market.pairs if p not in world.twin.protection_report().positions)
-    world.twin.inject(Fault(where="account", action="foreign_fill", arg={"pair": pair, "side": "buy", "quantity": "1", "after_s": 0}))
+    lot, lowest = exchange.by_symbol[pair].lot, exchange.by_symbol[pair].ordermin
+    quantity = max(lowest, divide(FOREIGN_COST, exchange.last(pair), lot))
+    arg = {"pair": pair, "side": "buy", "quantity": str(quantity), "after_s": 0}
+    world.twin.inject(Fault(where="account", action="foreign_fill", arg=arg))
     await world.clock.sleep(1)
 
 
@@ -260,6 +266,8 @@ async def run_again(world: World, _row: str) -> None:
 
 
 async def second_trader(world: World, row: str) -> None:
+    while not world.alive:
+        await world.clock.sleep(1)
     try:
         async with world.life("intruder") as session:
             await session.run()
@@ -338,13 +346,14 @@ async def touch_stop(world: World, _row: str) -> None:
 
 
 async def kill_switch_set(world: World, _row: str) -> None:
-    """Stopped by a person, and dead before anybody has read it; resumed by hand afterwards."""
-    await world.clock.sleep(120)
-    control(world, "stop", reason="kill switch")
-    with contextlib.suppress(Killed):
-        world.reaper.reach("kill_switch_set")
-    await world.clock.sleep(300)
-    control(world, "resume")
+    """Stopped by a person, and dead before anybody has read it; resumed by hand afterwards. Twice."""
+    for _ in range(2):
+        await world.clock.sleep(120)
+        control(world, "stop", reason="kill switch")
+        with contextlib.suppress(Killed):
+            world.reaper.reach("kill_switch_set")
+        await world.clock.sleep(300)
+        control(world, "resume")
 
 
 async def ending(world: World, _row: str) -> None:

@@ -82,6 +82,12 @@ class MortalLedger(SqlLedger):
         self._kill.reach("after_ledger_commit")
 
 
+def saving(save: Callable[[int], None], reaper: Reaper, floor: int) -> None:
+    """A client's `save_nonce` with a point at which to die before it."""
+    reaper.reach("nonce_ceiling")
+    save(floor)
+
+
 def copy_ledger(paths: Paths, grave: Path) -> Path:
     """The ledger's files as a kill at this instant leaves them."""
     shutil.rmtree(grave, ignore_errors=True)

@@ -30,7 +30,8 @@ ROW = "KILL"  # stands for a row of the catalogue: these deaths are counted apar
 class Point:
     """A numbered point: the points of the code that lead to it, and how long after the last one the death comes.
 
-    `faults`: what the exchange must do to get there; `act`: what a person or the market does; `unreached`: why it is never reached.
+    `faults`: what the exchange must do to get there; `act`: what a person or the market does; `once`: a life reaches it once, so that
+    its second hit is the next life's; `unreached`: why it is never reached.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Point:
     after_s: float = 0.0
     faults: tuple[Tagged, ...] = ()
     act: str = ""
+    once: bool = False
     unreached: str = ""
 
 
@@ -82,13 +84,13 @@ POINTS: Mapping[str, Point] = {
         _p(25, "after_exit_fill", "after_exit_ack", "after_fill_commit"),
         _p(26, "stop_fill_seen", "stop_touched", "before_fill_commit", act="touch_stop"),
         _p(27, "before_cancel_orphan", unreached=NO_ORPHAN),
-        _p(28, "kill_switch_set", act="kill_switch_set"),
-        _p(29, "lease_acquired"),
+        _p(28, "kill_switch_set", act="kill_switch_set", once=True),
+        _p(29, "lease_acquired", once=True),
         _p(30, "after_read_open"),
         _p(31, "after_read_trades"),
         _p(32, "mid_recovery_write", "after_read_trades", "mid_ledger_commit"),
         _p(33, "before_protect"),
-        _p(34, "before_ready"),
+        _p(34, "before_ready", once=True),
         _p(35, "lease_renewal"),
         _p(36, "mid_ledger_commit", "after_intent", "mid_ledger_commit"),
         _p(37, "nonce_ceiling"),
@@ -108,9 +110,10 @@ def plan(point: Point, when: str, seed: int) -> ChaosPlan:
 
 def deaths(point: Point, when: str) -> tuple[tuple[str, tuple[str, ...], int, float], ...]:
     """The deaths of a plan: points of a recovery come after a first one in any case."""
-    last = (ROW, point.chain, 2 if when == SECOND else 1, point.after_s)
-    first = (ROW, (RECOVERS_AT,), 1, 0.0)
-    return (first, last) if when == RECOVERING or point.name in IN_RECOVERY else (last,)
+    last = (ROW, point.chain, 2 if when == SECOND and not point.once else 1, point.after_s)
+    again = (last,) if when == SECOND and point.once else ()
+    first = ((ROW, (RECOVERS_AT,), 1, 0.0),) if when == RECOVERING or point.name in IN_RECOVERY else ()
+    return (*first, last, *again)
 
 
 def kill(point: Point, when: str, ground: Ground, seed: int, *, transport: str = "direct") -> Ended:

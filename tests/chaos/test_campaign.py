@@ -1,6 +1,6 @@
 """Fixed seeds of six simulated hours with every fault, and what the campaign itself must be able to do.
 
-`make chaos` plays 200 seeds of a day; a seed that ever failed there joins `SEEDS`.
+`make chaos` plays 200 seeds of a day; a seed that ever failed there joins `SEEDS`: those above 500 did.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from trader.domain.market import MINUTE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
-SEEDS = range(1, 11)  # so many plan every fault
+SEEDS = (1, 2, 9, 501, 503, 505, 508, 513, 516, 517)  # together they plan every fault
+REFUSED = 505  # its key loses its rights before anything was bought
 HOURS = 6
 IDS = tuple(ROWS)
 
@@ -27,7 +28,7 @@ IDS = tuple(ROWS)
 def test_a_seed_survives_its_faults(seed: int) -> None:
     result = run(Task(seed=seed, fault_us=HOURS * 60 * MINUTE, ids=IDS))
     assert result.problems == {}, "\n".join(result.plan)
-    assert result.compared["fills"] >= 2  # of the seed with the fewest; the ten have 165
+    assert result.compared["fills"] >= (0 if seed == REFUSED else 2)
     assert result.beats >= 100
 
 

@@ -98,7 +98,7 @@ def too_dear(e: Evidence) -> Evidence:
 
 def fewer_pairs(e: Evidence) -> Evidence:
     last = [line for line in e.journal if line.type == "decisions"][-1]
-    return journal(e, ("decisions", dict(last.payload) | {"rows": 1}))
+    return journal(e, ("decisions", dict(last.payload) | {"rows": 1, "close_us": last.payload["close_us"] + 1}))
 
 
 BREACHES: dict[str, Callable[[Evidence], Evidence]] = {

@@ -57,6 +57,19 @@ async def _locked(*_: Any) -> Any:
     raise RetryableError("history: another process holds the lock")
 
 
+class Bare(dict[str, int]):
+    """The exchange's note of bare holdings, pair -> since when; tells at the moment that one is bare no more."""
+
+    def __init__(self, covered: Callable[[str], None]) -> None:
+        super().__init__()
+        self._covered = covered
+
+    def pop(self, pair: str, *default: Any) -> Any:
+        if pair in self:
+            self._covered(pair)
+        return super().pop(pair, *default)
+
+
 class LogLines(logging.Handler):
     """The newest log lines, searched for secrets after the run."""
 
@@ -81,6 +94,7 @@ class Seen:
     tasks: list[int] = field(default_factory=list)
     breaches: dict[str, list[str]] = field(default_factory=dict)  # invariant -> what an act found wrong
     behaviour: dict[str, str] = field(default_factory=dict)  # row -> what the system did, in words
+    troubles: list[tuple[int, int]] = field(default_factory=list)  # from, to: what went wrong at the first stayed wrong until then
     troubled_until_us: int = 0
 
     def breach(self, invariant: str, text: str) -> None:

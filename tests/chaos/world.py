@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.catalogue import ROWS
-from tests.chaos.deaths import Arm, MortalLedger, Reaper, copy_ledger, restore_ledger
+from tests.chaos.deaths import Arm, MortalLedger, Reaper, copy_ledger, restore_ledger, saving
 from tests.chaos.keys import KEYS
 from tests.chaos.plan import ChaosPlan, Tagged
 from tests.chaos.transport import Border, direct
-from tests.chaos.watching import Delivery, LockedHistory, LogLines, Seen, WatchedPlan
+from tests.chaos.watching import Bare, Delivery, LockedHistory, LogLines, Seen, WatchedPlan
 from tests.session_kit import NoVerdicts, Stage
 from trader.bootstrap import wire
 from trader.bootstrap.ingestion import lookbacks
@@ -70,6 +70,8 @@ class World:
             self.reaper.armed += [Arm(row=one.row, chain=(point,), after_s=after, hits=hit) for point, after, hit in one.kills]
         self.reaper.armed += [Arm(row=row, chain=chain, hits=hits, after_s=after) for row, chain, hits, after in plan.deaths]
         self.twin = kraken_twin(stage.world, stage.world.market(), self.clock, paths=paths, plan=self.faults, keys=KEYS)
+        self._bare: dict[str, int] = {}
+        self._twins_bare = self.twin.exchange.state.bare_since = Bare(self._covered)
 
     @property
     def alive(self) -> bool:
@@ -97,7 +99,9 @@ class World:
 
     def trouble(self, seconds: float) -> None:
         """What is wrong now stays wrong for so long."""
-        self.seen.troubled_until_us = max(self.seen.troubled_until_us, self.clock.now_us() + int(seconds * SECOND))
+        now = self.clock.now_us()
+        self.seen.troubles.append((now, now + int(seconds * SECOND)))
+        self.seen.troubled_until_us = max(self.seen.troubled_until_us, now + int(seconds * SECOND))
 
     def die(self, why: str) -> None:
         """The process is killed at this instant: its committed ledger stays, nothing it does from now on counts."""
@@ -123,13 +127,14 @@ class World:
             try:
                 async with self.life(self.holder) as session:
                     self.session = session
-                    await self._live(session, until_us)
+                    try:
+                        await self._live(session, until_us)
+                    finally:
+                        self.session = None  # before its ledger is closed
                 pause_s = DOWN_S
             except TraderError as error:
                 pause_s = DOWN_S if self.healed_us else min(2 * pause_s, LONGEST_DOWN_S)
                 self.seen.ends.append(f"{type(error).__name__}: {error}")
-            finally:
-                self.session = None
             if self.resume_files is not None:
                 restore_ledger(self.paths, self.resume_files)
                 self.resume_files = None
@@ -188,7 +193,7 @@ class World:
             if self.transport == "direct":
                 direct(client, self.twin)
             border = Border(client)
-            client.save_nonce = partial(_saving, client.save_nonce, self.reaper)
+            client.save_nonce = partial(saving, client.save_nonce, self.reaper)
             instruments = await exchange.instruments()
             taker, _ = await exchange.fee_rates()
             store, history = wire.direct_history(self.paths, self.clock, lookbacks(self.settings))
@@ -216,17 +221,27 @@ class World:
     # --- watching ----------------------------------------------------------------------------------------------------
     async def watch(self, every_s: float = 3.0) -> None:
         """Look at protection and at both sides' counters every few seconds."""
-        bare: dict[str, int] = {}
         while True:
             await self.clock.sleep(every_s)
             now = self.clock.now_us()
-            current = self.twin.exchange.state.bare_since
-            for pair in [pair for pair in bare if pair not in current]:
-                self.seen.bare.append((pair, bare.pop(pair), now))
-            down = self.session is None or self.dying  # the time of a dead trader is not its own
-            for pair, since in current.items():
-                bare[pair] = now if down else max(since, bare.get(pair, since), self.seen.troubled_until_us)
+            for pair in self._twins_bare:
+                self._bare[pair] = now if self._down else self._bare_from(pair)
             self._counters(now)
+
+    @property
+    def _down(self) -> bool:
+        return self.session is None or self.dying  # the time of a dead trader is not its own
+
+    def _bare_from(self, pair: str) -> int:
+        """Since when a living and untroubled trader has let this holding be bare."""
+        since = self._twins_bare[pair]
+        return max(since, self._bare.get(pair, since), self.seen.troubled_until_us)
+
+    def _covered(self, pair: str) -> None:
+        """Its stops have its size again."""
+        if not self._down:
+            self.seen.bare.append((pair, self._bare_from(pair), self.clock.now_us()))
+        self._bare.pop(pair, None)
 
     def _counters(self, now: int) -> None:
         if self.session is None or self.dying:
@@ -235,11 +250,6 @@ class World:
         ours = self.exchange._rest.limiter.rest.at(now)
         if ours + 1e-6 < theirs:
             self.seen.limiter.append((now, ours, theirs))
-
-
-def _saving(save: Callable[[int], None], reaper: Reaper, floor: int) -> None:
-    reaper.reach("nonce_ceiling")
-    save(floor)
 
 
 def busy(wiring: Wiring) -> Wiring:

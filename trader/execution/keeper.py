@@ -46,8 +46,7 @@ class Keeper:
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
     ) -> None:
         self.desk, self.exchange, self.ledger, self.clock = desk, exchange, ledger, clock
-        self.instruments = instruments
-        self.spawn = spawn
+        self.instruments, self.spawn = instruments, spawn
         self.held: dict[str, Held] = {}
 
     # --- state ---------------------------------------------------------------------------------------------------------
@@ -362,8 +361,9 @@ class Keeper:
     async def _leave(self, held: Held, reason: str) -> None:
         """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""
         stops = self.stops_of(held.position.position_id)
-        if stops and not await self.desk.takes_orders():
-            return  # its stop stays; what is due is due again at the next close
+        rules = self.instruments.get(held.position.pair)
+        if stops and (rules is None or held.position.quantity < rules.order_min or not await self.desk.takes_orders()):
+            return  # its stop stays, also where the minimum was raised; what is due is due again at the next close
         for stop in stops:
             await self.desk.cancel(stop)
             if not self._refresh(held):

@@ -13,6 +13,7 @@ import pytest
 from desk_kit import House, in_house
 from kraken_kit import PAIR
 
+from trader.domain.account import PositionState
 from trader.domain.market import MINUTE, Instrument
 from trader.domain.orders import Rejected
 from trader.errors import RetryableError
@@ -134,5 +135,18 @@ def test_an_exit_waits_under_its_stop_while_the_venue_takes_none(mode: str) -> N
         await leaving
         await house.quiet()
         assert house.ledger.positions() == [] and [leg.reason for leg in house.ledger.trade_legs()] == ["FLATTEN"]
+
+    in_house(test)
+
+
+def test_an_exit_below_a_minimum_that_was_raised_leaves_the_stop_where_it_is() -> None:
+    async def test(house: House) -> None:
+        position = await house.buy()
+        listed = house.keeper.instruments
+        house.keeper.instruments = {**listed, PAIR: replace(listed[PAIR], order_min=position.quantity * 2)}
+        (stop,) = house.orders(status="open")
+        await house.keeper.leave(house.keeper.held[position.position_id], "FLATTEN")
+        assert [order.txid for order in house.orders(status="open")] == [stop.txid]
+        assert [p.state for p in house.ledger.positions()] == [PositionState.OPEN]
 
     in_house(test)
