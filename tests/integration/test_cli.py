@@ -203,6 +203,7 @@ def test_the_effective_settings_say_set_or_unset_of_secrets(tmp_path: Path) -> N
         (["status", "--state", "FILE"], (2, "FILE' is a file")),
         (["config", "--config", "."], (2, "'.' is a directory")),
         (["demo", "--state", "FILE/x"], (1, "Not a directory: FILE/x")),
+        (["night", "--day", "2026-02-30"], (2, "day '2026-02-30': write a UTC day")),
         (["optimize", "--data", "none.parquet"], (2, "candle file none.parquet does not exist")),
     ],
 )

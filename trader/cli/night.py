@@ -29,6 +29,10 @@ def night(
     """Look back on a day: books, data, replay, figures, the AI. The flow `nightly_analysis`, in the foreground."""
     if context.invoked_subcommand is not None:
         return
+    if day is not None:
+        from trader.bootstrap.nights import day_of
+
+        day_of(day)  # refused here in one sentence, before anything of Prefect starts
     words = [*(("--day", day) if day else ()), *(("--again",) if again else ())]
     command = [sys.executable, "-m", "flows.nightly_analysis", *words]
     raise typer.Exit(subprocess.run(command, check=False, env=os.environ.copy()).returncode)  # noqa: S603 - our own module
