@@ -20,7 +20,7 @@ from tests.mutants.ai import BREACHES
 from tests.mutants.table import MUTANTS, Mutant
 from tests.tree_copy import ROOT, environment, patched, tree_copy
 
-COPIED = ("trader", "tests", "benchmarks", "pyproject.toml")
+COPIED = ("trader", "tests", "benchmarks", "flows", "tasks", "pyproject.toml")
 CAMPAIGN = "tests.campaigns.parity replay --edition small"
 TABLES: dict[str, tuple[Mutant, ...]] = {"backtest": MUTANTS, "ai": BREACHES}
 TESTS_FAILED = 1  # pytest's word for it; any other failure is ours, not the mutant's
