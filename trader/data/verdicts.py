@@ -6,19 +6,15 @@ microseconds; bodies are zstd; neither keys nor headers are ever stored.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-
+from trader.data.verdict_rows import StoredVerdict, call_of, call_row, expand, stored_of, verdict_row
 from trader.domain.market import DAY
-from trader.domain.verdicts import AskedQuestion, AskOutcome, CallRecord
+from trader.domain.verdicts import AskedQuestion, CallRecord
 from trader.errors import CorruptError, FatalError
 
 SCHEMA_VERSION = 1
@@ -43,23 +39,6 @@ CREATE TABLE IF NOT EXISTS ai_state (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 """
 _INSERT_CALL = f"INSERT OR IGNORE INTO ai_call VALUES ({', '.join('?' * 24)})"  # in the order of the schema
 _INSERT_VERDICT = f"INSERT OR IGNORE INTO ai_verdict VALUES ({', '.join('?' * 15)})"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredVerdict:
-    """A row for a page or a report. `p_loss` None: no usable answer, `detail` says why."""
-
-    verdict_id: str
-    pair: str
-    side: str
-    strategy: str
-    snapshot_us: int
-    expires_us: int
-    p_loss: float | None
-    outcome: str
-    detail: str
-    network_ms: float
-    is_twin: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +95,8 @@ class SqliteVerdictStore:
     def record(self, call: CallRecord, asked: Sequence[AskedQuestion]) -> None:
         """Store a call and its answers in one transaction; a call id that is already there changes nothing."""
         with _guard(self._path), self._db:
-            self._db.execute(_INSERT_CALL, _call_row(call))
-            self._db.executemany(_INSERT_VERDICT, [_verdict_row(call.call_id, one) for one in asked])
+            self._db.execute(_INSERT_CALL, call_row(call))
+            self._db.executemany(_INSERT_VERDICT, [verdict_row(call.call_id, one) for one in asked])
 
     def load_state(self, name: str) -> str | None:
         """A small text by name, None where never saved."""
@@ -144,7 +123,7 @@ class SqliteVerdictStore:
             "FROM ai_verdict JOIN ai_call USING (call_id) WHERE snapshot_at >= ? ORDER BY snapshot_at DESC, verdict_id LIMIT ?",
             (since_us, limit),
         )
-        return [_stored(row) for row in rows]
+        return [stored_of(row) for row in rows]
 
     def summary(self, since_us: int = 0) -> StoreSummary:
         """Totals of calls made since `since_us`."""
@@ -203,17 +182,17 @@ class SqliteVerdictStore:
     def calls(self, *, since_us: int = 0, until_us: int = _EVER) -> Iterator[CallRecord]:
         """Calls that ended in [since, until), oldest first; `request` is empty where its retention is over."""
         rows = self._db.execute("SELECT * FROM ai_call WHERE asked_at >= ? AND asked_at < ? ORDER BY rowid", (since_us, until_us))
-        return map(_call, rows)
+        return map(call_of, rows)
 
     def named(self, call_ids: Sequence[str]) -> list[CallRecord]:
         """The calls of these ids, as far as there are any."""
         rows = (self._db.execute("SELECT * FROM ai_call WHERE call_id = ?", (name,)).fetchone() for name in call_ids)
-        return [_call(row) for row in rows if row is not None]
+        return [call_of(row) for row in rows if row is not None]
 
     def bodies(self, call_id: str) -> tuple[bytes, bytes] | None:
         """Request and response as sent and received, None where unknown or past retention."""
         row = self._db.execute("SELECT request_zstd, response_zstd FROM ai_call WHERE call_id = ?", (call_id,)).fetchone()
-        return None if row is None or row[0] is None else (_expand(row[0]), _expand(row[1]))
+        return None if row is None or row[0] is None else (expand(row[0]), expand(row[1]))
 
     def close(self) -> None:
         self._db.close()
@@ -251,112 +230,3 @@ class _guard:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.Error):
             raise FatalError(f"{self._path}: the verdict store cannot be written ({error})") from error
-
-
-def _call_row(call: CallRecord) -> tuple[Any, ...]:
-    return (
-        call.call_id,
-        call.asked_us,
-        call.provider,
-        call.model_requested,
-        call.model_served,
-        call.api_version,
-        int(call.is_twin),
-        call.prompt_version,
-        call.request_sha256,
-        _pack(call.request),
-        _pack(call.response),
-        call.http_status,
-        call.outcome.value,
-        call.detail,
-        call.questions,
-        call.queue_ms,
-        call.network_ms,
-        call.parse_ms,
-        call.attempt,
-        call.tokens_in,
-        call.tokens_out,
-        call.cost_usd,
-        call.breaker_state,
-        call.budget_used_pct,
-    )
-
-
-def _call(row: Sequence[Any]) -> CallRecord:
-    """The call that `_call_row` wrote."""
-    return CallRecord(
-        call_id=row[0],
-        asked_us=row[1],
-        provider=row[2],
-        model_requested=row[3],
-        model_served=row[4],
-        api_version=row[5],
-        is_twin=bool(row[6]),
-        prompt_version=row[7],
-        request_sha256=row[8],
-        request=b"" if row[9] is None else _expand(row[9]),
-        response=b"" if row[10] is None else _expand(row[10]),
-        http_status=row[11],
-        outcome=AskOutcome(row[12]),
-        detail=row[13],
-        questions=row[14],
-        queue_ms=row[15],
-        network_ms=row[16],
-        parse_ms=row[17],
-        attempt=row[18],
-        tokens_in=row[19],
-        tokens_out=row[20],
-        cost_usd=row[21],
-        breaker_state=row[22],
-        budget_used_pct=row[23],
-    )
-
-
-def _verdict_row(call_id: str, one: AskedQuestion) -> tuple[Any, ...]:
-    question, verdict = one.question, one.verdict
-    features = {name: value if isinstance(value, str) or math.isfinite(value) else None for name, value in question.features.items()}
-    return (
-        verdict.verdict_id,
-        call_id,
-        one.opaque_id,
-        question.key.pair,
-        question.key.side.value,
-        question.key.strategy,
-        json.dumps(features, sort_keys=True),
-        question.asked_price,
-        question.band_lo,
-        question.band_hi,
-        question.asked_us,
-        verdict.expires_us,
-        verdict.p_loss,
-        verdict.reason or None,  # only text models give one
-        verdict.detail,
-    )
-
-
-def _stored(row: Sequence[Any]) -> StoredVerdict:
-    return StoredVerdict(
-        verdict_id=row[0],
-        pair=row[1],
-        side=row[2],
-        strategy=row[3],
-        snapshot_us=row[4],
-        expires_us=row[5],
-        p_loss=row[6],
-        outcome=row[7],
-        detail=row[8],
-        network_ms=row[9],
-        is_twin=bool(row[10]),
-    )
-
-
-def _pack(body: bytes) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as stream:
-        stream.write(body)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def _expand(packed: bytes) -> bytes:
-    with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
-        return bytes(stream.read())
