@@ -25,6 +25,11 @@ _COLUMNS = ("open", "high", "low", "close", "volume")
 _OPEN, _HIGH, _LOW, _CLOSE, _VOLUME, _RSI, _FILLED = range(7)  # rows of a pair's window
 
 
+def _last_4h(time_us: int) -> int:
+    """The newest end of a 4h candle at or before a moment."""
+    return time_us - time_us % H4
+
+
 def _check(candle: Candle, timeframe: Timeframe, due_us: int) -> None:
     """Raise ValueError for a candle that is not the one due, or holds a value that is not a finite number."""
     if candle.timeframe is not timeframe or candle.time_us != due_us:
@@ -182,7 +187,7 @@ class PairStreams:
             upper, _, lower = self._bands.value
             self._row = self._make(
                 self._n - 1, self._bars, self._time_us, self._rsi_now, self._rsi_previous, self._hist,
-                self._hist_previous, upper, lower, self._atr.value, ema,
+                self._hist_previous, upper, lower, self._atr.value, ema, _last_4h(self._time_us + M15),
             )  # fmt: skip
         return self._row
 
@@ -191,7 +196,12 @@ class PairStreams:
         return float(self._rsi.peek(close)) if math.isfinite(close) else _NAN
 
     def peek(self, candle: Candle) -> Row:
-        """The row as it would be if the forming 15m candle closed now; changes nothing. Raises ValueError as `update`."""
+        """The row as it would be if the forming 15m candle closed now; changes nothing. Raises ValueError as `update`.
+
+        A 4h candle that ends with this bar need not have closed: until then the one before it is the newest there is.
+        """
+        end_us = candle.time_us + M15
+        h4_due_us = end_us if self._h4.next_us == end_us else _last_4h(end_us - 1)
         _check(candle, _QUARTER, self._time_us + M15)
         if self._n == 2 * self._keep:
             self._make_room()
@@ -200,13 +210,14 @@ class PairStreams:
         upper, _, lower = self._bands.peek(close)
         return self._make(
             self._n, self._bars + 1, candle.time_us, rsi, self._rsi_now, self._macd.peek(close)[2], self._hist,
-            upper, lower, self._atr.peek(candle.high, candle.low, close), self._ema.peek(close) if self._ema is not None else _NAN,
+            upper, lower, self._atr.peek(candle.high, candle.low, close), self._ema.peek(close) if self._ema is not None else _NAN, h4_due_us,
         )  # fmt: skip
 
     def _make(  # noqa: PLR0917 - on the hot path of every beat
         self, i: int, bars: int, time_us: int, rsi: float, rsi_previous: float, hist: float, hist_previous: float,
-        upper: float, lower: float, atr: float, ema: float,
+        upper: float, lower: float, atr: float, ema: float, h4_due_us: int,
     ) -> Row:  # fmt: skip
+        """`h4_due_us`: where the newest 4h candle has to end."""
         zone, bull, bear, ratio = patterns.newest(self._high, self._low, self._close, self._volume, self._rsis, i)
         close = float(self._close[i])
         width = upper - lower
@@ -216,8 +227,7 @@ class PairStreams:
             time_us, close, rsi, rsi_previous, hist, hist_previous, lower, upper, 0.5 if width == 0 else (close - lower) / width,
             atr, atr / close if close else _NAN, ema, zone, ratio, bull, bear, h4_close, h4_ema, h4_hist, share,
         )  # fmt: skip
-        close_us = time_us + M15
-        reason = why_not_ready(row, bars, self._h4.bars, self._h4.next_us != close_us - close_us % H4, self._wanted)
+        reason = why_not_ready(row, bars, self._h4.bars, self._h4.next_us != h4_due_us, self._wanted)
         return row._replace(reason=reason) if reason else row
 
     @property

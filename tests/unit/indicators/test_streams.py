@@ -48,6 +48,17 @@ def test_peek_shows_the_row_to_come_and_changes_nothing() -> None:
     assert repr(streams.row) == repr(ahead)
 
 
+def test_before_a_4h_close_peek_sees_the_4h_candle_before_and_the_closed_bar_waits_for_the_new_one() -> None:
+    streams, last = made(), 12_015
+    for i in range(12_000, last):
+        streams.update(candle(COLUMNS, i))
+    assert (int(COLUMNS.time[last]) + M15) % H4 == 0
+    ahead = streams.peek(candle(COLUMNS, last))
+    assert (ahead.reason, ahead.h4_close) == ("", streams.row.h4_close)
+    streams.update(candle(COLUMNS, last))
+    assert streams.not_ready_reason == "the 4h candle of this close is missing"
+
+
 def test_too_few_candles_say_how_many_are_missing() -> None:
     assert made(first=11_900).not_ready_reason == "100 of 549 unbroken 15m candles"
 
