@@ -210,7 +210,8 @@ class PairStreams:
         upper, _, lower = self._bands.peek(close)
         return self._make(
             self._n, self._bars + 1, candle.time_us, rsi, self._rsi_now, self._macd.peek(close)[2], self._hist,
-            upper, lower, self._atr.peek(candle.high, candle.low, close), self._ema.peek(close) if self._ema is not None else _NAN, h4_due_us,
+            upper, lower, self._atr.peek(candle.high, candle.low, close), self._ema.peek(close) if self._ema is not None else _NAN,
+            h4_due_us,
         )  # fmt: skip
 
     def _make(  # noqa: PLR0917 - on the hot path of every beat
