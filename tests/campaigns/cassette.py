@@ -68,7 +68,7 @@ class Edition:
 
 
 EDITIONS = {
-    "full": Edition(seeds=(3, 5, 7, 11), minutes=1_440, legs=30, rulings={"allow": 20, "veto": 5, "defer": 5}),
+    "full": Edition(seeds=(3, 5, 7, 11, 13, 17), minutes=1_440, legs=30, rulings={"allow": 20, "veto": 5, "defer": 5}),
     "small": Edition(seeds=(3,), minutes=360, legs=3, rulings={"allow": 4, "defer": 1}),
 }
 
