@@ -7,8 +7,8 @@
 
 A world is candles in a history store of its own, judged by `decide_on`, the function of the flow and of `trader optimize`, with the
 strategy in use drawn at random. JSON lines on stdout; beside them, from the same judgements, the controls: each condition left out
-singly, a judge that switches to the best of the newest train block, one that always keeps, and one by the letter of the specification
-(candidate by its plain mean, compared in plain returns; docs/decisions/0009). Exit code 1 where a goal is missed.
+singly, and alone; a judge that switches to the best of the newest train block, one that always keeps, and one by the letter of the
+specification (candidate by its plain mean, compared in plain returns; docs/decisions/0009). Exit code 1 where a goal is missed.
 """
 
 from __future__ import annotations
@@ -61,11 +61,12 @@ class World:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """What became of a world. `switched_to` under all conditions, and with each left out; `as_written`: by the specification's
-    letter, the candidate by its plain mean and (3) in plain returns; `undecided`: no decision at all."""
+    letter, the candidate by its plain mean and (3) in plain returns; `alone`: were it the only condition; `undecided`: no decision."""
 
     generator: str
     switched_to: str
     without: dict[str, str]
+    alone: dict[str, str]
     best_in_train: str
     as_written: str
     undecided: str
@@ -115,12 +116,14 @@ def _of(answer: Answer, generator: str, cpu_s: float) -> Judged:
     def switched(*left_out: str) -> str:
         return found.candidate if found.decided(without=left_out) is Decision.SWITCH else ""
 
+    asked = [one.name for one in found.conditions if one.binding]
     means = {one.name: one.train_mean for one in found.standings if one.eligible}
     by_mean = max(means, key=lambda name: means[name]) if means else found.current
     passes = by_mean != found.current and not set(next(one.failed for one in found.standings if one.name == by_mean)) - {"spa", "interval"}
     planted_one = next((one for one in found.standings if one.name == PLANTED), None)
     return Judged(
-        generator=generator, switched_to=switched(), without={one.name: switched(one.name) for one in found.conditions if one.binding},
+        generator=generator, switched_to=switched(), without={name: switched(name) for name in asked},
+        alone={name: switched(*(other for other in asked if other != name)) for name in asked},
         best_in_train=found.candidate if found.candidate != found.current else "", as_written=by_mean if passes else "",
         undecided=str(found.reason) if found.reason in UNDECIDED else "", trades={one.name: one.trades for one in found.standings},
         sharpe=planted_one.sharpe if planted_one else 0.0, gain_a_trade=planted_one.gain_a_trade if planted_one else 0.0, cpu_s=cpu_s,
@@ -184,8 +187,10 @@ def tell_noise(found: Sequence[Judged]) -> list[str]:
     figure("noise.always_keep.false_switch", 0.0, "share")
     figure("noise.best_in_sample.false_switch", sum(bool(one.best_in_train) for one in found) / n, "share")
     figure("noise.as_written.false_switch", sum(bool(one.as_written) for one in found) / n, "share")
-    for name, share in _without(found, ""):
+    for name, share in _by_condition([one.without for one in found], ""):
         figure(f"noise.without.{name}.false_switch", share, "share")
+    for name, share in _by_condition([one.alone for one in found], ""):
+        figure(f"noise.alone.{name}.false_switch", share, "share")
     figure("noise.cpu", max(one.cpu_s for one in found), "CPU-s")
     return [f"noise.false_switch.high {high:.3f} above {FALSE_MOST} over {n} worlds"] if n >= SURE and high > FALSE_MOST else []
 
@@ -201,19 +206,16 @@ def tell_power(found: Sequence[Judged], edge: float, days: int) -> float:
     figure(f"{name}.always_keep", 0.0, "share")
     figure(f"{name}.best_in_sample", sum(one.best_in_train == PLANTED for one in found) / n, "share")
     figure(f"{name}.as_written", sum(one.as_written == PLANTED for one in found) / n, "share")
-    for condition, share in _without(found, PLANTED):
+    for condition, share in _by_condition([one.without for one in found], PLANTED):
         figure(f"{name}.without.{condition}", share, "share")
     return power
 
 
-def _without(found: Sequence[Judged], wanted: str) -> list[tuple[str, float]]:
-    """Each condition, and the share of worlds that switch (to `wanted`, or at all) with it left out."""
-    names = sorted({name for one in found for name in one.without})
-    shares = []
-    for name in names:
-        switched = [one.without.get(name, "") for one in found]
-        shares.append((name, sum(to == wanted if wanted else bool(to) for to in switched) / len(found)))
-    return shares
+def _by_condition(switched: Sequence[dict[str, str]], wanted: str) -> list[tuple[str, float]]:
+    """Each condition, and the share of worlds that switch (to `wanted`, or at all) with it left out, or alone."""
+    names = sorted({name for one in switched for name in one})
+    share = {name: [one.get(name, "") for one in switched] for name in names}
+    return [(name, sum(to == wanted if wanted else bool(to) for to in share[name]) / len(switched)) for name in names]
 
 
 # --- what to run -------------------------------------------------------------------------------------------------------

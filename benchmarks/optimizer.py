@@ -25,7 +25,6 @@ import polars as pl
 from benchmarks.kernel import Clocked, figure, nine
 from benchmarks.worlds import candles_of, gaussian, stored
 from trader.bootstrap.candles import StoreSource
-from trader.data.pinned import NEEDED
 from trader.ports import Columns
 from trader.research.backtester import FIELDS, run_all, six
 from trader.research.optimizer.study import Candles, study
@@ -66,7 +65,7 @@ def made(pairs: int, bars: int, state: Path) -> None:
 def decoded(state: Path) -> None:
     """The columns that are needed of every part file, by Polars and no more."""
     for file in sorted(state.rglob("*.parquet")):
-        pl.read_parquet(file, columns=list(NEEDED), glob=False)
+        pl.read_parquet(file, columns=["pair", *Columns.__slots__], glob=False)
 
 
 def main() -> int:

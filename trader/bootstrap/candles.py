@@ -15,7 +15,7 @@ from trader.bootstrap.data_desk import opened
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import World
 from trader.data.pinned import Pinned, pin
-from trader.data.resample import segments
+from trader.data.resample import resample, segments
 from trader.domain.market import DAY, Instrument, Timeframe
 from trader.domain.messages import stamp
 from trader.domain.money import quantum
@@ -124,8 +124,9 @@ class StoreSource:
             self.pinned = pinned or pin(store, (Timeframe.M15, Timeframe.H4), now_us + DAY)
             self.pairs = tuple(sorted(store.pairs(), key=lambda pair: (not pair.startswith("BTC/"), pair)))
         self.name = f"history of {state}, {self.pinned.files} parts"
-        read = self.pinned.several(self.pairs, (Timeframe.M15, Timeframe.H4))
-        self._quarters, self._four = read[Timeframe.M15], read[Timeframe.H4]
+        made = self.pinned.holds_only(Timeframe.M15)  # then nobody has 4h candles that the 15m ones do not make
+        read = self.pinned.several(self.pairs, (Timeframe.M15,) if made else (Timeframe.M15, Timeframe.H4))
+        self._quarters, self._four = read[Timeframe.M15], read.get(Timeframe.H4)
         world = Paths(state).world
         self._market = World.load(world).market() if world.exists() else None
         ends = [(int(one.time[0]), int(one.time[-1]) + self.base.us) for one in self._quarters.values() if len(one)]
@@ -134,14 +135,13 @@ class StoreSource:
         self.first_us, self.end_us = min(first for first, _ in ends), max(end for _, end in ends)
 
     def fine(self, pair: str, start_us: int, end_us: int) -> Columns:
-        return cut(self._columns(pair)[0], start_us, end_us)
+        return cut(self._columns(pair), start_us, end_us)
 
     def read(self, pairs: Sequence[str], end_us: int) -> Iterator[PairCandles]:
         for pair in pairs:
-            quarters, four = self._columns(pair)
+            four = None if self._four is None else cut(self._four.get(pair, NOTHING), 0, end_us - Timeframe.H4.us + 1)
             yield PairCandles(
-                pair=pair, quarters=cut(quarters, 0, end_us), four=cut(four, 0, end_us - Timeframe.H4.us + 1),
-                rules=partial(self._instrument, pair),
+                pair=pair, quarters=cut(self._columns(pair), 0, end_us), four=four, rules=partial(self._instrument, pair)
             )  # fmt: skip
 
     def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
@@ -150,19 +150,20 @@ class StoreSource:
 
     def market(self, pairs: Sequence[str]) -> TableMarket:
         """Of 15m candles, without pairs that have none; what lies before a pair's newest hole is not replayed."""
-        both = {pair: columns for pair in pairs if len((columns := self._columns(pair))[0])}
+        found = {pair: columns for pair in pairs if len(columns := self._columns(pair))}
+        made = {pair: resample(columns, self.base, Timeframe.H4) for pair, columns in found.items()} if self._four is None else self._four
         return StoredMarket(
-            {pair: segments(quarters, self.base)[-1] for pair, (quarters, _) in both.items()},
-            {Timeframe.H4: {pair: four for pair, (_, four) in both.items()}},
-            {pair: self._listing(pair, quarters) for pair, (quarters, _) in both.items()}, base=self.base,
+            {pair: segments(columns, self.base)[-1] for pair, columns in found.items()},
+            {Timeframe.H4: {pair: made.get(pair, NOTHING) for pair in found}},
+            {pair: self._listing(pair, columns) for pair, columns in found.items()}, base=self.base,
             quote=self.pairs[0].split("/")[1], seed=0,
         )  # fmt: skip
 
-    def _columns(self, pair: str) -> tuple[Columns, Columns]:
-        return self._quarters.get(pair, NOTHING), self._four.get(pair, NOTHING)
+    def _columns(self, pair: str) -> Columns:
+        return self._quarters.get(pair, NOTHING)
 
     def _instrument(self, pair: str) -> Instrument:
-        return instrument(self._listing(pair, self._columns(pair)[0]))
+        return instrument(self._listing(pair, self._columns(pair)))
 
     def _listing(self, pair: str, columns: Columns) -> Listing:
         return listing_of(self._market, pair, columns)

@@ -21,6 +21,12 @@ from trader.data.parts import digest_of, empty
 from trader.errors import FatalError, RetryableError
 
 OLDEST = pl.CompatLevel.oldest()  # Arrow types every Parquet reader knows
+REPEATED = ["pair", "open", "high", "low", "close", "count", "source"]
+"""Columns with few values, kept as a dictionary in large parts; volumes differ from row to row, and times are kept as differences.
+With LZ4 recorded candles take less space than zstd over a dictionary of every column, and half the time to read."""
+GROUP = 30_000
+"""Rows, at least, of a row group of whole pairs: a month of 1m candles of one pair, of 15m ones of ten. Smaller groups cost a reader of
+all pairs more than larger ones cost a reader of one."""
 Reach = Callable[[str], None]
 
 
@@ -61,21 +67,39 @@ def write_sorted(
 ) -> Written:  # fmt: skip
     """Write chunks, together sorted by (pair, time) and no pair in two of them, as one new synced file; raises as `write`.
 
-    `group_by_pair`: one row group a pair, so that a reader of one pair decodes nothing else. The name comes from place and
-    commit number; its content is only known when it is written.
+    `group_by_pair`: row groups of whole pairs (`GROUP`), so that a reader of one pair decodes little else. The name comes from place
+    and commit number; its content is only known when it is written.
     """
     from pyarrow import parquet
 
     rows, names = 0, _names(market=market, timeframe=timeframe, start_us=start_us, sequence=sequence, sha256="sorted")
     with (
         _new_file(folder, names, reach) as (name, handle),
-        parquet.ParquetWriter(handle, empty().to_arrow(compat_level=OLDEST).schema, compression="zstd") as writer,
+        parquet.ParquetWriter(
+            handle,
+            empty().to_arrow(compat_level=OLDEST).schema,
+            compression="lz4",
+            use_dictionary=REPEATED,
+            column_encoding={"time": "DELTA_BINARY_PACKED"},
+        ) as writer,
     ):
         for chunk in chunks:
             rows += len(chunk)
-            for group in chunk.partition_by("pair", maintain_order=True) if group_by_pair else (chunk,):
+            for group in _groups(chunk) if group_by_pair else (chunk,):
                 writer.write_table(group.to_arrow(compat_level=OLDEST))
     return Written(name=name, rows=rows, sha256=digest_of(folder / name))
+
+
+def _groups(chunk: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows of one pair, or of as many as make a group worth its overhead."""
+    begin = end = 0
+    for size in chunk["pair"].rle().struct.field("len"):
+        end += size
+        if end - begin >= GROUP:
+            yield chunk.slice(begin, end - begin)
+            begin = end
+    if end > begin:
+        yield chunk.slice(begin, end - begin)
 
 
 def encode(frame: pl.DataFrame) -> bytes:

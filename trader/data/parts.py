@@ -174,7 +174,7 @@ def fill(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
 def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of a part. Raises CorruptError naming the file when it is missing, unreadable or not of our schema."""
     try:
-        frame = pl.read_parquet(path, columns=list(columns) if columns else None, glob=False)
+        frame = pl.read_parquet(path, columns=list(columns) if columns else None, use_statistics=False, glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # Polars' panic is a BaseException
         raise CorruptError(f"{path}: not a readable part ({type(error).__name__}: {str(error).splitlines()[0]})") from error
     wanted = {name: SCHEMA[name] for name in (columns or COLUMNS)}
@@ -184,7 +184,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
 
 
 def select(path: Path, chosen: pl.Expr | None, columns: Sequence[str] = COLUMNS) -> pl.DataFrame:
-    """The rows of a part that an expression over these columns chooses (None: all). Raises CorruptError.
+    """These columns of the rows of a part that an expression chooses (None: all rows). Raises CorruptError.
 
     A large part is scanned, so that row groups without any of them are not decoded; a small one is read at once, which is faster.
     """
@@ -193,8 +193,9 @@ def select(path: Path, chosen: pl.Expr | None, columns: Sequence[str] = COLUMNS)
             return pl.scan_parquet(path, schema=pl.Schema(SCHEMA), glob=False).filter(chosen).select(columns).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise CorruptError(f"{path}: not a readable part ({type(error).__name__}: {str(error).splitlines()[0]})") from error
-    frame = read(path, columns)
-    return frame if chosen is None else frame.filter(chosen)
+    if chosen is None:
+        return read(path, columns)
+    return read(path, list(dict.fromkeys((*columns, *chosen.meta.root_names())))).filter(chosen).select(columns)
 
 
 def verify(path: Path, sha256: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any, Final
 
 import numpy as np
@@ -16,10 +17,12 @@ from trader.data.snapshot import Snapshot, digest
 from trader.domain.market import Timeframe
 from trader.ports import Columns
 
-NEEDED: Final = ("pair", *Columns.__slots__)
 MANY: Final = 32
 """From so many pairs on parts are read whole: most rows of a part are wanted as a rule, and choosing them costs more than it saves."""
+KINDS: Final = {name: np.dtype(np.float64) for name in Columns.__slots__} | {"time": np.dtype(np.int64), "filled": np.dtype(np.bool_)}
 Values = np.ndarray[Any, np.dtype[Any]]
+Run = tuple[str, int, int]
+"""A pair, its first row in a part, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,10 @@ class Pinned:
     def files(self) -> int:
         """How many part files are pinned."""
         return sum(len(snapshot.files) for snapshot in self.snapshots.values())
+
+    def holds_only(self, timeframe: Timeframe) -> bool:
+        """Whether candles of no other timeframe are pinned."""
+        return not any(snapshot.files for tf, snapshot in self.snapshots.items() if tf is not timeframe)
 
     def columns(self, pairs: Sequence[str], timeframe: Timeframe) -> dict[str, Columns]:
         """Candles of `timeframe` of each pair that has any, holes included: stored ones, and over them those built from shorter
@@ -70,25 +77,45 @@ def pin(store: HistoryStore, timeframes: Sequence[Timeframe], expires_us: int) -
 
 
 def _read(snapshot: Snapshot, pairs: Sequence[str]) -> dict[str, Columns]:
-    """Candles pair by pair. Parts hold whole pairs in order, so a pair's pieces are in order as a rule, and are sorted where not."""
-    wanted, chosen = set(pairs), pl.col("pair").is_in(list(pairs)) if len(pairs) < MANY else None
-    whole: dict[str, list[Values]] = {name: [] for name in Columns.__slots__}
-    runs: dict[str, list[tuple[int, slice]]] = {}  # of each pair: number of the part, rows there
-    for number, path in enumerate(snapshot.files):
-        rows, at = parts.select(path, chosen, NEEDED), 0
-        for pair, count in rows["pair"].rle().struct.unnest().select("value", "len").iter_rows():
-            if pair in wanted:
-                runs.setdefault(pair, []).append((number, slice(at, at + count)))
-            at += count
-        columns = parts.columns_of(rows)
-        for name, pieces in whole.items():
-            pieces.append(getattr(columns, name))
-    found: dict[str, dict[str, Values]] = {pair: {} for pair in sorted(runs)}
-    for name in Columns.__slots__:
-        pieces = whole.pop(name)  # and gone: two copies of one field are in memory, never of all
-        for pair, fields in found.items():
-            fields[name] = np.concatenate([pieces[number][rows] for number, rows in runs[pair]])
-    return {pair: _ordered(Columns(**fields)) for pair, fields in found.items()}
+    """Candles pair by pair. Those of all pairs lie end to end in one array a field: each part is copied there once and dropped, so
+    that memory holds the candles, one part, and no more; and who wants them end to end (`research/board`) need not copy them again.
+    Parts hold whole pairs in order, so a pair's pieces are in order as a rule, and are sorted where not."""
+    chosen = pl.col("pair").is_in(list(pairs)) if len(pairs) < MANY else None
+    runs = [_runs(parts.select(path, chosen, ("pair",))["pair"], set(pairs)) for path in snapshot.files]
+    sizes: dict[str, int] = {}
+    for pair, _, size in chain.from_iterable(runs):
+        sizes[pair] = sizes.get(pair, 0) + size
+    names = sorted(sizes)
+    ends = dict(zip(names, accumulate(sizes[pair] for pair in names), strict=True))
+    begins = {pair: ends[pair] - sizes[pair] for pair in names}
+    whole = {name: np.empty(sum(sizes.values()), kind) for name, kind in KINDS.items()}
+    at = dict(begins)
+    for path, inside in zip(snapshot.files, runs, strict=True):
+        _copy(parts.select(path, chosen, Columns.__slots__), inside, whole, at)
+    return {pair: _ordered(Columns(**{name: one[begins[pair] : ends[pair]] for name, one in whole.items()})) for pair in names}
+
+
+def _runs(pairs: pl.Series, wanted: Collection[str]) -> list[Run]:
+    """The rows of each wanted pair that follow each other in a part."""
+    found, at = [], 0
+    for pair, size in pairs.rle().struct.unnest().select("value", "len").iter_rows():
+        if pair in wanted:
+            found.append((pair, at, size))
+        at += size
+    return found
+
+
+def _copy(rows: pl.DataFrame, runs: Sequence[Run], whole: Mapping[str, Values], at: dict[str, int]) -> None:
+    """The rows of a part to where their pairs go on, which `at` says and is moved by."""
+    for name, into in whole.items():
+        values = rows[name].to_physical().to_numpy()
+        for pair, first, size in runs:
+            into[at[pair] : at[pair] + size] = values[first : first + size]
+            at[pair] += size
+        for pair, _, size in runs:
+            at[pair] -= size
+    for pair, _, size in runs:
+        at[pair] += size
 
 
 def _ordered(columns: Columns) -> Columns:

@@ -19,6 +19,7 @@ from trader.data.parts import SCHEMA, TIME
 from trader.domain.market import Timeframe
 from trader.ports import Columns
 
+Times = np.ndarray[Any, np.dtype[np.int64]]
 SHORTER: Final = {
     Timeframe.M1: (),
     Timeframe.M5: (Timeframe.M1,),
@@ -38,10 +39,7 @@ def resample(columns: Columns, from_tf: Timeframe, to_tf: Timeframe) -> Columns:
     parts = _parts(from_tf, to_tf)
     if parts == 1:
         return columns
-    label = columns.time // to_tf.us * to_tf.us  # numpy divides by a constant much faster than it takes remainders
-    starts = np.flatnonzero(np.diff(label, prepend=label[0] - 1)) if len(label) else np.empty(0, np.int64)
-    counts = np.diff(starts, append=len(label))
-    first = starts[counts == parts]
+    first = _whole_buckets(columns.time, from_tf.us, to_tf.us)
     unbroken = len(first) > 0 and int(first[-1] - first[0]) == (len(first) - 1) * parts
     rows: Any = slice(int(first[0]), int(first[-1]) + parts) if unbroken else (first[:, None] + np.arange(parts)).ravel()
     grouped = {name: getattr(columns, name)[rows].reshape(-1, parts) for name in ("high", "low", "volume", "filled")}
@@ -50,7 +48,7 @@ def resample(columns: Columns, from_tf: Timeframe, to_tf: Timeframe) -> Columns:
         high, low = np.maximum(high, grouped["high"][:, step]), np.minimum(low, grouped["low"][:, step])
         volume = volume + grouped["volume"][:, step]
     return Columns(
-        time=label[first],
+        time=columns.time[first],
         open=columns.open[first],
         high=high,
         low=low,
@@ -58,6 +56,16 @@ def resample(columns: Columns, from_tf: Timeframe, to_tf: Timeframe) -> Columns:
         volume=volume,
         filled=grouped["filled"].all(axis=1),
     )
+
+
+def _whole_buckets(time: Times, from_us: int, to_us: int) -> Times:
+    """The rows that begin a bucket of which every candle is there."""
+    parts = to_us // from_us
+    if len(time) and time[0] % from_us == 0 and (time[1:] - time[:-1] == from_us).all():  # as a rule: nothing to divide
+        return np.arange(-(int(time[0]) // from_us) % parts, len(time) - parts + 1, parts)
+    label = time // to_us * to_us  # numpy divides by a constant much faster than it takes remainders
+    starts = np.flatnonzero(np.diff(label, prepend=label[0] - 1)) if len(label) else np.empty(0, np.int64)
+    return starts[np.diff(starts, append=len(label)) == parts]
 
 
 def resample_frame(frame: pl.DataFrame, from_tf: Timeframe, to_tf: Timeframe) -> pl.DataFrame:

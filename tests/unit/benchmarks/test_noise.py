@@ -59,8 +59,8 @@ def test_worlds_are_judged_and_figures_told(capsys: pytest.CaptureFixture[str]):
 
 def test_two_hundred_worlds_with_a_tenth_of_them_wrong_are_a_miss(capsys: pytest.CaptureFixture[str]):
     right = noise.Judged(
-        generator="garch", switched_to="", without={"profit": "x"}, best_in_train="x", as_written="", undecided="", trades={}, sharpe=0.0,
-        gain_a_trade=0.0, cpu_s=1.0,
+        generator="garch", switched_to="", without={"profit": "x"}, alone={}, best_in_train="x", as_written="", undecided="",
+        trades={}, sharpe=0.0, gain_a_trade=0.0, cpu_s=1.0,
     )  # fmt: skip
     assert not noise.tell_noise([right] * 200)
     for broken in (replace(right, switched_to="x"), replace(right, undecided="NOT_ENOUGH_DATA")):

@@ -37,8 +37,8 @@ def by_days(store: HistoryStore, rows: pl.DataFrame, tf: Timeframe) -> None:
         kit.put(store, rows.filter(days == day), tf, name=f"d{day}", now_us=int(day + 1) * DAY)
 
 
-@pytest.mark.parametrize("tf", [M15, M5, M1])
-def test_days_of_a_finished_month_become_one_part_with_a_row_group_per_pair(store: HistoryStore, tf: Timeframe) -> None:
+@pytest.mark.parametrize(("tf", "groups"), [(M15, 1), (M5, 1), (M1, 3)])
+def test_days_of_a_finished_month_become_one_part_with_row_groups_of_whole_pairs(store: HistoryStore, tf: Timeframe, groups: int) -> None:
     rows = month(kit.pairs(3), tf)
     by_days(store, rows, tf)
     assert store.compact(FEBRUARY).months == 0, "midnight is not five past"
@@ -46,7 +46,7 @@ def test_days_of_a_finished_month_become_one_part_with_a_row_group_per_pair(stor
     assert (report.months, report.replaced, report.rows, report.skipped) == (1, 31, len(rows), 0)
     (part,) = store.catalog.parts("spot", tf)
     assert (part.rung, part.start_us, part.end_us, part.status) == ("month", JANUARY, FEBRUARY, "accepted")
-    assert parquet.ParquetFile(store.folder / part.path).num_row_groups == 3
+    assert parquet.ParquetFile(store.folder / part.path).num_row_groups == groups
     assert parts.read(store.folder / part.path).equals(rows)
     assert store.snapshot(tf=tf).verify() == 1
     assert store.compact(FEBRUARY + DAY).rows == 0, "nothing is folded twice"
