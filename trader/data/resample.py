@@ -65,7 +65,8 @@ def _whole_buckets(time: Times, from_us: int, to_us: int) -> Times:
         return np.arange(-(int(time[0]) // from_us) % parts, len(time) - parts + 1, parts)
     label = time // to_us * to_us  # numpy divides by a constant much faster than it takes remainders
     starts = np.flatnonzero(np.diff(label, prepend=label[0] - 1)) if len(label) else np.empty(0, np.int64)
-    return starts[np.diff(starts, append=len(label)) == parts]
+    whole: Times = starts[np.diff(starts, append=len(label)) == parts]
+    return whole
 
 
 def resample_frame(frame: pl.DataFrame, from_tf: Timeframe, to_tf: Timeframe) -> pl.DataFrame:
