@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from trader.domain.account import ExitPlan
 from trader.domain.costs import floor_like, slip_units, slipped
 from trader.domain.money import PHI
-from trader.indicators.compiled import compiled
+from trader.indicators.compiled import compiled, flattened, inlined
 
 # reasons; RATCHET_Ln is RATCHET + n
 NONE, STOP_LOSS, TP1, TP2, STAGNATION, MAX_HOLD, DUST_ESCAPE, SIGNAL = 0, 1, 2, 3, 4, 5, 6, 7
@@ -65,7 +65,7 @@ class ExitState(NamedTuple):
     due: int
 
 
-@compiled
+@flattened
 def _after_close(state: ExitState, high: Any, close: Any) -> ExitState:
     """Best price, ratchet and time rules at the end of a bar (part 5 of the bar order)."""
     t = state.terms
@@ -89,7 +89,7 @@ def _after_close(state: ExitState, high: Any, close: Any) -> ExitState:
     return ExitState(t, stop, best, level, state.lots, state.legs, held, due)
 
 
-@compiled
+@flattened
 def _time_rule(t: Terms, lots: int, held: int, close: Any) -> int:
     """DUST_ESCAPE before MAX_HOLD before STAGNATION, or NONE."""
     value = abs(close) * float(lots)
@@ -105,14 +105,14 @@ def _time_rule(t: Terms, lots: int, held: int, close: Any) -> int:
     return NONE
 
 
-@compiled
+@flattened
 def _sold(state: ExitState, lots: int, legs: int) -> ExitState:
     """The state after `lots` were sold; the rest keeps its stop."""
     s = state
     return ExitState(s.terms, s.stop, s.best, s.level, s.lots - lots, s.legs | legs, s.held, NONE if lots == s.lots else s.due)
 
 
-@compiled
+@inlined
 def step(state: ExitState, open: Any, high: Any, low: Any, close: Any, closed: bool) -> tuple[int, Any, ExitState]:  # noqa: PLR0917
     """Advance a position by one bar: (reason, price, state). Call again with the same bar until the reason is NONE.
 

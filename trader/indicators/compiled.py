@@ -76,7 +76,21 @@ def compiled(function: F) -> F:
 
     numpy division rules (no ZeroDivisionError in compiled code), no fastmath (it would break `isnan`), no parallel.
     """
-    return cast(F, numba.njit(cache=_cache, nogil=True, error_model="numpy")(function))
+    return _made(function)
+
+
+def inlined(function: F) -> F:
+    """`compiled`, and its source a part of every compiled caller, which keeps a large state in registers; those compile longer."""
+    return _made(function, inline="always")
+
+
+def flattened(function: F) -> F:
+    """`compiled`, and its machine code a part of every compiled caller's: `inlined` for small helpers, at no cost in compiling."""
+    return _made(function, forceinline=True)
+
+
+def _made(function: F, **options: Any) -> F:
+    return cast(F, numba.njit(cache=_cache, nogil=True, error_model="numpy", **options)(function))
 
 
 # --- what domain/costs.py says of ticks and prices, said to numba ------------------------------------------------------------

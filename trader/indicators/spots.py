@@ -11,7 +11,7 @@ import numpy as np
 
 from trader.indicators import patterns, technical
 from trader.indicators.compiled import compiled
-from trader.indicators.hours import H4, M15, Hours, Times
+from trader.indicators.hours import H4, M15, NEVER, Hours, Times
 from trader.indicators.patterns import Places
 from trader.indicators.series import MAX_FILLED, Features, Needs, filled_share, true_volume, unbroken
 from trader.indicators.technical import Column
@@ -107,21 +107,27 @@ def _ready_at(  # noqa: PLR0917 - compiled functions take positions
     """Readiness as in `series.features`, the cheap refusals first; values of what is left, one row of the table for each of the
     first `fields`."""
     kept, table, k = np.empty(len(rows), np.int64), np.empty((fields, len(rows))), 0
-    start, b, j = 0, 0, -1  # of the unbroken stretch, the next break, the newest closed 4h candle
+    start, b = 0, 0  # of the unbroken stretch, the next break
+    j, due, until = -1, m.time_4h[0] + H4 if len(m.time_4h) > 0 else NEVER, np.int64(0)  # newest closed 4h candle, next close, end of use
     for i in rows:
         close_us = m.time[i] + M15
         while b < len(m.breaks) and m.breaks[b] <= i:
             start, b = m.breaks[b], b + 1
-        while j + 1 < len(m.time_4h) and m.time_4h[j + 1] + H4 <= close_us:
-            j += 1
-        if i - start + 1 < wanted or j < 0 or m.run_4h[j] < wanted_4h or m.time_4h[j] % H4 != 0 or close_us - m.time_4h[j] >= 2 * H4:
-            continue
-        if not least.bearish and m.close_4h[j] < m.ema_4h[j] and m.hist_4h[j] <= 0:
+        if due <= close_us:  # what is asked of a 4h candle is asked once, not of every bar beside it
+            while due <= close_us:
+                j += 1
+                due = m.time_4h[j + 1] + H4 if j + 1 < len(m.time_4h) else NEVER
+            usable = m.run_4h[j] >= wanted_4h and m.time_4h[j] % H4 == 0
+            if usable and not least.bearish:
+                usable = not (m.close_4h[j] < m.ema_4h[j] and m.hist_4h[j] <= 0)
+            until = m.time_4h[j] + 2 * H4 if usable else np.int64(0)
+        if close_us >= until or i - start + 1 < wanted:
             continue
         close, lower, width = m.close[i], m.lower[i], m.upper[i] - m.lower[i]
-        position, fraction = 0.5 if width == 0 else (close - lower) / width, m.atr[i] / close
+        position = 0.5 if width == 0 else (close - lower) / width
         if not (rsi[i] < least.oversold or position < least.band):
             continue
+        fraction = m.atr[i] / close
         ratio = patterns.volume_ratio(m.volume, i)
         total = close + rsi[i] + rsi[i - 1] + m.hist[i] + m.hist[i - 1] + lower + m.upper[i] + position + fraction + m.trend[i] + ratio
         total += m.close_4h[j] + m.ema_4h[j] + m.hist_4h[j]
