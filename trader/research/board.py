@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,13 +52,27 @@ def board_of(bars: Mapping[str, Bars]) -> tuple[tuple[str, ...], Board]:
     for k, pair in enumerate(pairs):
         places = np.searchsorted(bars[pair].time, opens, side="right") - 1
         newest[k] = np.where(places < 0, -1, places + begin[k])
+    turnover = np.empty(begin[-1])
+    for k, pair in enumerate(pairs):
+        np.cumsum(bars[pair].volume * bars[pair].close, out=turnover[begin[k] : begin[k + 1]])
 
-    def flat(name: str) -> Floats:
-        return np.concatenate([getattr(bars[pair], name) for pair in pairs])
+    def flat(name: str) -> Any:
+        return _joined([getattr(bars[pair], name) for pair in pairs])
 
-    times: Ints = np.concatenate([bars[pair].time for pair in pairs])
-    turnover = np.concatenate([np.cumsum(bars[pair].volume * bars[pair].close) for pair in pairs])
-    return pairs, Board(first, begin, times, flat("open"), flat("high"), flat("low"), flat("close"), flat("volume"), turnover, newest)
+    return pairs, Board(
+        first, begin, flat("time"), flat("open"), flat("high"), flat("low"), flat("close"), flat("volume"), turnover, newest
+    )  # fmt: skip
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    """The pieces end to end: the part of an array that they follow each other in, as the history store reads them, else a copy."""
+    whole = pieces[0].base
+    if not isinstance(whole, np.ndarray) or any(one.base is not whole or one.strides != whole.strides for one in pieces):
+        return np.concatenate(pieces)
+    places = [one.__array_interface__["data"][0] for one in (whole, *pieces)]
+    follows = all(at + one.nbytes == after for at, one, after in zip(places[1:], pieces, places[2:], strict=False))
+    first = (places[1] - places[0]) // whole.itemsize
+    return whole[first : first + sum(map(len, pieces))] if follows else np.concatenate(pieces)
 
 
 def changes(bars: Bars | None, first_us: int, count: int) -> Floats:
