@@ -176,9 +176,9 @@ def obstacle(told: Mapping[str, Any]) -> str:
 
 async def ask(told: Mapping[str, Any], *, poll_s: float = 10.0) -> Approval:
     """A person's answer to a switch, shown with the leaderboard."""
-    from trader.reporting.leaderboard import markdown
+    from trader.reporting.leaderboard import form
 
-    return await ask_person(markdown(told), timeout_s=load().optimizer.approve_timeout_min * 60, poll_s=poll_s)
+    return await ask_person(form(told), timeout_s=load().optimizer.approve_timeout_min * 60, poll_s=poll_s)
 
 
 @task(name="promote", tags=[*TAGS, "disk"], description="Write an approved switch into the ledger; it binds the next session.", **BARE)

@@ -74,7 +74,21 @@ def markdown(told: Mapping[str, Any]) -> str:
         for one in told["conditions"]:
             holds = ("yes" if one["holds"] else "no") + ("" if one["binding"] else ", shown only")
             lines.append(f"| ({one['spec']}) {one['name']} | {holds} | {one['words']} |")
-    if told.get("ai"):
-        lines += ["", ai_words(told["ai"])]
-    lines += ["", f"{len(told['pairs'])} pairs, {told['out_of_sample_days']} days in test blocks, inputs `{told['inputs_digest'][:16]}`"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_below(told)])
+
+
+def form(told: Mapping[str, Any]) -> str:
+    """The same for the form that a person answers in, which is narrow: the leaderboard in three columns, the conditions as a list."""
+    lines = ["| strategy | Sharpe | p Holm |", "|---|---|---|"]
+    for row in rows(told):
+        used = " (in use)" if row["strategy"] == told["current"] else ""
+        lines.append(f"| {row['strategy'].partition('/')[2]}{used} | {row['Sharpe']} | {row['p Holm']} |")
+    lines += ["", *(f"- ({one['spec']}) {one['name']}: {one['words']}" for one in told["conditions"] if one["binding"])]
+    return "\n".join([f"# {told['decision']}", "", told["sentence"], "", *lines, *_below(told)])
+
+
+def _below(told: Mapping[str, Any]) -> list[str]:
+    """What the AI said, and what all of it stands on."""
+    said = ["", ai_words(told["ai"])] if told.get("ai") else []
+    digest = told["inputs_digest"][:16]
+    return [*said, "", f"{len(told['pairs'])} pairs, {told['out_of_sample_days']} days in test blocks, inputs `{digest}`"]
