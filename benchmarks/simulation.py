@@ -24,11 +24,11 @@ TRANSPORTS = ("direct", "wire")
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two hours")
+    parser.add_argument("--quick", action="store_true", help="one hour")
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--hours", type=float, default=12.0)
     given = parser.parse_args(words)
-    fault_us = int((2.0 if given.quick else given.hours) * 60) * MINUTE
+    fault_us = int((1.0 if given.quick else given.hours) * 60) * MINUTE
     with scratch("trader-bench-") as folder:
         ground = Ground.of(SEED, Path(folder), pairs=given.pairs)
         play(draw(SEED, (), WARM_US), ground)  # what is compiled once is no simulation

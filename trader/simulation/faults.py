@@ -59,6 +59,7 @@ class FaultPlan:
         self._seed = seed
         self._faults: list[Fault] = list(faults)
         self._asked: list[int] = [0] * len(self._faults)
+        self._places = {fault.where for fault in self._faults}
         self.fired: dict[str, int] = {}
         self.missed: dict[str, int] = {}  # faults that were due and found nothing to spoil, as a field to rename
 
@@ -70,14 +71,15 @@ class FaultPlan:
         """Put one more fault into force."""
         self._faults.append(fault)
         self._asked.append(0)
+        self._places.add(fault.where)
 
     def clear(self) -> None:
         """No more faults: the heal phase."""
-        self._faults, self._asked = [], []
+        self._faults, self._asked, self._places = [], [], set()
 
     def watches(self, where: str) -> bool:
         """Whether any fault could happen there (cheap question for busy channels)."""
-        return any(fault.where == where for fault in self._faults)
+        return where in self._places
 
     def miss(self, where: str, fault: Fault) -> None:
         """Count a fault that found nothing to spoil."""
