@@ -83,7 +83,7 @@ def form(told: Mapping[str, Any]) -> str:
     for row in rows(told):
         used = " (in use)" if row["strategy"] == told["current"] else ""
         lines.append(f"| {row['strategy'].partition('/')[2]}{used} | {row['Sharpe']} | {row['p Holm']} |")
-    lines += ["", *(f"- ({one['spec']}) {one['name']}: {one['words']}" for one in told["conditions"] if one["binding"])]
+    lines += ["", *(f"- ({one['spec']}) {one['words']}" for one in told["conditions"] if one["binding"])]
     return "\n".join([f"# {told['decision']}", "", told["sentence"], "", *lines, *_below(told)])
 
 

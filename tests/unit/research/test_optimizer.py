@@ -318,7 +318,7 @@ def test_a_judgement_is_plain_values_and_readable_as_page_screen_and_rows():
     assert [one["name"] for one in told["conditions"] if not one["binding"]] == ["plain_spa", "plain_interval"]
     assert f"| (6) costs | no | {told['conditions'][-1]['words']} |" in leaderboard.markdown(told)
     form = leaderboard.form(told)  # what a person answers below: leaderboard and conditions, no column wider than the form
-    assert f"- (6) costs: {told['conditions'][-1]['words']}" in form and "plain_spa" not in form
+    assert f"- (6) {told['conditions'][-1]['words']}" in form and "plain returns" not in form
     assert sum(line.startswith(("| mitraillette/", "| sniper/")) for line in form.splitlines()) == 6 and form.count("(in use)") == 1
     assert leaderboard.screen(told).splitlines()[-1] == told["sentence"]
     assert [row["fails"] for row in leaderboard.rows(told) if row["strategy"] == BETTER] == ["costs"]
