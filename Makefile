@@ -55,7 +55,7 @@ clients-js: ## the npm package of the JavaScript client; goes on without node or
 chaos: setup ## 200 seeds x 1 simulated day of faults on the whole trader, on both cores (ARGS="--seeds 20 --days 0.25 --json")
 	@$(BIN)/python -m tests.chaos --seeds 200 --days 1 --both 2 $(ARGS)
 
-chaos-real: setup ## SIGKILL of real processes at every point, the exchange in another process (ARGS="--seed 2 --hours 8")
+chaos-real: setup ## 300 SIGKILLs of real processes, the exchange in another process (ARGS="--points 3 --kills 9 --repeat 1 --wall 1")
 	@$(BIN)/python -m tests.kill --point all --seed 1 $(ARGS)
 
 soak: setup ## three simulated days of broken streams and neighbours on 144 pairs: nothing may grow (ARGS="--days 0.34 --pairs 6")

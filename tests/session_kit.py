@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,11 +22,12 @@ from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import HOST, World, kraken_twin, world_of
 from trader.config import Settings, load
 from trader.data.ingest import judge_staged
+from trader.data.ledger import SqlLedger
 from trader.domain.costs import Costs
 from trader.domain.market import DAY, MINUTE, Timeframe
 from trader.domain.verdicts import Question, Verdict
 from trader.execution.session import Session
-from trader.execution.wiring import Timing
+from trader.execution.wiring import Timing, Wiring
 from trader.indicators.series import features
 from trader.ports import KillPoints, SessionSummary
 from trader.simulation.clock import LoopClock
@@ -109,16 +110,23 @@ def fetch_history(stage: Stage, root: Path, judge: Judge | None = judge_staged) 
         clock = LoopClock(stage.world.epoch_us)
         twin = kraken_twin(stage.world, stage.world.market(), clock, paths=None, plan=FaultPlan())
         await twin.start(HOST, stage.settings.ports.kraken_twin)
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(twin.close)
-            exchange, market = wire.adapters(wire.Endpoints.loopback(stage.settings), clock, stack=stack)
-            store, _ = wire.direct_history(paths, clock, lookbacks(stage.settings))
-            stack.callback(store.close)
-            pairs = await universe_of(market, await exchange.instruments(), quote="EUR", universe=stage.settings.universe)
-            await bootstrap_history(store, market, clock, pairs, lookbacks(stage.settings), judge=judge)
+        try:
+            await catch_up(stage, paths, clock, judge)
+        finally:
+            await twin.close()
 
     run_stepped(main)
     return paths.history
+
+
+async def catch_up(stage: Stage, paths: Paths, clock: LoopClock, judge: Judge | None = judge_staged) -> None:
+    """History up to now from an exchange that serves, as the ingestion flow brings it before a session begins."""
+    async with AsyncExitStack() as stack:
+        exchange, market = wire.adapters(wire.Endpoints.loopback(stage.settings), clock, stack=stack)
+        store, _ = wire.direct_history(paths, clock, lookbacks(stage.settings))
+        stack.callback(store.close)
+        pairs = await universe_of(market, await exchange.instruments(), quote="EUR", universe=stage.settings.universe)
+        await bootstrap_history(store, market, clock, pairs, lookbacks(stage.settings), judge=judge)
 
 
 def state_dir(stage: Stage, root: Path, history: Path) -> Paths:
@@ -132,23 +140,36 @@ def state_dir(stage: Stage, root: Path, history: Path) -> Paths:
 
 @asynccontextmanager
 async def opened(
-    stage: Stage, paths: Paths, clock: LoopClock, *, kill: KillPoints | None = None, timing: Timing = TIMING, holder: str = "session"
+    stage: Stage,
+    paths: Paths,
+    clock: LoopClock,
+    *,
+    kill: KillPoints | None = None,
+    timing: Timing = TIMING,
+    holder: str = "session",
+    shape: Callable[[Wiring], Wiring] = lambda wiring: wiring,
+    ledger_type: type[SqlLedger] = SqlLedger,
+    key_dir: Path | None = None,
 ) -> AsyncIterator[Session]:
-    """A session, ready to run, on a twin that serves already; closes ledger, history and connections behind it."""
+    """A session, ready to run, on a twin that serves already; closes ledger, history and connections behind it.
+
+    `shape`: what is different about its wiring; `key_dir`: where the key's lock and nonce floor lie, None for neither.
+    """
     async with AsyncExitStack() as stack:
-        exchange, market = wire.adapters(wire.Endpoints.loopback(stage.settings), clock, stack=stack, seed=stage.world.seed)
+        endpoints = wire.Endpoints.loopback(stage.settings)
+        exchange, market = wire.adapters(endpoints, clock, stack=stack, seed=stage.world.seed, key_dir=key_dir)
         instruments = await exchange.instruments()
         taker, _ = await exchange.fee_rates()
         store, history = wire.direct_history(paths, clock, lookbacks(stage.settings))
         stack.callback(store.close)
-        ledger = wire.open_ledger(paths, kill)
+        ledger = ledger_type(paths.ledger_at, account=wire.ACCOUNT, kill=kill, emergency=paths.emergency)
         stack.callback(ledger.close)
         yield Session(
-            wire.wiring(
+            shape(wire.wiring(
                 stage.settings, clock=clock, exchange=exchange, market=market, instruments=instruments, ledger=ledger, history=history,
                 verdicts=NoVerdicts(), base=Timeframe.M1, quote="EUR", taker=float(taker), seed=stage.world.seed, timing=timing,
                 kill=kill, holder=holder,
-            )
+            ))
         )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def assert_one_of_each(outcome: dict[str, Any]) -> None:
 
 def test_killed_between_intent_and_send_no_order_exists_and_none_is_sent_later(stage: Stage, history: Path) -> None:
     assert stage.world.seed == SEED
-    outcome = kill("after_intent", history, "--hours", "1.5")
+    outcome = kill("after_intent", history, "--hours", "0.6")
     assert outcome["killed"]
     assert outcome["equal"]
     assert outcome["busy_with"]["outcome"] == "SENT"
@@ -48,13 +48,13 @@ def test_killed_between_intent_and_send_no_order_exists_and_none_is_sent_later(s
 
 
 def test_killed_with_the_answer_under_way_the_order_is_found_once(history: Path) -> None:
-    outcome = kill("after_send", history, "--hours", "1.5")
+    outcome = kill("after_send", history, "--hours", "0.6")
     assert_one_of_each(outcome)
     assert outcome["busy_with"]["outcome"] == "SENT", "the ledger did not know the answer"
     assert outcome["deaths"][0]["released"] == 1, "the exchange held it"
 
 
 def test_killed_again_while_recovering_the_third_life_ends_at_the_same(history: Path) -> None:
-    outcome = kill("after_read_trades", history, "--hours", "1.5")
+    outcome = kill("after_read_trades", history, "--hours", "0.6")
     assert_one_of_each(outcome)
     assert len(outcome["deaths"]) == 2

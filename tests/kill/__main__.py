@@ -1,84 +1,59 @@
-"""`python -m tests.kill --point NAME --seed S [--occurrence N]`: one real SIGKILL, judged; exit 1 when something is wrong.
+"""Real SIGKILLs, judged: `python -m tests.kill --point NAME --seed S [--when first|second|recovering]`; exit 1 when one is wrong.
 
-`--point all`: every point at its first and second hit, each in two fresh directories whose journals must be equal.
+`--point all`: the campaign (tests.kill.campaign): every point in every edition, lines of the journal drawn from the seed, the first so
+many once more with equal journals, and what only the machine's own time can show.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.kill.points import POINTS
+from tests.chaos.kills import FIRST, SECOND, WHEN
+from tests.kill.campaign import Size, campaign
+from tests.kill.points import POINTS, Kill
 from tests.kill.run import run_kill
-from tests.session_kit import Stage, fetch_history
 
 ALL = "all"
-OCCURRENCES = (1, 2)
 
 
 def main() -> int:
     """Parse, run, print one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m tests.kill", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--point", required=True, choices=[ALL, *sorted(POINTS)])
-    parser.add_argument("--seed", required=True, type=int)
-    parser.add_argument("--occurrence", type=int, default=1, help="which hit of the point kills, in the life it is armed in")
-    parser.add_argument("--hours", type=float, default=4.0, help="simulated hours in all")
-    parser.add_argument("--keep", type=Path, help="leave the state directories here")
-    parser.add_argument("--history", type=Path, help="candles of this seed that were fetched before")
-    words = parser.parse_args()
-    if words.occurrence < 1 or words.seed < 0 or not 0 < words.hours <= 48:
-        parser.error("--occurrence is 1 or more, --seed 0 or more, --hours above 0 and at most 48")
+    words = _parser().parse_args()
     if words.point == ALL:
-        return _all(words.seed, words.hours)
-    outcome = run_kill(words.point, words.seed, occurrence=words.occurrence, hours=words.hours, keep=words.keep, history=words.history)
+        size = Size(kills=words.kills, points=words.points, repeat=words.repeat, wall=words.wall, hours=words.hours)
+        outcome = campaign(words.seed, size, jobs=words.jobs)
+    else:
+        outcome = _one(words)
     print(json.dumps(outcome, indent=2))
     return 0 if outcome["ok"] else 1
 
 
-def _all(seed: int, hours: float) -> int:
-    with tempfile.TemporaryDirectory(prefix="trader-kills-") as scratch:
-        history = fetch_history(Stage.of(seed), Path(scratch) / "history")
-
-        def play(point: str, occurrence: int) -> dict[str, Any]:
-            return run_kill(point, seed, occurrence=occurrence, hours=hours, history=history)
-
-        report = campaign(POINTS, play)
-    print(json.dumps(report, indent=2))
-    return 0 if report["ok"] else 1
+def _one(words: argparse.Namespace) -> dict[str, Any]:
+    kill = Kill(line=words.line) if words.line else Kill(point=words.point, when=SECOND if words.occurrence == 2 else words.when)
+    return run_kill(kill, words.seed, hours=words.hours, keep=words.keep, history=words.history)
 
 
-def campaign(points: Iterable[str], play: Callable[[str, int], dict[str, Any]]) -> dict[str, Any]:
-    """Every point at each of `OCCURRENCES`: what failed, and what was not reached in the time given. A point that never killed fails."""
-    failed: dict[str, list[str]] = {}
-    unreached: list[str] = []
-    killed: dict[str, int] = {}
-    for point in points:
-        for occurrence in OCCURRENCES:
-            name = f"{point} {occurrence}"
-            try:
-                outcome = play(point, occurrence)
-            except (RuntimeError, subprocess.TimeoutExpired) as error:
-                failed[name] = [f"{type(error).__name__}: {str(error)[:300]}"]
-                continue
-            wrong = [check for check, good in outcome["checks"].items() if not good and (outcome["killed"] or check != "killed")]
-            if wrong:
-                failed[name] = wrong
-            if outcome["killed"]:
-                killed[point] = killed.get(point, 0) + 1
-            else:
-                unreached.append(name)
-            print(f"{name}: {'FAILED ' + ', '.join(wrong) if wrong else 'ok' if outcome['killed'] else 'not reached'}", file=sys.stderr)
-    never = [point for point in points if point not in killed]
-    return {
-        "ok": not failed and not never, "kills": sum(killed.values()), "points": len(killed), "failed": failed, "unreached": unreached,
-        "never_killed": never,
-    }  # fmt: skip
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.kill", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--point", default=ALL, choices=[ALL, *sorted(POINTS)])
+    parser.add_argument("--line", type=int, default=0, help="instead of a point: the line of the journal at which it dies")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--when", choices=WHEN, default=FIRST, help="at the first hit, the second, or while it recovers from a death")
+    parser.add_argument("--occurrence", type=int, choices=(1, 2), default=1, help="2: the same as --when second")
+    parser.add_argument("--hours", type=float, default=1.0, help="simulated hours in all (default 1)")
+    parser.add_argument("--keep", type=Path, help="leave the state directories here")
+    parser.add_argument("--history", type=Path, help="candles of this seed that were fetched before")
+    parser.add_argument("--kills", type=int, default=300, help="all: how many, numbered ones first, then lines of the journal")
+    parser.add_argument("--points", type=int, default=len(POINTS), help="all: how many of the numbered points, spread over their order")
+    parser.add_argument("--repeat", type=int, default=20, help="all: so many are played twice, with equal journals")
+    parser.add_argument("--wall", type=int, default=10, help="all: so many more in the machine's own time, with its other stories")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="all: how many at a time")
+    return parser
 
 
 if __name__ == "__main__":

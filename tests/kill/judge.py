@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from tests.kill.points import Point
-from trader.bootstrap.outcome import MAX_UNPROTECTED_S
+from tests.kill.watch import Lived
 from trader.bootstrap.paths import Paths
 from trader.data.reader import LedgerReader
 from trader.domain.market import Timeframe
@@ -93,13 +96,29 @@ def _filled_buys(state: State) -> list[TwinOrder]:
     return [o for o in state.orders.values() if o.ours and o.side == "buy" and o.executed > 0]
 
 
-def checks(point: Point, counted: Counted, busy: Busy | None, state: State, owner: dict[str, Any]) -> dict[str, bool]:
-    """What the exchange's books must say, by name; `owner` is the exchange's own report."""
-    wanted = 1 if busy is not None and (point.sent or busy.outcome != "SENT") else 0
+def clients_once(state: State) -> bool:
+    """No client id stands twice."""
+    ids = Counter(order.cl_ord_id for order in state.orders.values() if order.cl_ord_id)
+    return max(ids.values(), default=0) <= 1
+
+
+def journal_of(ledger: Path) -> list[tuple[str, int]]:
+    """Type and time of each line of the journal."""
+    with closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute("SELECT type, time_us FROM journal ORDER BY seq").fetchall()
+
+
+def lives_of(ledger: Path, deaths_us: Sequence[int], end_us: int) -> list[Lived]:
+    """Each life of the ledger from its lease to its death, its own end, or the end of all."""
+    starts = [time_us for type_, time_us in journal_of(ledger) if type_ == "lease.acquired"]
+    ends = sorted((*deaths_us, *starts[1:], end_us))
+    return [Lived(from_us=start, to_us=next(end for end in ends if end > start)) for start in starts if start < end_us]
+
+
+def checks(counted: Counted, state: State, unprotected: Sequence[str], bare_s: float, limit_s: float) -> dict[str, bool]:
+    """What the exchange's books must say, by name; `bare_s`: the longest that a holding was bare while a life had its lease."""
     return {
-        "one_order": counted.orders == wanted,
-        "one_position": counted.positions == wanted,
-        "one_stop": counted.stops == wanted or (point.hand_over and counted.stops > wanted),
-        "no_pair_bought_twice_in_a_bar": entries_once(state),
-        "protected": not owner["unprotected"] and (point.hand_over or owner["max_unprotected_s"] <= MAX_UNPROTECTED_S),
+        "not_doubled": counted.orders <= 1 and entries_once(state) and clients_once(state),
+        "stop_in_time": bare_s <= limit_s,
+        "protected": not unprotected,
     }

@@ -1,84 +1,97 @@
-"""Where a session kills itself, and what must be true of the order it was busy with afterwards (RELIABILITY sections 9, 10)."""
+"""Where a real process kills itself: the forty numbered points of `tests.chaos.kills`, and lines of its own journal."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
-SENT_AFTER_S = 0.052  # a little more than the twin's longest latency: the order is in its books, the answer is held back
+from tests.chaos.deaths import Arm, MortalLedger, Reaper
+from tests.chaos.kills import FIRST, IN_RECOVERY, SECOND, WHEN, Point, deaths
+from tests.chaos.kills import POINTS as NUMBERED
+from trader.data.journal import Tx
+from trader.data.migrations import run as migrations
+
+HELD_S = 0.052  # a little more than the twin's longest latency: the order is in its books, the answer is held back
+HELD, MIGRATING = "after_send", "mid_migration"
+LINE, KEPT = "journal_line", "journal_line_kept"
+POINTS: Mapping[str, Point] = {
+    **{name: point for name, point in NUMBERED.items() if not point.unreached},
+    HELD: replace(NUMBERED[HELD], after_s=HELD_S),
+    MIGRATING: replace(NUMBERED[MIGRATING], once=True, unreached=""),
+}
+UNREACHED = {name: point.unreached for name, point in NUMBERED.items() if name not in POINTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A named kill. `trigger`: the point in the code that arms it; `delay_s`: simulated seconds from there to the kill;
-    `recovering`: it is armed in the second life, after the first one died at `FIRST_OF_RECOVERY`;
-    `sent`: whether the exchange may know the newest intent; `hand_over`: the position may be bare while we are dead."""
+class Kill:
+    """What dies where: a numbered point at a hit, or the journal's `line`, inside its transaction or, with `kept`, after its commit."""
 
-    name: str
-    trigger: str = ""
-    delay_s: float = 0.0
-    recovering: bool = False
-    sent: bool = True
-    hand_over: bool = False
+    point: str = ""
+    when: str = FIRST
+    line: int = 0
+    kept: bool = False
+
+    def __post_init__(self) -> None:
+        if self.when not in WHEN:
+            raise ValueError(f"when: {self.when!r} is not allowed; one of {', '.join(WHEN)}")
+        if (self.point in POINTS) == (self.line > 0):
+            raise ValueError(f"point {self.point!r} and line {self.line}: either a point of {', '.join(POINTS)} or a line above 0")
 
     @property
-    def reached_at(self) -> str:
-        return self.trigger or self.name
+    def name(self) -> str:
+        return f"{self.point} {self.when}" if self.point else f"line {self.line}{' kept' if self.kept else ''}"
+
+    def arms(self) -> list[Arm]:
+        """One for each life that dies, in their order."""
+        if self.line:
+            return [Arm(row="", chain=(KEPT if self.kept else LINE,), hits=self.line)]
+        return [Arm(row="", chain=chain, hits=hits, after_s=after) for _, chain, hits, after in deaths(POINTS[self.point], self.when)]
 
 
-FIRST_OF_RECOVERY = "after_fill_commit"
-POINTS: Mapping[str, Point] = {
-    point.name: point
-    for point in (
-        Point(name="before_intent"),
-        Point(name="after_intent", sent=False),
-        Point(name="after_send", trigger="after_intent", delay_s=SENT_AFTER_S),
-        Point(name="after_ack"),
-        Point(name="after_ack_commit"),
-        Point(name="before_fill_commit"),
-        Point(name="after_fill_commit"),
-        Point(name="after_amend_intent"),
-        Point(name="after_amend_ack"),
-        Point(name="before_cancel_stop"),
-        Point(name="after_cancel_ack", hand_over=True),
-        Point(name="before_exit_intent", hand_over=True),
-        Point(name="before_target_intent", hand_over=True),
-        Point(name="after_exit_intent", hand_over=True),
-        Point(name="after_exit_ack"),
-        Point(name="before_cancel_orphan"),
-        Point(name="before_stop_intent", hand_over=True),
-        Point(name="after_stop_intent", hand_over=True),
-        Point(name="after_stop_ack"),
-        Point(name="lease_renewal"),
-        Point(name="lease_acquired", recovering=True),
-        Point(name="after_read_open", recovering=True),
-        Point(name="after_read_trades", recovering=True),
-        Point(name="before_protect", recovering=True),
-        Point(name="before_ready", recovering=True),
-    )
-}
+def editions(point: str) -> tuple[str, ...]:
+    """When a point can kill: those of a recovery do it in one in any case, and before a migration there is nothing to recover."""
+    return (FIRST, SECOND) if point in (*IN_RECOVERY, MIGRATING) else WHEN
 
 
-class Killer:
-    """KillPoints that send SIGKILL to their own process at the n-th hit of a point: no handler, no flush, no goodbye."""
+class Suicide:
+    """A `Mortal` that dies by SIGKILL: no handler, no flush, no goodbye."""
 
-    def __init__(self, point: Point, occurrence: int) -> None:
-        self.point, self.left = point, occurrence
+    alive = True
 
-    def reach(self, name: str) -> None:
-        if name != self.point.reached_at:
-            return
-        self.left -= 1
-        if self.left:
-            return
-        if self.point.delay_s:
-            asyncio.get_running_loop().call_later(self.point.delay_s, _die)
-        else:
-            _die()
+    def happened(self, row: str, where: str) -> None:
+        """Nobody counts."""
+
+    def die(self, _why: str) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+class CountedLedger(MortalLedger):
+    """The ledger with two more points for each line of its journal: inside the transaction that writes it, and after its commit."""
+
+    @contextmanager
+    def _jot(self, now_us: int) -> Iterator[Tx]:
+        with super()._jot(now_us) as tx:
+            before = tx.tip()[0]
+            yield tx
+            count = tx.tip()[0] - before
+            self._each(LINE, count)
+        self._each(KEPT, count)
+
+    def _each(self, point: str, count: int) -> None:
+        for _ in range(count):
+            self._kill.reach(point)
+
+
+def mortal_migrations(reaper: Reaper) -> None:
+    """From now on a migration of this process is a point at which to die, before its transaction is committed."""
+    migrate = migrations.migrate
+
+    def dying(*words: Any, **more: Any) -> None:
+        migrate(*words, **more)
+        reaper.reach(MIGRATING)
+
+    migrations.migrate = dying
