@@ -191,7 +191,8 @@ def plain(one: Suggestion, now_us: int) -> dict[str, Any]:
 
 def _found(settings: Settings, heard: Heard, kept: list[Suggestion]) -> dict[str, Any]:
     now_us = now_of(Paths(settings.state))
+    detail = f" ({heard.detail})" if heard.detail else ""
     return {
-        "asked": True, "why": "" if heard.outcome is AskOutcome.OK else f"{heard.outcome} {heard.detail}".strip(),
+        "asked": True, "why": "" if heard.outcome is AskOutcome.OK else f"the model's answer counts as {heard.outcome}{detail}",
         "suggestions": [plain(one, now_us) for one in kept],
     }  # fmt: skip

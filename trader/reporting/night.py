@@ -101,7 +101,7 @@ def ai_words(found: Found) -> str:
 def suggestion_words(found: Found) -> list[str]:
     """What was suggested, each with its trial; nothing of it has come true."""
     if not found["suggestions"]:
-        return [f"None{': ' + found['why'] if found['why'] else ''}."]
+        return [f"No suggestions{': ' + found['why'] if found['why'] else ''}."]
     rows = [
         {name: one[name] for name in ("id", "state", "words", "reason")} | {"tried": one["trial"].get("sentence", ""), "by": one["label"]}
         for one in found["suggestions"]
