@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.plan import Tagged
@@ -27,9 +27,12 @@ class Delivery:
 class WatchedPlan(FaultPlan):
     """A fault plan that tells of every fault it delivers, and of calls that some rows count as their own."""
 
-    def __init__(self, faults: list[Fault], *, seed: int, natural: Mapping[str, list[str]], told: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, faults: list[Fault], *, seed: int, natural: Mapping[str, list[str]], told: Callable[[str, str], None],
+        soon: Callable[[], int],
+    ) -> None:  # fmt: skip
         super().__init__(faults, seed=seed)
-        self._natural, self._told = natural, told
+        self._natural, self._told, self._soon = natural, told, soon
 
     def take(self, where: str, fields: Mapping[str, str]) -> list[Fault]:
         due = super().take(where, fields)
@@ -38,7 +41,13 @@ class WatchedPlan(FaultPlan):
                 self._told(fault.row, where)
         for row in self._natural.get(where, ()):
             self._told(row, where)
-        return due
+        return [self._dated(fault) for fault in due]
+
+    def _dated(self, fault: Fault) -> Fault:
+        """`{soon}` in an argument is a moment a little after its delivery, in Unix seconds."""
+        if not isinstance(fault.arg, str) or "{soon}" not in fault.arg:
+            return fault
+        return replace(fault, arg=fault.arg.replace("{soon}", str(self._soon())))
 
 
 class LockedHistory:

@@ -14,7 +14,7 @@ from typing import Any
 from tests.chaos.catalogue import ROWS
 from tests.chaos.deaths import Arm, MortalLedger, Reaper, copy_ledger, restore_ledger, saving
 from tests.chaos.keys import KEYS
-from tests.chaos.plan import ChaosPlan, Tagged
+from tests.chaos.plan import ChaosPlan
 from tests.chaos.transport import Border, direct
 from tests.chaos.watching import Bare, Delivery, LockedHistory, LogLines, Seen, WatchedPlan
 from tests.session_kit import NoVerdicts, Stage
@@ -29,11 +29,11 @@ from trader.errors import TraderError
 from trader.execution.session import Session
 from trader.execution.wiring import Timing, Wiring
 from trader.simulation.clock import LoopClock
-from trader.simulation.faults import Fault
 
 TIMING = Timing(lease_ttl_s=180.0, lease_renew_s=45.0, control_poll_s=10.0)
 DOWN_S = 20.0  # from an end to the next start, as a supervisor would take
 LONGEST_DOWN_S = 120.0  # the pause doubles up to this while it fails again
+LASTS_S = {"H8": 60.0, "H10": 900.0}  # what the exchange asks us to wait
 ORDERS = ("AddOrder", "AmendOrder", "CancelOrder")
 
 
@@ -62,10 +62,10 @@ class World:
         for one in plan.injections:
             for where in ROWS[one.row].natural if one.row in ROWS else ():
                 natural.setdefault(where, []).append(one.row)
-        soon = str(stage.world.epoch_us // SECOND + plan.fault_us // SECOND // 2)
-        kraken = [_dated(fault, soon) for fault in faults if fault.where != "decisions"]
-        self.faults = WatchedPlan(kraken, seed=plan.seed, natural=natural, told=self.happened)
-        self.ai_faults = WatchedPlan([f for f in faults if f.where == "decisions"], seed=plan.seed, natural={}, told=self.happened)
+        kraken = [fault for fault in faults if fault.where != "decisions"]
+        self.faults = WatchedPlan(kraken, seed=plan.seed, natural=natural, told=self.happened, soon=self.soon)
+        asked = [fault for fault in faults if fault.where == "decisions"]
+        self.ai_faults = WatchedPlan(asked, seed=plan.seed, natural={}, told=self.happened, soon=self.soon)
         for one in plan.injections:
             self.reaper.armed += [Arm(row=one.row, chain=(point,), after_s=after, hits=hit) for point, after, hit in one.kills]
         self.reaper.armed += [Arm(row=row, chain=chain, hits=hits, after_s=after) for row, chain, hits, after in plan.deaths]
@@ -84,6 +84,12 @@ class World:
         now = self.clock.now_us()
         self.seen.deliveries.append(Delivery(row=row, time_us=now, pending=where in ORDERS or self.pending()))
         self.seen.troubled_until_us = max(self.seen.troubled_until_us, now)
+        if row in LASTS_S:
+            self.trouble(LASTS_S[row])
+
+    def soon(self) -> int:
+        """The moment, in Unix seconds, until which an exchange that throttles from now on does so."""
+        return self.clock.now_us() // SECOND + int(LASTS_S["H8"])
 
     def pending(self) -> bool:
         """Whether an order of ours rests or is under way."""
@@ -263,14 +269,6 @@ def busy(wiring: Wiring) -> Wiring:
         "max_hold_bars": 6,
     }
     return replace(wiring, parameters=replace(wiring.parameters, **often))
-
-
-def _dated(fault: Fault, soon: str) -> Fault:
-    """`{soon}` in an argument is a moment of this run in Unix seconds."""
-    if isinstance(fault, Tagged) and isinstance(fault.arg, str) and "{soon}" in fault.arg:
-        fields = {name: getattr(fault, name) for name in ("where", "action", "match", "nth", "p", "after", "row")}
-        return Tagged(**fields, arg=fault.arg.replace("{soon}", soon))
-    return fault
 
 
 @asynccontextmanager

@@ -79,8 +79,8 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         name="the stop waits for the next beat", file=KEEPER, breaks=("INV-6",), faults="K7",
-        old="                self.begin_guard(held)\n                self.spawn(self.protect(held)",
-        new="                self.begin_guard(held)\n                held.retrying and self.spawn(self.protect(held)",
+        old="                self.begin_guard(held, before)\n                self.spawn(self.protect(held)",
+        new="                self.begin_guard(held, before)\n                held.retrying and self.spawn(self.protect(held)",
     ),
     Bug(
         name="a recovery protects nothing", file=RECOVERY, breaks=("INV-6",), faults="K7", seeds=3,

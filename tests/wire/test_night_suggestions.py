@@ -80,7 +80,7 @@ def test_the_raw_reply_is_kept_whatever_it_came_to_and_nothing_is_asked_with_the
     assert twin.requests == 0
     twin.plan = gemini_plan(fault("prose", "generate"))
     told = suggesting.suggest(settings, DAY)
-    assert told["suggestions"] == [] and told["why"].startswith("INVALID schema:")
+    assert told["suggestions"] == [] and told["why"].startswith("the model's answer counts as INVALID (schema:")
     store = SqliteVerdictStore(Paths(settings.state).night_ai, read_only=True)
     (call,) = store.calls()
     store.close()

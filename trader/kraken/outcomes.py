@@ -77,12 +77,13 @@ def classify(strings: Sequence[str], *, write: bool) -> Class:
 
 
 def retry_after(strings: Sequence[str], now_us: int) -> float | None:
-    """Seconds the venue asked us to wait, where it said so."""
+    """Seconds the venue asked us to wait, where it said so; at most a lockout's, since a moment further off is a slip of its clock or
+    unit, and an exit must not wait for that."""
     for text in map(normal, strings):
         if text.startswith("EGeneral:Temporary lockout"):
             return LOCKOUT_S
         if match := _THROTTLED.match(text):
-            return max(0.0, float(match.group(1)) - now_us / 1e6)
+            return min(max(0.0, float(match.group(1)) - now_us / 1e6), LOCKOUT_S)
     return None
 
 

@@ -88,6 +88,9 @@ def test_waiting_times_are_those_the_venue_named() -> None:
     lockout = error_for(["EGeneral:Temporary lockout"], now_us=NOW)
     assert isinstance(lockout, RetryableError)
     assert lockout.retry_after_s == 900.0
+    milliseconds = answer_for([f"EService: Throttled: {NOW // 1_000}"], placing=True, now_us=NOW)
+    assert isinstance(milliseconds, Rejected)
+    assert milliseconds.retry_after_s == 900.0
 
 
 @pytest.mark.parametrize(
