@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import talib
 
 from trader.domain.account import ExitPlan
 from trader.domain.costs import Costs
@@ -25,6 +24,7 @@ from trader.domain.market import Candle, Timeframe
 from trader.execution import exits
 from trader.execution.engine import Engine
 from trader.indicators.series import features
+from trader.indicators.ta import talib
 from trader.ports import Columns
 from trader.strategy.context import cut
 from trader.strategy.modes import lookback_4h, lookback_15m, parameters

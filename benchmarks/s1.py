@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import talib
+
+from trader.indicators.ta import talib
 
 Column = np.ndarray[Any, np.dtype[np.float64]]
 VARIATIONS = (

@@ -99,6 +99,12 @@ def test_heavy_packages_are_not_loaded_by_flows_command_line_and_page() -> None:
         assert done.stdout.strip().endswith("[]"), f"{modules}: {done.stdout}"
 
 
+def test_indicators_and_kernel_come_without_pandas_and_leave_polars_to_others() -> None:
+    code = "import sys, trader.research.backtester as b, talib, polars; print('pandas' in sys.modules, polars.Series([1]).sum(), talib.SMA)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("False 1 <cyfunction SMA")
+
+
 def test_the_command_line_starts_light() -> None:
     code = "import sys, trader.cli; print([n for n in ('numpy', 'polars', 'prefect', 'ccxt', 'fastapi', 'sqlalchemy') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from talib import stream
 
 from trader.indicators import technical
+from trader.indicators.ta import stream
 from trader.indicators.technical import Column
 
 Crossings = np.ndarray[Any, np.dtype[np.int8]]

@@ -10,12 +10,12 @@ import math
 from typing import Any, cast
 
 import numpy as np
-from talib import stream
 
 from trader.domain.market import Candle, Timeframe
 from trader.indicators import likeness, patterns, technical
 from trader.indicators.hours import H4, M15
 from trader.indicators.series import FILLED_BARS, Needs, Row, Wanted, median_quote_volume, true_volume, unbroken, why_not_ready
+from trader.indicators.ta import stream
 from trader.indicators.technical import ATR_PERIOD, BAND_WIDTH, BANDS, MACD_FAST, MACD_SIGNAL, MACD_SLOW
 from trader.ports import Columns
 

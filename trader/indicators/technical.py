@@ -10,9 +10,9 @@ import math
 from typing import Any
 
 import numpy as np
-import talib
 
 from trader.indicators.compiled import compiled
+from trader.indicators.ta import talib
 
 Column = np.ndarray[Any, np.dtype[np.float64]]
 MACD_FAST, MACD_SLOW, MACD_SIGNAL = 12, 26, 9
