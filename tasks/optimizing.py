@@ -157,7 +157,7 @@ def too_soon() -> str:
     """Why this run should not judge: the newest judgement is under 55 minutes old; empty where it may."""
     from trader.bootstrap import judgements
     from trader.bootstrap.paths import Paths
-    from trader.bootstrap.reading import now_of
+    from trader.bootstrap.state_time import now_of
 
     paths = Paths(load().state)
     return judgements.too_soon(paths, now_of(paths))
@@ -167,7 +167,7 @@ def obstacle(told: Mapping[str, Any]) -> str:
     """Why nobody need be asked: a KEEP, a lock, a switch in the last 7 days; empty where a person must decide."""
     from trader.bootstrap.paths import Paths
     from trader.bootstrap.promotion import obstacles
-    from trader.bootstrap.reading import now_of
+    from trader.bootstrap.state_time import now_of
 
     settings = load()
     paths = Paths(settings.state)

@@ -10,7 +10,8 @@ from pathlib import Path
 from trader.bootstrap import wire
 from trader.bootstrap.paths import Paths, tag_of
 from trader.bootstrap.playback import Doors, Progress, play_session
-from trader.bootstrap.world import HOST, World, gemini_twin, read_plans, world_of
+from trader.bootstrap.stand_ins import HOST, gemini_twin, read_plans
+from trader.bootstrap.world import World, world_of
 from trader.config import Settings, load
 from trader.data.history import HistoryStore
 from trader.data.ingest import judge_staged

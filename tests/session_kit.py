@@ -19,7 +19,8 @@ import numpy as np
 from trader.bootstrap import wire
 from trader.bootstrap.ingestion import Judge, bootstrap_history, lookbacks, universe_of
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import HOST, World, kraken_twin, world_of
+from trader.bootstrap.stand_ins import HOST, kraken_twin
+from trader.bootstrap.world import World, world_of
 from trader.config import Settings, load
 from trader.data.ingest import judge_staged
 from trader.data.ledger import SqlLedger

@@ -23,7 +23,8 @@ from typing import Any
 from tests.session_kit import Stage
 from trader.bootstrap.cassettes import Tape
 from trader.bootstrap.replay import Replayed, demo_session, verify
-from trader.bootstrap.world import Plans, World
+from trader.bootstrap.stand_ins import Plans
+from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.gemini.cassette import Cassette, Heard
 from trader.gemini.cassette import load as load_cassette

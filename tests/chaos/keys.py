@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trader.bootstrap.paths import API_SECRET
-from trader.bootstrap.world import DEMO_KEY
+from trader.bootstrap.stand_ins import DEMO_KEY
 from trader.simulation.kraken_server.spot.keyring import TRADING, ApiKey
 
 GOOD = ApiKey(key="good", secret=API_SECRET, name="trading only")

@@ -21,7 +21,7 @@ from tests.session_kit import NoVerdicts, Stage
 from trader.bootstrap import wire
 from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import DEMO_KEY, HOST, gemini_twin, kraken_twin
+from trader.bootstrap.stand_ins import DEMO_KEY, HOST, gemini_twin, kraken_twin
 from trader.config import Settings
 from trader.domain.market import SECOND, Timeframe
 from trader.domain.orders import Outcome

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import HOST, Plans, kraken_twin, read_plans, world_of
+from trader.bootstrap.stand_ins import HOST, Plans, kraken_twin, read_plans
+from trader.bootstrap.world import world_of
 from trader.config import Settings, load
 from trader.domain.market import MINUTE
 from trader.simulation.clock import load_clock, save_clock

@@ -19,9 +19,10 @@ from session_kit import HOUR, Stage, fetch_history, state_dir
 
 from trader.bootstrap.grounds import stand
 from trader.bootstrap.paths import Paths
+from trader.bootstrap.stand_ins import HOST, kraken_twin
 from trader.bootstrap.trading import trade
 from trader.bootstrap.verification import verify_state
-from trader.bootstrap.world import HOST, World, kraken_twin
+from trader.bootstrap.world import World
 from trader.cli import run
 from trader.config import Settings, load
 from trader.data.audit import audit

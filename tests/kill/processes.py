@@ -25,7 +25,8 @@ from tests.kill.points import HELD, MIGRATING, POINTS, CountedLedger, Kill, Suic
 from tests.kill.watch import Watch
 from tests.session_kit import PAIRS, TIMING, Stage, catch_up, live, opened
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import HOST, World, kraken_twin
+from trader.bootstrap.stand_ins import HOST, kraken_twin
+from trader.bootstrap.world import World
 from trader.config import load
 from trader.domain.market import SECOND
 from trader.execution.session import Session

@@ -13,7 +13,7 @@ import polars as pl
 
 from trader.bootstrap.ingestion import gate
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.reading import now_of
+from trader.bootstrap.state_time import now_of
 from trader.data import history_audit, parts
 from trader.data.coverage import Coverage
 from trader.data.history import HistoryStore

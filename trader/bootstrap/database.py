@@ -8,7 +8,7 @@ from typing import Any
 
 from trader.bootstrap.ledger_place import settle
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.reading import now_of
+from trader.bootstrap.state_time import now_of
 from trader.bootstrap.trading import sole_trader
 from trader.config import Settings
 from trader.data.birth import Birthmark

@@ -18,7 +18,8 @@ from trader.bootstrap.ledger_place import settle
 from trader.bootstrap.outcome import Outcome, describe
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.playback import STEPPED, Doors, Progress, play_session
-from trader.bootstrap.world import HOST, Plans, World, gemini_twin, kraken_twin, read_plans, world_of
+from trader.bootstrap.stand_ins import HOST, Plans, gemini_twin, kraken_twin, read_plans
+from trader.bootstrap.world import World, world_of
 from trader.config import Settings
 from trader.data.history import HistoryStore
 from trader.domain.market import SECOND

@@ -18,7 +18,7 @@ from trader.bootstrap import wire
 from trader.bootstrap.candles import instrument, listing_of
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.promotion import costs_of
-from trader.bootstrap.reading import now_of
+from trader.bootstrap.state_time import now_of
 from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data import parts

@@ -18,7 +18,7 @@ from trader.bootstrap.notices import post_notice
 from trader.bootstrap.past_day import day_name
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.promotion import active
-from trader.bootstrap.reading import now_of
+from trader.bootstrap.state_time import now_of
 from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data.audit import audit as audit_ledger

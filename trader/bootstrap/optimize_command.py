@@ -12,7 +12,7 @@ from trader.bootstrap.optimizer_veto import heard_now
 from trader.bootstrap.optimizing import Answer, Tell, decide_on, quiet
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.promotion import question_of
-from trader.bootstrap.reading import now_of
+from trader.bootstrap.state_time import now_of
 from trader.config import Settings
 from trader.errors import RejectedError
 

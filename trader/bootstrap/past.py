@@ -14,7 +14,8 @@ from pathlib import Path
 
 from trader.bootstrap.demo import play
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import read_plans, world_of
+from trader.bootstrap.stand_ins import read_plans
+from trader.bootstrap.world import world_of
 from trader.config import Settings, load
 from trader.errors import TraderError
 from trader.simulation.loops import run_stepped

@@ -14,7 +14,7 @@ from typing import Any
 from trader.bootstrap.judgements import kept
 from trader.bootstrap.optimizing import Question
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.reading import now_of
+from trader.bootstrap.state_time import now_of
 from trader.bootstrap.tuning import with_approved
 from trader.config import Settings
 from trader.data.engine import exists

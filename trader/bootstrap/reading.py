@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import getpass
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from trader.bootstrap.dependencies import missing
-from trader.bootstrap.installation import DEMO, environment_of
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.readmodel import ReadModel
-from trader.data.engine import exists
+from trader.bootstrap.state_time import now_of
 from trader.data.ledger_control import submit_control
 from trader.data.reader import LedgerReader
 from trader.domain.messages import stamp
-from trader.errors import CorruptError, RejectedError
-from trader.simulation.clock import load_clock, wall_clock
+from trader.errors import RejectedError
 
 PATIENCE_S = 30.0
 POLL_S = 0.25
@@ -52,19 +50,3 @@ def control(state: Path, verb: str, argument: str = "", *, patience_s: float = P
                 return f"{verb}: done at {stamp(seen.answered_us or now_us)}: {seen.control.answer}"
             time.sleep(POLL_S)
     return f"{verb}: stored as {given.control_id}; no answer within {patience_s:g} s, `trader status` shows it when it comes"
-
-
-def now_of(paths: Paths) -> int:
-    """The exchange's clock: the machine's in paper and live; the demo's paced one, else the newest moment stored in a sound ledger."""
-    if environment_of(paths) != DEMO:
-        return wall_clock().now_us()
-    try:
-        return load_clock(paths.clock).now_us()
-    except FileNotFoundError:
-        pass
-    if exists(paths.ledger_at):
-        with suppress(CorruptError), closing(LedgerReader(paths.ledger_at)) as reader:
-            told = [reader.newest_event(name) for name in ("beat", "system.started", "system.stopped")]
-            if times := [event.time_us for event in told if event is not None]:
-                return max(times)
-    return wall_clock().now_us()

@@ -26,7 +26,8 @@ from trader.bootstrap.demo import play
 from trader.bootstrap.market_history import MarketHistory, left_out
 from trader.bootstrap.paths import Paths, tag_of
 from trader.bootstrap.playback import STEPPED, Doors, Played, Progress, play_session
-from trader.bootstrap.world import Plans, World, read_plans
+from trader.bootstrap.stand_ins import Plans, read_plans
+from trader.bootstrap.world import World
 from trader.config import Settings
 from trader.data.reader import ALL, LedgerReader
 from trader.data.reader_activity import DecisionView

@@ -14,7 +14,7 @@ from typing import Any, Final
 from trader.bootstrap.labels import KINDS
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.promotion import active, costs_of
-from trader.bootstrap.reading import now_of
+from trader.bootstrap.state_time import now_of
 from trader.config import Settings
 from trader.data.engine import exists
 from trader.data.ledger_ai import AiChange, read_ai_changes, submit_ai_change

@@ -20,7 +20,7 @@ from trader.bootstrap.notices import post_notice
 from trader.bootstrap.optimizing import decide_on
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.promotion import active, question_of
-from trader.bootstrap.reading import now_of
+from trader.bootstrap.state_time import now_of
 from trader.bootstrap.tuning import live_numbers
 from trader.bootstrap.wire import Endpoints
 from trader.config import Settings

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from trader.bootstrap.paths import Paths
-from trader.bootstrap.world import DEMO_KEY, HOST, TIER, World, gemini_twin, kraken_twin, read_plans, world_of
+from trader.bootstrap.stand_ins import DEMO_KEY, HOST, TIER, gemini_twin, kraken_twin, read_plans
+from trader.bootstrap.world import World, world_of
 from trader.config import Settings, load
 from trader.domain.market import SECOND
 from trader.errors import ConfigError, TraderError

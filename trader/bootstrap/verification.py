@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from trader.bootstrap.paths import API_KEY, API_SECRET, Paths, tag_of
-from trader.bootstrap.world import HOST, World, kraken_twin
+from trader.bootstrap.stand_ins import HOST, kraken_twin
+from trader.bootstrap.world import World
 from trader.data.audit import LedgerFacts, audit
 from trader.data.engine import exists
 from trader.data.ledger_copy import as_file

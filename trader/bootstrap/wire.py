@@ -44,7 +44,7 @@ from trader.ports import Clock, Exchange, HistoryLink, KillPoints, Ledger, Marke
 from trader.strategy.modes import parameters
 
 ACCOUNT = "kraken"
-DEMO_TIER = "pro"  # of the twin's account, bootstrap/world.py
+DEMO_TIER = "pro"  # of the twin's account, bootstrap/stand_ins.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture import trees
-from trader.bootstrap.world import read_plans
+from trader.bootstrap.stand_ins import read_plans
 from trader.errors import ConfigError
 from trader.simulation.fault_catalogue import BY_TIME, KRAKEN_ACTIONS, Action, misplaced, place_kind
 from trader.simulation.faults import FaultPlan, parse_plan
