@@ -83,7 +83,10 @@ def test_ingest_history_stores_every_pair_and_asks_for_nothing_twice(ran: dict[s
 @pytest.mark.slow
 def test_ingest_history_shows_its_progress_and_a_table_of_what_it_brought(ran: dict[str, Any]) -> None:
     progress = [artifact for artifact in ran["artifacts"] if artifact.key == "history-progress"]
-    assert [(artifact.type, artifact.data) for artifact in progress] == [("progress", 100.0)] * 2
+    assert {artifact.type for artifact in progress} == {"progress"}
+    # Prefect's client repeats a creation whose answer got lost, so beside the one that goes on a run may have another that stands at 0
+    assert len({artifact.flow_run_id for artifact in progress if artifact.data == 100.0}) == 2
+    assert {artifact.data for artifact in progress} <= {0.0, 100.0}
     tables = [json.loads(artifact.data) for artifact in ran["artifacts"] if artifact.key == "history-ingestion"]
     values = {row["what"]: row["value"] for row in tables[0]}
     assert values["calls"] in {ran["ingest"]["calls"], ran["again"]["calls"]} and values["pairs ready"] == PAIRS
