@@ -66,6 +66,14 @@ class House:
         await self.bought(stop=stop)
         return self.held()
 
+    async def bought_before(self, mode: str) -> tuple[Position, TwinOrder]:
+        """A position and its resting stop, a second after the exchange went into `mode` for a minute."""
+        position = await self.buy()
+        (stop,) = self.orders(status="open")
+        self.world.twin.inject(Fault(where="system", action=mode, arg={"for_s": 60}))
+        await asyncio.sleep(1)
+        return position, stop
+
     def held(self) -> Position:
         (position,) = [p for p in self.ledger.positions() if p.state is PositionState.OPEN]
         return position

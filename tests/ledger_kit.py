@@ -6,6 +6,8 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from trader.data.ledger import SqlLedger
 from trader.data.ledger_control import submit_control
 from trader.domain.account import ExitPlan, Position
@@ -13,6 +15,7 @@ from trader.domain.market import MINUTE
 from trader.domain.messages import Action, Decision, Point, Refusal
 from trader.domain.orders import ExchangeStatus, Fill, Intent, Leg, OrderType, Outcome, Side, client_order_id, entry_key
 from trader.domain.verdicts import Lookup, Ruling, RulingResult
+from trader.errors import BeginRefused
 from trader.ports import DecisionRow, EquityRow, Halt, Lease, Ledger
 
 ACCOUNT = "demo"
@@ -148,3 +151,16 @@ def populated(folder: Path) -> Path:
     again.answer_control(control.control_id, "DONE", "paused", T0 + 6)
     again.close()
     return Path(ledger.path)
+
+
+def goes_on_selling(ledger: SqlLedger, lease: Lease, bought: Position, sale: Intent, *, journal: Path, now_us: int) -> None:
+    """While the ledger takes no writes, entries are halted, and `sale` of half of `bought` is begun and filled once."""
+    another, position = entry("ETH/EUR")
+    with pytest.raises(BeginRefused, match="halted by LEDGER"):
+        ledger.begin(another, lease, now_us, position=position)
+    ledger.begin(sale, lease, now_us)
+    assert sale.cl_ord_id in journal.read_text(), "on disk before its bytes leave"
+    with pytest.raises(BeginRefused, match="would exceed"):
+        ledger.begin(reducing(bought, "0.5", attempt=1), lease, now_us)
+    ack(ledger, sale, now_us)
+    ledger.apply_fills([fill_of(sale, "99", "0.5")], now_us, source="stream")

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from desk_kit import House, in_house
-from ledger_kit import ACCOUNT, T0, ack, buy, entry, fill_of, lease_of, reducing
+from ledger_kit import ACCOUNT, T0, buy, goes_on_selling, lease_of, reducing
 from postgres_kit import needs_postgres, postgres_ledger
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
@@ -26,7 +26,7 @@ from trader.data.postgres import hasty
 from trader.domain.halts import LEDGER
 from trader.domain.market import SECOND
 from trader.domain.orders import ExchangeStatus
-from trader.errors import BeginRefused, RetryableError
+from trader.errors import RetryableError
 
 pytestmark = needs_postgres
 LATER = T0 + 60 * SECOND
@@ -93,15 +93,7 @@ def test_entries_halt_exits_go_on_and_all_of_it_is_on_the_server_once_it_is_back
         sale = reducing(bought, "0.5")
         with server.gone():
             assert [position.position_id for position in ledger.positions()] == [bought.position_id]
-            another, position = entry("ETH/EUR")
-            with pytest.raises(BeginRefused, match="halted by LEDGER"):
-                ledger.begin(another, lease, LATER, position=position)
-            ledger.begin(sale, lease, LATER)
-            assert sale.cl_ord_id in (tmp_path / "emergency.journal").read_text(), "on disk before its bytes leave"
-            with pytest.raises(BeginRefused, match="would exceed"):
-                ledger.begin(reducing(bought, "0.5", attempt=1), lease, LATER)
-            ack(ledger, sale, LATER)
-            ledger.apply_fills([fill_of(sale, "99", "0.5")], LATER, source="stream")
+            goes_on_selling(ledger, lease, bought, sale, journal=tmp_path / "emergency.journal", now_us=LATER)
             assert not ledger.came_back(LATER), "not while the server is away"
         assert ledger.came_back(LATER) and not ledger.came_back(LATER)
         assert ledger.positions() == [] and [halt.cause for halt in ledger.halts()] == ["operator"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from desk_kit import House, in_house
-from ledger_kit import ACCOUNT, T0, ack, buy, entry, fill_of, lease_of, reducing
+from ledger_kit import ACCOUNT, T0, buy, goes_on_selling, lease_of, reducing
 
 from trader.data.audit import audit
 from trader.data.ledger import SqlLedger
@@ -71,15 +71,7 @@ def test_entries_halt_exits_go_on_and_all_of_it_is_in_the_ledger_once_it_takes_w
     bought = buy(ledger, lease)
     sale = reducing(bought, "0.5")
     with trouble(ledger):
-        another, position = entry("ETH/EUR")
-        with pytest.raises(BeginRefused, match="halted by LEDGER"):
-            ledger.begin(another, lease, LATER, position=position)
-        ledger.begin(sale, lease, LATER)
-        assert sale.cl_ord_id in (tmp_path / "emergency.journal").read_text(), "on disk before its bytes leave"
-        with pytest.raises(BeginRefused, match="would exceed"):
-            ledger.begin(reducing(bought, "0.5", attempt=1), lease, LATER)
-        ack(ledger, sale, LATER)
-        ledger.apply_fills([fill_of(sale, "99", "0.5")], LATER, source="stream")
+        goes_on_selling(ledger, lease, bought, sale, journal=tmp_path / "emergency.journal", now_us=LATER)
         assert not ledger.came_back(LATER), "not while the trouble lasts"
         with closing(LedgerReader(ledger.path)) as reader:
             assert all(view.intent.cl_ord_id != sale.cl_ord_id for view in reader.orders(limit=10)), "the file was not written"

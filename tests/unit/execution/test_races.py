@@ -34,11 +34,8 @@ async def agree(house: House) -> None:
 @pytest.mark.parametrize("mode", ["cancel_only", "post_only", "maintenance"])
 def test_a_target_of_all_that_is_held_waits_under_its_stop_while_the_venue_takes_no_orders(mode: str) -> None:
     async def test(house: House) -> None:
-        position = await house.buy()
+        position, stop = await house.bought_before(mode)
         held = house.keeper.held[position.position_id]
-        (stop,) = house.orders(status="open")
-        house.world.twin.inject(Fault(where="system", action=mode, arg={"for_s": 60}))
-        await asyncio.sleep(1)
         await house.keeper.act(held, [due(house, ExitKind.TARGET, "TP2")])
         assert [order.txid for order in house.orders(status="open")] == [stop.txid]
 

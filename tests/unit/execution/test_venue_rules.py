@@ -19,7 +19,6 @@ from trader.domain.orders import Rejected
 from trader.errors import RetryableError
 from trader.execution.positions import Exit, ExitKind
 from trader.execution.venue_rules import DELISTED, EVERY_US, TOO_OLD_US, VenueRules
-from trader.simulation.faults import Fault
 
 RULES = Instrument(pair="A/EUR", base="A", quote="EUR", tick=Decimal("0.01"), lot=Decimal("0.1"), order_min=Decimal(1), cost_min=Decimal(1))
 OTHER = replace(RULES, pair="B/EUR", base="B")
@@ -123,11 +122,8 @@ def test_a_held_pair_that_is_no_longer_listed_stops_no_other_from_being_looked_a
 @pytest.mark.parametrize("mode", ["cancel_only", "post_only", "maintenance"])
 def test_an_exit_waits_under_its_stop_while_the_venue_takes_none(mode: str) -> None:
     async def test(house: House) -> None:
-        position = await house.buy()
+        position, stop = await house.bought_before(mode)
         held = house.keeper.held[position.position_id]
-        (stop,) = house.orders(status="open")
-        house.world.twin.inject(Fault(where="system", action=mode, arg={"for_s": 60}))
-        await asyncio.sleep(1)
         leaving = asyncio.create_task(house.keeper.leave(held, "FLATTEN"))
         await house.keeper.act(held, [Exit(kind=ExitKind.MARKET, reason="MAX_HOLD", price=Decimal(1), quantity=position.quantity)])
         await asyncio.sleep(50)
