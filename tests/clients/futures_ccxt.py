@@ -179,7 +179,8 @@ class FuturesCcxt(Client):
         orders = asyncio.create_task(self.exchange.watch_orders(self.pair))
         await asyncio.sleep(0.5)
         order = await self.exchange.create_order(self.pair, "limit", "buy", self.amount(), self.price(0.5))
-        check(order["id"] in [row["id"] for row in await orders], "the order was not told")
+        while order["id"] not in [row["id"] for row in await orders]:  # the first may be the snapshot, where signing in took longer
+            orders = asyncio.create_task(self.exchange.watch_orders(self.pair))
         await self.gone(order["id"])
         await self._told()  # the snapshot
         listening = asyncio.create_task(self._told())
