@@ -11,7 +11,7 @@ from typing import Any
 from trader.domain.market import SECOND, Candle, Ticker, Timeframe
 from trader.domain.messages import Action, BarsClosed, Decision, Refusal
 from trader.domain.verdicts import AiMode
-from trader.errors import RetryableError
+from trader.errors import RejectedError, RetryableError
 from trader.execution.accounting import Accounting
 from trader.execution.asking import Asking, counted
 from trader.execution.desk import OrderDesk
@@ -169,7 +169,7 @@ class CloseStage:
         try:
             tickers = await self.w.market.tickers() if pairs else {}
             depths = {pair: await self._depth(pair) for pair in pairs} if self.w.parameters.sniper else {}
-        except RetryableError as error:
+        except (RetryableError, RejectedError) as error:
             self.w.ledger.note("gates.unknown", {"error": str(error)}, self.w.clock.now_us())
             return {}
         known = self.w.instruments
@@ -180,8 +180,12 @@ class CloseStage:
         }
 
     async def _depth(self, pair: str) -> Decimal | None:
-        """What is asked for within 0.5 % of mid, in quote; None where a side of the book is empty."""
-        book = await self.w.market.book(pair, BOOK_LEVELS)
+        """What is asked for within 0.5 % of mid, in quote; None where a side of the book is empty, or the pair has none any more."""
+        try:
+            book = await self.w.market.book(pair, BOOK_LEVELS)
+        except RejectedError as error:
+            self.w.ledger.note("gates.unknown", {"pair": pair, "error": str(error)}, self.w.clock.now_us())
+            return None
         return depth_within(book.asks, (book.bids[0][0] + book.asks[0][0]) / 2) if book.bids and book.asks else None
 
     def _record(self, decisions: Sequence[Decision], reviewed: Sequence[Reviewed]) -> None:

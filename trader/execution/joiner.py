@@ -62,7 +62,7 @@ class Joiner:
         """Order the universe by 24 h quote volume; a failing call keeps the last list."""
         try:
             tickers = await self.w.market.tickers()
-        except RetryableError as error:
+        except (RetryableError, RejectedError) as error:
             self.w.ledger.note("scanner.stale", {"error": str(error)}, self.w.clock.now_us())
             return
         if tickers:

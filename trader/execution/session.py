@@ -234,7 +234,8 @@ class Session:
             await w.stage("protect", self.recovery.stops_present)
             await w.stage("universe", self._universe)
             await w.stage("report", partial(self.closing.report, beat.number, beat.late_us))
-            await self.closing.redecide_deferred()
+            async with self._closing:  # beside a close under way, each would judge an account that lacks the other's entries
+                await self.closing.redecide_deferred()
 
     async def _universe(self) -> None:
         await self.joiner.refresh()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trader.domain.market import MINUTE
 from trader.domain.orders import Rejected
-from trader.errors import RetryableError
+from trader.errors import RejectedError, RetryableError
 from trader.execution.wiring import Wiring
 
 EVERY_US = 60 * MINUTE
@@ -37,7 +37,7 @@ class VenueRules:
             return
         try:
             fresh = await self.w.exchange.instruments()
-        except RetryableError as error:
+        except (RetryableError, RejectedError) as error:
             self.w.ledger.note("rules.unread", {"error": str(error)}, now)
             return
         known = self.w.instruments

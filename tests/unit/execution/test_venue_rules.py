@@ -16,7 +16,7 @@ from kraken_kit import PAIR
 from trader.domain.account import PositionState
 from trader.domain.market import MINUTE, Instrument
 from trader.domain.orders import Rejected
-from trader.errors import RetryableError
+from trader.errors import RejectedError, RetryableError, TraderError
 from trader.execution.positions import Exit, ExitKind
 from trader.execution.venue_rules import DELISTED, EVERY_US, TOO_OLD_US, VenueRules
 
@@ -30,7 +30,7 @@ class Venue:
 
     def __init__(self) -> None:
         self.now, self.told, self.notes, self.asked = 0, {"A/EUR": RULES, "B/EUR": OTHER}, [], 0
-        self.away = False
+        self.away: TraderError | None = None
 
     def now_us(self) -> int:
         return self.now
@@ -40,8 +40,8 @@ class Venue:
 
     async def instruments(self) -> Mapping[str, Instrument]:
         self.asked += 1
-        if self.away:
-            raise RetryableError("no answer")
+        if self.away is not None:
+            raise self.away
         return self.told
 
 
@@ -69,15 +69,16 @@ def test_they_are_read_each_hour_and_what_is_no_longer_listed_enters_nothing(ven
     assert known["B/EUR"] == replace(OTHER, status=DELISTED)
 
 
-def test_rules_that_nobody_could_read_for_a_day_are_too_old(venue: Venue, rules: VenueRules) -> None:
-    venue.away = True
+@pytest.mark.parametrize("trouble", [RetryableError("no answer"), RejectedError("EGeneral:Invalid arguments")])
+def test_rules_that_nobody_could_read_for_a_day_are_too_old(venue: Venue, rules: VenueRules, trouble: TraderError) -> None:
+    venue.away = trouble
     venue.now = TOO_OLD_US
     asyncio.run(rules.refresh())
     assert not rules.too_old
     venue.now += MINUTE
     asyncio.run(rules.refresh())
     assert rules.too_old and venue.notes == ["rules.unread", "rules.unread"]
-    venue.away = False
+    venue.away = None
     asyncio.run(rules.refresh())
     assert not rules.too_old
 
