@@ -14,7 +14,7 @@ import sys
 
 from tests.chaos.campaign import Result, Task, in_processes, play_all, report
 from tests.chaos.catalogue import chosen
-from tests.chaos.kills import POINTS, WHEN, kill_task
+from tests.chaos.kills import POINTS, WHEN, kill_task, kills_report
 from trader.domain.market import DAY
 
 
@@ -28,7 +28,7 @@ def main(words: list[str] | None = None) -> int:
         return 2
     fault_us = int(given.days * DAY)
     if given.kills:
-        return _kills(given)
+        return _kills(given.first, given.jobs)
     seeds = range(given.first, given.first + given.seeds)
     tasks = [
         Task(
@@ -44,16 +44,14 @@ def main(words: list[str] | None = None) -> int:
     return 0 if outcome["ok"] else 1
 
 
-def _kills(given: argparse.Namespace) -> int:
+def _kills(first: int, jobs: int) -> int:
     """Every kill point at its first hit, its second, and during a recovery."""
-    tasks = [(name, when, given.first) for name, point in POINTS.items() if not point.unreached for when in WHEN]
-    outcomes = in_processes(kill_task, tasks, given.jobs)
+    tasks = [(name, when, first) for name, point in POINTS.items() if not point.unreached for when in WHEN]
     points: dict[str, dict[str, list[str]]] = {name: {} for name in POINTS}
-    for (name, when, _), problems in zip(tasks, outcomes, strict=True):
+    for (name, when, _), problems in zip(tasks, in_processes(kill_task, tasks, jobs), strict=True):
         points[name][when] = problems
-    bad = sum(bool(problems) for problems in outcomes)
-    unreached = {name: point.unreached for name, point in POINTS.items() if point.unreached}
-    outcome = {"ok": not bad, "kills": len(tasks), "violations": bad, "points": points, "unreached": unreached}
+        print(f"{name} {when}: {'; '.join(problems) or 'ok'}", file=sys.stderr, flush=True)
+    outcome = kills_report(points)
     print(json.dumps(outcome, indent=1))
     return 0 if outcome["ok"] else 1
 

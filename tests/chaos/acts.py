@@ -336,13 +336,13 @@ async def in_parts(world: World, _row: str) -> None:
 
 
 async def touch_stop(world: World, _row: str) -> None:
-    """The market takes out the oldest resting stop."""
+    """The market takes out the oldest resting stop of a trader that lives."""
     await world.clock.sleep(120)
-    stops = [order for order in world.twin.exchange.open_orders() if order.ordertype == "stop-loss"]
-    if stops:
-        world.reaper.reach("stop_touched")
-        world.twin.exchange.fill_now(stops[0], world.clock.now_us())
-        await world.twin.hub.flush()
+    while not (world.alive and (stops := [o for o in world.twin.exchange.open_orders() if o.ordertype == "stop-loss"])):
+        await world.clock.sleep(5)
+    world.reaper.reach("stop_touched")
+    world.twin.exchange.fill_now(stops[0], world.clock.now_us())
+    await world.twin.hub.flush()
 
 
 async def kill_switch_set(world: World, _row: str) -> None:

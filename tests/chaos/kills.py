@@ -130,3 +130,11 @@ def kill_task(task: tuple[str, str, int]) -> list[str]:
     with scratch("trader-ground-") as folder:
         ended = kill(POINTS[name], when, Ground.of(seed, Path(folder), pairs=5), seed)
     return [f"{invariant}: {found[0]}" for invariant, found in ended.problems.items()]
+
+
+def kills_report(points: Mapping[str, Mapping[str, list[str]]]) -> dict[str, Any]:
+    """Point -> edition -> what was wrong, with the verdict and why some points are not reached."""
+    played = [problems for editions in points.values() for problems in editions.values()]
+    bad = sum(bool(problems) for problems in played)
+    unreached = {name: point.unreached for name, point in POINTS.items() if point.unreached}
+    return {"ok": not bad, "kills": len(played), "violations": bad, "points": points, "unreached": unreached}

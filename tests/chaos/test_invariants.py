@@ -139,6 +139,14 @@ def test_an_invariant_fails_on_its_breach(name: str, clean: Evidence) -> None:
     assert INVARIANTS[name](BREACHES[name](clean))
 
 
+@pytest.mark.parametrize("error", ["AuthError: Kraken refused: EGeneral:Permission denied", "KeyError: 'SUI/EUR'"])
+def test_a_task_may_fail_by_a_refused_key_only_where_the_key_was_refused(error: str, clean: Evidence) -> None:
+    failed = journal(clean, ("task.failed", {"task": "resolve SUI/EUR", "error": error}))
+    refused = replace(failed, injected=frozenset({"H17"}))
+    assert INVARIANTS["INV-16"](failed) == [f"task resolve SUI/EUR: {error}"]
+    assert bool(INVARIANTS["INV-16"](refused)) == ("AuthError" not in error)
+
+
 def test_what_an_act_found_on_the_spot_counts_under_its_invariant(clean: Evidence, tmp_path: Path) -> None:
     assert judge(seen(clean, breaches={"INV-9": ["a second trader ran beside the first"]})) == {
         "INV-9": ["a second trader ran beside the first"]

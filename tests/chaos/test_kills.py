@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.deaths import Killed
-from tests.chaos.kills import FIRST, IN_RECOVERY, POINTS, kill
+from tests.chaos.kills import FIRST, IN_RECOVERY, POINTS, RECOVERING, kill, kills_report
 from tests.chaos.ordeal import Ground
 from trader.data.ledger import SqlLedger
 from trader.data.migrations import run as migrations
@@ -37,6 +37,13 @@ def test_killed_at_a_point_nothing_is_lost_and_nothing_doubled(name: str, ground
 def test_the_table_has_forty_points_and_names_why_some_are_not_reached() -> None:
     assert [point.number for point in POINTS.values()] == list(range(1, 41))
     assert all(len(point.unreached) > 20 for point in POINTS.values() if point.unreached)
+
+
+def test_one_kill_that_went_wrong_fails_all_of_them() -> None:
+    good = {name: {FIRST: [], RECOVERING: []} for name in POINTS}
+    assert kills_report(good)["ok"] and kills_report(good)["kills"] == 80
+    report = kills_report(good | {"after_ack": {FIRST: [], RECOVERING: ["INV-1: trade T1 is missing"]}})
+    assert (report["ok"], report["violations"]) == (False, 1)
 
 
 def test_killed_in_a_migration_the_next_start_migrates_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
