@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.campaign import Result, Task, report, run, shrink
-from tests.chaos.catalogue import ROWS, chosen
+from tests.chaos.catalogue import BUY, ROWS, chosen
 from tests.chaos.ordeal import Ground, play
-from tests.chaos.plan import ChaosPlan, Injection, draw
+from tests.chaos.plan import ChaosPlan, Injection, Tagged, draw
 from trader.domain.market import MINUTE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
@@ -69,7 +70,10 @@ def test_an_unknown_fault_is_one_clear_error(names: list[str]) -> None:
 
 def test_a_run_leaves_the_same_journal_and_books_over_either_transport(tmp_path: Path) -> None:
     ground = Ground.of(1, tmp_path, pairs=4)
-    plan = draw(1, chosen(["H2", "H3", "H26", "W1", "K4"]), 40 * MINUTE)
+    drawn = draw(1, chosen(["H2", "H3", "H26", "W1", "K4"]), 40 * MINUTE)
+    reset = Tagged(where="AddOrder", action="reset", match=BUY, nth=(3,), after=True, row="H2")
+    plan = replace(drawn, injections=(*drawn.injections, Injection(row="H2", faults=(reset,))))
     direct, wire = (play(plan, ground, transport=transport) for transport in ("direct", "wire"))
     assert len(direct.evidence.fills) >= 1
+    assert "Connection reset by peer" in str([line.payload for line in direct.evidence.journal])
     assert (direct.journal, direct.books) == (wire.journal, wire.books)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -207,6 +208,8 @@ class DirectSession:
         """The answer as aiohttp would hand it over. Raises its errors where the connection ends or the body is too long."""
         if reply.end in (End.SILENT, End.UNREAD):
             await self.twin.middleware.stopped.wait()
+        if reply.end is End.RST:
+            raise aiohttp.ClientOSError(errno.ECONNRESET, "Connection reset by peer")
         if reply.end is not None:
             raise aiohttp.ServerDisconnectedError
         if reply.drip_s is not None:
