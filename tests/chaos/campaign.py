@@ -80,6 +80,7 @@ def run(task: Task) -> Result:
         "orders": len(evidence.ours()),
         "intents": len(evidence.intents),
         "journal": len(evidence.journal),
+        "looks": evidence.seen.looks,
     }
     return Result(
         **common, delivered=dict(ended.delivered), behaviour=dict(evidence.seen.behaviour),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from tests.chaos.evidence import Evidence, JournalLine, Row
+from tests.chaos.folds import Halted, Tokens, bar_of, bought_twice, guess, oversold, promised_away
 from trader.domain.halts import MISMATCH, asset_of
 from trader.domain.market import MINUTE, SECOND, Timeframe
 from trader.domain.money import ZERO
@@ -60,13 +61,8 @@ def nothing_guessed(e: Evidence) -> list[str]:
         name = f"{row['leg']} {row['cl_ord_id']} of {row['pair']}"
         if row["outcome"] == "SENT":
             found.append(f"{name} is still SENT")
-        elif row["outcome"] == "REJECTED" and not row["answer"]:
-            found.append(f"{name} is REJECTED without a word")
-        elif row["outcome"] == "ABSENT":
-            proof = json.loads(row["proof_json"] or "{}")
-            passes, late = proof.get("passes_us", []), proof.get("late", False)
-            if len(passes) < 2 or passes[-1] - passes[0] < SECOND or (passes[0] <= row["deadline_us"] and not late):
-                found.append(f"{name} is ABSENT on {row['proof_json'] or 'no proof'}")
+        elif why := guess(row["outcome"], row["answer"], json.loads(row["proof_json"] or "{}"), row["deadline_us"]):
+            found.append(f"{name} is {why}")
         if row["outcome"] in ("REJECTED", "ABSENT") and row["cl_ord_id"] in standing:
             found.append(f"{name} is {row['outcome']}, and stands on the exchange")
     return found
@@ -109,12 +105,8 @@ def _accepted(e: Evidence, asset: str) -> Decimal:
 
 def entered_once(e: Evidence) -> list[str]:
     """INV-5: one entry order at most per key on the exchange, whatever was lost on the way."""
-    bars = Counter(
-        (order.pair, Timeframe.M15.floor(order.opened_us))
-        for order in e.ours().values()
-        if order.side == "buy" and not e.in_skew(order.opened_us)
-    )
-    found = [f"{pair} was bought {count} times in one bar" for (pair, _), count in sorted(bars.items()) if count > 1]
+    bars = Counter(bar_of(order) for order in e.ours().values() if order.side == "buy" and not e.in_skew(order.opened_us))
+    found = bought_twice(bars)
     ids = Counter(order.cl_ord_id for order in e.orders.values() if order.cl_ord_id)
     found += [f"client id {name} stands {count} times" for name, count in sorted(ids.items()) if count > 1]
     keys = Counter(row["key"] for row in e.intents if row["leg"] == "entry")
@@ -132,18 +124,9 @@ def protected(e: Evidence) -> list[str]:
 def never_oversold(e: Evidence) -> list[str]:
     """INV-7: resting sells never exceed what is held, no balance is below zero, live and unresolved reducers fit their position."""
     found = [f"{asset}: {amount}" for asset, amount in sorted(e.balances.items()) if amount < ZERO]
-    selling: dict[str, Decimal] = {}
-    for order in e.orders.values():
-        if order.live and order.side == "sell":
-            base = order.pair.partition("/")[0]
-            selling[base] = selling.get(base, ZERO) + order.remaining
-    found += [f"{b}: {q} on sale, {e.balances.get(b, ZERO)} held" for b, q in sorted(selling.items()) if q > e.balances.get(b, ZERO)]
+    found += oversold((order for order in e.orders.values() if order.live), e.balances)
     held = {row["position_id"]: Decimal(row["quantity"]) for row in e.positions}
-    promised: dict[str, Decimal] = {}
-    for row in e.intents:
-        if row["leg"] != "entry" and _live(row):
-            promised[row["position_id"]] = promised.get(row["position_id"], ZERO) + Decimal(row["quantity"]) - Decimal(row["filled"])
-    return found + [f"position {p}: {q} promised, {held.get(p, ZERO)} held" for p, q in sorted(promised.items()) if q > held.get(p, ZERO)]
+    return found + promised_away((row for row in e.intents if row["leg"] != "entry" and _live(row)), held)
 
 
 def exits_unhindered(e: Evidence) -> list[str]:
@@ -163,17 +146,8 @@ def exits_unhindered(e: Evidence) -> list[str]:
 # --- the process -------------------------------------------------------------------------------------------------------------
 def one_holder(e: Evidence) -> list[str]:
     """INV-9: tokens grow by one, and every intent carries the newest at its commit."""
-    found, newest, free = [], 0, True
-    for line in e.journal:
-        if line.type == "lease.acquired":
-            if line.payload["token"] != newest + 1:
-                found.append(f"token {line.payload['token']} after {newest}")
-            newest, free = line.payload["token"], False
-        elif line.type == "lease.released":
-            free = True
-        elif line.type == "intent" and (free or line.payload["token"] != newest):
-            found.append(f"intent {line.payload['cl_ord_id']} carries token {line.payload['token']}, the newest is {newest}")
-    return found
+    tokens = Tokens()
+    return [what for line in e.journal for what in tokens.read(line.type, line.payload)]
 
 
 def in_time(e: Evidence) -> list[str]:
@@ -288,18 +262,8 @@ def only_smaller(e: Evidence) -> list[str]:
 
 def halts_hold(e: Evidence) -> list[str]:
     """INV-18: no entry is begun while a halt of the account or of its assets is on, in the order of the journal."""
-    found: list[str] = []
-    on: dict[str, None] = {}
-    for line in e.journal:
-        if line.type == "halt.set":
-            on[line.payload["cause"]] = None
-        elif line.type == "halt.cleared":
-            on.pop(line.payload["cause"], None)
-        elif line.type == "intent" and line.payload["leg"] == "entry":
-            pair = line.payload["pair"]
-            if halting := [cause for cause in on if " " not in cause or cause.partition(" ")[2] in pair.split("/")]:
-                found.append(f"entry {line.payload['cl_ord_id']} in {pair} while halted by {', '.join(halting)}")
-    return found
+    halted = Halted()
+    return [what for line in e.journal for what in halted.read(line.type, line.payload)]
 
 
 def repeatable(e: Evidence) -> list[str]:

@@ -129,6 +129,7 @@ def test_a_run_without_faults_breaks_nothing_and_has_something_to_look_at(clean:
     assert judge(clean) == {}
     assert list(INVARIANTS) == list(BREACHES)
     assert len(clean.fills) >= 3
+    assert clean.seen.looks >= clean.count("beat") - 1
     assert sum(row["leg"] == "exit" for row in clean.intents) >= 1
     assert any(line.type == "control.answered" for line in clean.journal)
 

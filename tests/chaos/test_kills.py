@@ -15,6 +15,7 @@ from tests.chaos.kills import FIRST, IN_RECOVERY, POINTS, RECOVERING, kill, kill
 from tests.chaos.ordeal import Ground
 from trader.data.ledger import SqlLedger
 from trader.data.migrations import run as migrations
+from trader.domain.market import SECOND
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
@@ -37,6 +38,15 @@ def test_killed_at_a_point_nothing_is_lost_and_nothing_doubled(name: str, ground
 def test_the_table_has_forty_points_and_names_why_some_are_not_reached() -> None:
     assert [point.number for point in POINTS.values()] == list(range(1, 41))
     assert all(len(point.unreached) > 20 for point in POINTS.values() if point.unreached)
+
+
+def test_a_stop_without_an_answer_is_looked_up_before_entries_are(ground: Ground) -> None:
+    ended = kill(POINTS["after_stop_intent"], RECOVERING, ground, SEED)
+    assert ended.problems == {}
+    ends = {
+        row["leg"]: row["resolved_us"] - ended.evidence.seen.deaths[-1][1] for row in ended.evidence.intents if row["outcome"] == "ABSENT"
+    }
+    assert ends["stop"] < 30 * SECOND < ends["entry"]
 
 
 def test_one_kill_that_went_wrong_fails_all_of_them() -> None:

@@ -100,6 +100,7 @@ class Seen:
     deaths: list[tuple[str, int]] = field(default_factory=list)
     bare: list[tuple[str, int, int]] = field(default_factory=list)  # pair, from, to: without stops of its size
     limiter: list[tuple[int, float, float]] = field(default_factory=list)  # time, ours, the exchange's, where ours was below
+    looks: int = 0  # beats after which the starred invariants were looked at
     tasks: list[int] = field(default_factory=list)
     breaches: dict[str, list[str]] = field(default_factory=dict)  # invariant -> what an act found wrong
     behaviour: dict[str, str] = field(default_factory=dict)  # row -> what the system did, in words

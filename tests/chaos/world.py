@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.beats import Looker
 from tests.chaos.catalogue import ROWS
 from tests.chaos.deaths import Arm, MortalLedger, Reaper, copy_ledger, restore_ledger, saving
 from tests.chaos.keys import KEYS
@@ -20,7 +21,7 @@ from tests.chaos.watching import Bare, Delivery, LockedHistory, LogLines, Seen, 
 from tests.session_kit import NoVerdicts, Stage
 from trader.bootstrap import wire
 from trader.bootstrap.ingestion import lookbacks
-from trader.bootstrap.paths import Paths
+from trader.bootstrap.paths import Paths, tag_of
 from trader.bootstrap.stand_ins import DEMO_KEY, HOST, gemini_twin, kraken_twin
 from trader.config import Settings
 from trader.domain.market import SECOND, Timeframe
@@ -70,6 +71,8 @@ class World:
             self.reaper.armed += [Arm(row=one.row, chain=(point,), after_s=after, hits=hit) for point, after, hit in one.kills]
         self.reaper.armed += [Arm(row=row, chain=chain, hits=hits, after_s=after) for row, chain, hits, after in plan.deaths]
         self.twin = kraken_twin(stage.world, stage.world.market(), self.clock, paths=paths, plan=self.faults, keys=KEYS)
+        self.looker = Looker(paths.ledger, self.twin.exchange, tag_of(stage.world.seed), self.skewed, self.seen)
+        self._looked: tuple[Session | None, int] = (None, 0)
         self._bare: dict[str, int] = {}
         self._twins_bare = self.twin.exchange.state.bare_since = Bare(self._covered)
 
@@ -233,6 +236,18 @@ class World:
             for pair in self._twins_bare:
                 self._bare[pair] = now if self._down else self._bare_from(pair)
             self._counters(now)
+            self._beats()
+
+    def _beats(self) -> None:
+        """Look at what the newest beat has brought, once for each beat."""
+        session = self.session
+        if session is None or self.dying:
+            return
+        if session is not self._looked[0]:
+            self._looked = (session, 0)
+            self.looker.begin()
+        elif (beats := session.summary.beats) != self._looked[1] and self.looker.look():
+            self._looked = (session, beats)
 
     @property
     def _down(self) -> bool:

@@ -98,9 +98,10 @@ class ApplyFills:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolve:
-    """Still unknown on the exchange: the resolver must prove presence or absence."""
+    """Still unknown on the exchange: the resolver must prove presence or absence. `reducing`: no entry."""
 
     cl_ord_id: str
+    reducing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +182,11 @@ def reconcile_orders(local: LocalView, remote: RemoteView) -> list[Fix]:
     fills: list[Fix] = [ApplyFills(fills=tuple(remote.fills))] if remote.fills else []
     seen = {order.cl_ord_id for order in _unique(remote)}
     listed = {order.txid for order in _unique(remote)}
-    unresolved: list[Fix] = [Resolve(cl_ord_id=i.cl_ord_id) for i in local.intents if i.outcome is Outcome.SENT and i.cl_ord_id not in seen]
+    unresolved: list[Fix] = [
+        Resolve(cl_ord_id=i.cl_ord_id, reducing=i.leg.reducing)
+        for i in local.intents
+        if i.outcome is Outcome.SENT and i.cl_ord_id not in seen
+    ]
     missing: list[Fix] = [
         Missing(txid=i.txid) for i in local.intents if i.outcome is Outcome.ACKED and i.live and i.txid and i.txid not in listed
     ]

@@ -110,18 +110,19 @@ class Recovery:
         return len(found)
 
     async def _orders(self, remote: RemoteView) -> int:
-        """Orders, fills, positions, protection, orphans. What must be proved absent takes a minute, so it waits for the stops."""
+        """Orders, fills, positions, protection, orphans. Proving an entry absent takes a minute, so it waits for all stops; a stop
+        that nobody knows of holds its position's room, so its few seconds come first."""
         fixes = reconcile_orders(self._local(), remote)
-        open_questions = [fix for fix in fixes if isinstance(fix, Resolve)]
         differences = 0
         for fix in fixes:
             if not isinstance(fix, Resolve):
                 differences += await self._apply(fix)
         differences += await self._protect_all()
-        for fix in open_questions:
-            differences += await self._apply(fix)
-        if open_questions:
-            differences += await self._protect_all()
+        for reducing in (True, False):
+            if questions := [fix for fix in fixes if isinstance(fix, Resolve) and fix.reducing is reducing]:
+                for fix in questions:
+                    differences += await self._apply(fix)
+                differences += await self._protect_all()
         for fix in reconcile_positions(self._local()):
             differences += await self._apply(fix)
         self.keeper.load()
