@@ -58,14 +58,23 @@ def entry(number: int) -> tuple[Intent, Position]:
 
 
 class Recorder:
-    """Takes down what a ledger tells its database."""
+    """Takes down what a ledger tells its database: through SQLAlchemy, or the driver itself, in whose place it stands."""
 
     def __init__(self, ledger: SqlLedger) -> None:
         self.statements: list[Statement] = []
-        event.listen(ledger._connection, "before_cursor_execute", self._seen)  # the one way to see them with their values
+        event.listen(ledger._connection, "before_cursor_execute", self._seen)
+        pooled: Any = ledger._connection.connection
+        self._driver, pooled.dbapi_connection = pooled.dbapi_connection, self
 
     def _seen(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
         self.statements.append((statement, parameters))
+
+    def execute(self, statement: str, parameters: Any = ()) -> Any:
+        self.statements.append((statement, parameters))
+        return self._driver.execute(statement, parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
 
 
 def bare(path: Path) -> sqlite3.Connection:

@@ -93,7 +93,7 @@ class Tx:
         body = canonical(payload)
         digest = chained(previous, line((seq, self.now_us, kind, type_, key, body)))
         row = {"seq": seq, "time_us": self.now_us, "kind": kind, "type": type_, "key": key, "payload": body, "hash": digest}
-        self.connection.execute(JOURNAL_ADD, row)
+        JOURNAL_ADD.run(self.connection, row)
         self.known_tip = (seq, digest)
         return seq
 
@@ -104,7 +104,7 @@ class Tx:
         return self.known_tip
 
     def _read_tip(self) -> Tip:
-        row = self.connection.execute(JOURNAL_TIP).first()
+        row = JOURNAL_TIP.first(self.connection)
         return (row[0], row[1]) if row else (0, "")
 
 

@@ -22,7 +22,7 @@ def acquire(tx: Tx, account: str, holder: str, ttl_us: int) -> Lease:
     """Take the lease where it is free, released, expired for 10 s, or ours already; LeaseLostError otherwise."""
     if account != tx.account:
         raise FatalError(f"this ledger belongs to account {tx.account!r}, not {account!r}")
-    row = tx.connection.execute(sql.LEASE_OF, {"at_account": account}).first()
+    row = sql.LEASE_OF.first(tx.connection, {"at_account": account})
     if row is not None and not row.released and row.holder != holder and tx.now_us < row.expires_us + TAKEOVER_GRACE_US:
         wait = (row.expires_us + TAKEOVER_GRACE_US - tx.now_us) / 1e6
         raise LeaseLostError(f"account {account!r} is traded by {row.holder!r} (token {row.token}); to be had in {wait:.1f} s")
@@ -36,7 +36,7 @@ def acquire(tx: Tx, account: str, holder: str, ttl_us: int) -> Lease:
 
 def check(tx: Tx, lease: Lease) -> None:
     """Raise LeaseLostError unless `lease` carries the newest token and has not expired."""
-    row = tx.connection.execute(sql.LEASE_OF, {"at_account": tx.account}).first()
+    row = sql.LEASE_OF.first(tx.connection, {"at_account": tx.account})
     if row is None or row.token != lease.token or row.holder != lease.holder or row.released:
         newest = "none" if row is None else f"{row.token} of {row.holder!r}{', released' if row.released else ''}"
         raise LeaseLostError(f"lease token {lease.token} of {lease.holder!r} is not the newest ({newest})")
@@ -49,7 +49,7 @@ def renew(tx: Tx, lease: Lease, ttl_us: int) -> Lease:
     """Extend a lease that is still ours. Renewals are not journalled: they change no state of the account."""
     check(tx, lease)
     expires_us = tx.now_us + ttl_us
-    tx.connection.execute(sql.LEASE_SET, {"at_account": tx.account, "expires_us": expires_us})
+    sql.LEASE_SET.run(tx.connection, {"at_account": tx.account, "expires_us": expires_us})
     return Lease(account=lease.account, holder=lease.holder, token=lease.token, expires_us=expires_us)
 
 

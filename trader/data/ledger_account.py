@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, select
 
+from trader.data import ledger_sql as sql
 from trader.data.journal import Tx
 from trader.data.ledger_fills import move_cash
-from trader.data.ledger_sql import upsert
-from trader.data.tables import beat, external_move, meta
 from trader.data.tables import cash as cash_table
 from trader.data.tables import equity as equity_table
+from trader.data.tables import external_move, meta
 from trader.data.types import FRACTION_DIGITS
 from trader.domain.futures import FundingPayment
 from trader.domain.money import plain, quantum, round_to
@@ -26,15 +25,11 @@ OPENING = "opening"
 FUNDING = "funding "  # begins the kind of a move that a futures position paid or received; its pair follows
 BEAT = "beat"
 KEPT = quantum(FRACTION_DIGITS)
-EQUITY_DROP = delete(equity_table).where(equity_table.c.time_us == bindparam("at_time"))
-EQUITY_ADD = sqlalchemy.insert(equity_table)
-BEAT_ADD = sqlalchemy.insert(beat)
 
 
 def cash(connection: Connection, account: str) -> dict[str, Decimal]:
     """What is held outside positions: quote money, and coins that no position of ours holds."""
-    query = select(cash_table.c.asset, cash_table.c.quantity).where(cash_table.c.account == account).order_by(cash_table.c.asset)
-    return {row.asset: row.quantity for row in connection.execute(query)}
+    return {row.asset: row.quantity for row in sql.CASH.all(connection, {"at_account": account})}
 
 
 def set_opening_cash(tx: Tx, amounts: Mapping[str, Decimal]) -> None:
@@ -71,7 +66,7 @@ def _move(tx: Tx, asset: str, amount: Decimal, kind: str) -> None:
     move_id = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
     row = {"move_id": move_id, "asset": asset, "amount": amount, "kind": kind}
     new = tx.connection.execute(
-        upsert(tx.connection, external_move)
+        sql.upsert(tx.connection, external_move)
         .values(**row, account=tx.account, seq=tx.tip()[0] + 1, time_us=tx.now_us)
         .on_conflict_do_nothing()
         .returning(external_move.c.move_id)
@@ -89,8 +84,8 @@ def record_equity(tx: Tx, row: EquityRow) -> None:
         "realised": row.realised, "fees": row.fees, "drawdown": float(row.drawdown),
     }  # fmt: skip
     tx.log("equity", values)
-    tx.connection.execute(EQUITY_DROP, {"at_time": row.time_us})
-    tx.connection.execute(EQUITY_ADD, values)
+    sql.EQUITY_DROP.run(tx.connection, {"at_time": row.time_us})
+    sql.EQUITY_ADD.run(tx.connection, values)
 
 
 def equity(connection: Connection, since_us: int) -> list[EquityRow]:
@@ -106,7 +101,7 @@ def note(tx: Tx, kind: str, payload: Mapping[str, Any]) -> None:
     """A journal row of its own; a `beat` also goes to the small table of beats (`lag_s` of its payload, else 0)."""
     seq = tx.log(kind, payload)
     if kind == BEAT:
-        tx.connection.execute(BEAT_ADD, {"seq": seq, "time_us": tx.now_us, "lag_s": float(payload.get("lag_s", 0.0))})
+        sql.BEAT_ADD.run(tx.connection, {"seq": seq, "time_us": tx.now_us, "lag_s": float(payload.get("lag_s", 0.0))})
 
 
 def get_meta(connection: Connection, name: str) -> str | None:
@@ -117,5 +112,5 @@ def get_meta(connection: Connection, name: str) -> str | None:
 
 def set_meta(connection: Connection, name: str, value: str) -> None:
     """Not journalled: watermarks and the like can be rebuilt."""
-    known = upsert(connection, meta).values(name=name, value=value)
+    known = sql.upsert(connection, meta).values(name=name, value=value)
     connection.execute(known.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from trader.data import ledger_sql as sql
 from trader.data.journal import Tx, from_outside
+from trader.data.prepared import Prepared
 from trader.data.tables import control as control_table
 from trader.data.tables import halt as halt_table
 from trader.errors import FatalError, RejectedError
@@ -20,12 +21,12 @@ OPERATOR = "operator"
 VERBS = ("pause", "resume", "stop", "flatten", "exit")
 HALTING = {"pause": REDUCING, "stop": HALTED, "flatten": HALTED}
 ANSWERS = ("DONE", "REFUSED", "EXPIRED")
-PENDING = select(control_table).where(control_table.c.state == "PENDING").order_by(control_table.c.seq)
+PENDING = Prepared(select(control_table).where(control_table.c.state == "PENDING").order_by(control_table.c.seq))
 
 
 def halts(connection: Connection) -> list[Halt]:
     """Everything that stops entries now, by cause."""
-    rows = connection.execute(sql.HALTS)
+    rows = sql.HALTS.all(connection)
     return [Halt(cause=r.cause, level=r.level, since_us=r.since_us, reason=r.reason, who=r.who) for r in rows]
 
 
@@ -54,7 +55,7 @@ def clear_halt(tx: Tx, cause: str, who: str, reason: str) -> None:
 
 def pending(connection: Connection) -> list[Control]:
     """Controls nobody answered yet, oldest first."""
-    return [to_control(row) for row in connection.execute(PENDING)]
+    return [to_control(row) for row in PENDING.all(connection)]
 
 
 def to_control(row: Row[Any]) -> Control:

@@ -178,7 +178,7 @@ def _may_replace(place: str, backup: Path, tip: Tip, now_us: int) -> None:
 def tip_of(place: str) -> Tip:
     """The newest journal row of a ledger. Raises CorruptError where there is none or it cannot be read."""
     with translated(place), closing(reader_engine(place).connect()) as connection:
-        row = connection.execute(sql.JOURNAL_TIP).first() if _is_ledger(connection) else None
+        row = sql.JOURNAL_TIP.first(connection) if _is_ledger(connection) else None
     return Tip(seq=row.seq, hash=row.hash) if row is not None else Tip(seq=0, hash="")
 
 
@@ -215,7 +215,7 @@ def _rows_into_server(backup: Path, place: str) -> None:
 def _must_be(place: str, copied: Copied) -> None:
     """Raises CorruptError unless the ledger now ends as the backup does, with as many rows in each table."""
     with translated(place), closing(reader_engine(place).connect()) as connection:
-        tip = connection.execute(sql.JOURNAL_TIP).first()
+        tip = sql.JOURNAL_TIP.first(connection)
         rows = {name: _count(connection, metadata.tables[name]) for name in copied.rows}
     seen = Tip(seq=0, hash="") if tip is None else Tip(seq=tip.seq, hash=tip.hash)
     if seen != copied.tip or rows != copied.rows:

@@ -76,7 +76,7 @@ def record(tx: Tx, rows: Sequence[DecisionRow], states: PairStates) -> dict[str,
     names = [[k["decision_id"], k["final"], _digest(k)] for k in kept]
     bar = {"close_us": close_us, "rows": len(rows), "digest": digest.hexdigest()}
     seq = tx.log("decisions", {**bar, "counts": counts, "kept": names}, kind="command")
-    tx.connection.execute(sql.DECISION_BAR_ADD, {**bar, "seq": seq, "time_us": tx.now_us, "counts_json": canonical(counts)})
+    sql.DECISION_BAR_ADD.run(tx.connection, {**bar, "seq": seq, "time_us": tx.now_us, "counts_json": canonical(counts)})
     _keep(tx, seq, kept)
     _move_states(tx, moved, states.known)
     return {pair: state for pair, (_, state) in moved.items()}
@@ -103,20 +103,15 @@ def _full(row: DecisionRow, now_us: int) -> dict[str, Any]:
 def _keep(tx: Tx, seq: int, kept: list[dict[str, Any]]) -> None:
     """A decision that was deferred and is made again replaces its row; the journal keeps both."""
     newest = {values["decision_id"]: {**values, "seq": seq} for values in kept}
-    if newest:
-        tx.connection.execute(sql.DECISION_DROP, [{"at_id": name} for name in newest])
-        tx.connection.execute(sql.DECISION_ADD, list(newest.values()))
+    for name, values in newest.items():
+        sql.DECISION_DROP.run(tx.connection, {"at_id": name})
+        sql.DECISION_ADD.run(tx.connection, values)
 
 
 def _move_states(tx: Tx, moved: dict[str, tuple[int, State]], known: dict[str, State]) -> None:
-    added, changed = [], []
     for pair, (close_us, (code, score, detail)) in moved.items():
         values = {"close_us": close_us, "code": code, "score": score, "detail": detail}
         if pair in known:
-            changed.append({"at_pair": pair, **values})
+            sql.PAIR_STATE_SET.run(tx.connection, {"at_pair": pair, **values})
         else:
-            added.append({"pair": pair, **values})
-    if added:
-        tx.connection.execute(sql.PAIR_STATE_ADD, added)
-    if changed:
-        tx.connection.execute(sql.PAIR_STATE_SET, changed)
+            sql.PAIR_STATE_ADD.run(tx.connection, {"pair": pair, **values})

@@ -52,7 +52,7 @@ def apply_fills(tx: Tx, fills: Sequence[Fill], source: str) -> list[tuple[Fill, 
     news: list[tuple[Fill, Intent | None]] = []
     batches: dict[str, _Batch] = {}
     for fill in fills:
-        row = tx.connection.execute(sql.INTENT_BY_TXID, {"at_txid": fill.txid, "at_account": tx.account}).first()
+        row = sql.INTENT_BY_TXID.first(tx.connection, {"at_txid": fill.txid, "at_account": tx.account})
         if _insert(tx, fill, row, source):
             news.append((fill, None if row is None else _effect(tx, fill, row, batches)))
     for batch in batches.values():
@@ -63,7 +63,7 @@ def apply_fills(tx: Tx, fills: Sequence[Fill], source: str) -> list[tuple[Fill, 
 def _insert(tx: Tx, fill: Fill, order: Row[Any] | None, source: str) -> bool:
     """Insert a fill unless its trade id is known; its journal row carries every value of it."""
     told = {**trade(fill), "source": source, "fee_asset": quote_of(fill.pair), **_owner(order)}
-    new = tx.connection.execute(sql.FILL_ADD[tx.connection.dialect.name], {**told, "account": tx.account, "seq": tx.tip()[0] + 1}).first()
+    new = sql.FILL_ADD[tx.connection.dialect.name].first(tx.connection, {**told, "account": tx.account, "seq": tx.tip()[0] + 1})
     if new is not None:
         tx.log("fill.external" if order is None else "fill", told, key=f"fill:{fill.trade_id}")
     return new is not None
@@ -77,7 +77,7 @@ def _owner(order: Row[Any] | None) -> dict[str, Any]:
 
 def _effect(tx: Tx, fill: Fill, order: Row[Any], batches: dict[str, _Batch]) -> Intent:
     """Move position, order and cash by one fill of ours."""
-    row = tx.connection.execute(sql.POSITION_BY_ID, {"at_id": order.position_id, "at_account": tx.account}).first()
+    row = sql.POSITION_BY_ID.first(tx.connection, {"at_id": order.position_id, "at_account": tx.account})
     if row is None:
         raise FatalError(f"fill {fill.trade_id}: order {order.cl_ord_id} names position {order.position_id!r}, which is not in the ledger")
     before = to_position(row)
@@ -116,11 +116,11 @@ def _log_order(tx: Tx, batch: _Batch) -> None:
 def claim(tx: Tx, txid: str) -> None:
     """Give fills that were recorded as EXTERNAL to the order that `txid` turned out to be, with all their effects."""
     where = {"at_txid": txid, "at_account": tx.account}
-    stray = tx.connection.execute(sql.STRAY_FILLS, where).all()
+    stray = sql.STRAY_FILLS.all(tx.connection, where)
     batches: dict[str, _Batch] = {}
     for row in stray:
-        order = tx.connection.execute(sql.INTENT_BY_TXID, where).one()
-        tx.connection.execute(sql.FILL_SET, {"at_account": tx.account, "at_trade": row.trade_id, **_owner(order)})
+        order = sql.INTENT_BY_TXID.first(tx.connection, where)
+        sql.FILL_SET.run(tx.connection, {"at_account": tx.account, "at_trade": row.trade_id, **_owner(order)})
         tx.log("fill.claimed", {"trade_id": row.trade_id, **_owner(order)}, key=f"claim:{row.trade_id}")
         _effect(tx, to_fill(row), order, batches)
     for batch in batches.values():
@@ -131,8 +131,8 @@ def claim(tx: Tx, txid: str) -> None:
 def move_cash(tx: Tx, asset: str, amount: Decimal) -> None:
     """Add `amount` to the cash of an asset; the caller logs why."""
     where = {"at_account": tx.account, "at_asset": asset}
-    before = tx.connection.execute(sql.CASH_OF, where).scalar()
-    if before is None:
-        tx.connection.execute(sql.CASH_ADD, {"account": tx.account, "asset": asset, "quantity": amount})
+    held = sql.CASH_OF.first(tx.connection, where)
+    if held is None:
+        sql.CASH_ADD.run(tx.connection, {"account": tx.account, "asset": asset, "quantity": amount})
     else:
-        tx.connection.execute(sql.CASH_SET, {**where, "quantity": add(before, amount)})
+        sql.CASH_SET.run(tx.connection, {**where, "quantity": add(held.quantity, amount)})

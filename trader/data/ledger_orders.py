@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row
 
 from trader.data import lease as leases
 from trader.data import ledger_sql as sql
@@ -15,7 +15,6 @@ from trader.data.journal import Tx, canonical
 from trader.data.ledger_changes import add_intent, add_position, set_intent
 from trader.data.ledger_fills import claim
 from trader.data.ledger_rows import new_position, terms, to_intent
-from trader.data.tables import intent as table
 from trader.domain.account import Position, PositionState
 from trader.domain.halts import binds
 from trader.domain.money import ZERO, add, sub
@@ -67,14 +66,14 @@ def _add(tx: Tx, intent: Intent, position: Position | None, told: Mapping[str, A
 def recall(tx: Tx, intent: Intent, token: int, position: Position | None = None) -> None:
     """Take in an order of ours that was begun elsewhere, in the emergency journal or before an older backup came back: SENT, so
     that it is looked up. A known one changes nothing, nor does one whose position is not known."""
-    known = tx.connection.execute(sql.INTENT_BY_ID, {"at_id": intent.cl_ord_id}).first()
-    held = tx.connection.execute(sql.POSITION_BY_ID, {"at_id": intent.position_id, "at_account": tx.account}).first()
+    known = sql.INTENT_BY_ID.first(tx.connection, {"at_id": intent.cl_ord_id})
+    held = sql.POSITION_BY_ID.first(tx.connection, {"at_id": intent.position_id, "at_account": tx.account})
     if known is None and (held is not None or position is not None):
         _add(tx, intent, position, {"token": token, "recalled": True})
 
 
 def _begin_entry(tx: Tx, intent: Intent, position: Position | None) -> None:
-    halted = [row for row in tx.connection.execute(sql.HALTS) if binds(row.cause, intent.pair)]
+    halted = [row for row in sql.HALTS.all(tx.connection) if binds(row.cause, intent.pair)]
     if halted:
         causes = ", ".join(f"{row.cause} ({row.level})" for row in halted)
         raise BeginRefused("HALTED", f"no entry in {intent.pair}: halted by {causes}")
@@ -88,18 +87,18 @@ def _refuse_repeat(tx: Tx, intent: Intent) -> None:
     same = {
         "at_id": intent.cl_ord_id, "at_account": tx.account, "at_key": intent.key, "at_leg": intent.leg, "at_attempt": intent.attempt,
     }  # fmt: skip
-    row = tx.connection.execute(sql.INTENT_SAME, same).first()
+    row = sql.INTENT_SAME.first(tx.connection, same)
     if row is not None:
         what = f"{intent.leg} {intent.attempt} of {intent.key}"
         raise BeginRefused("DUPLICATE_KEY", f"{what} was begun already as {row.cl_ord_id} ({row.outcome})")
 
 
 def _refuse_oversell(tx: Tx, intent: Intent) -> None:
-    held = tx.connection.execute(sql.POSITION_BY_ID, {"at_id": intent.position_id, "at_account": tx.account}).first()
+    held = sql.POSITION_BY_ID.first(tx.connection, {"at_id": intent.position_id, "at_account": tx.account})
     if held is None or held.pair != intent.pair or held.side == intent.side.value:
         what = f"{intent.leg} {intent.cl_ord_id}: no position {intent.position_id!r} in {intent.pair}"
         raise BeginRefused("OVERSELL", f"{what} that a {intent.side} reduces")
-    others = tx.connection.execute(sql.PROMISED, {"at_position": intent.position_id}).all()
+    others = sql.PROMISED.all(tx.connection, {"at_position": intent.position_id})
     promised = add(*(sub(row.quantity, row.filled) for row in others))
     if add(promised, intent.quantity) > held.quantity:
         what = f"{intent.pair}: {intent.quantity} more on top of {promised} live or unresolved"
@@ -118,12 +117,12 @@ def adopt(tx: Tx, intent: Intent) -> None:
     """Record an order of ours that the exchange made by itself (a conditional close); a known txid changes nothing."""
     if intent.txid is None or intent.outcome is not Outcome.ACKED:
         raise FatalError(f"only an order the exchange holds can be adopted; {intent.cl_ord_id} is {intent.outcome}, txid {intent.txid}")
-    if tx.connection.execute(sql.INTENT_BY_TXID, {"at_txid": intent.txid, "at_account": tx.account}).first() is not None:
+    if sql.INTENT_BY_TXID.first(tx.connection, {"at_txid": intent.txid, "at_account": tx.account}) is not None:
         return
     _refuse_repeat(tx, intent)
-    if tx.connection.execute(sql.POSITION_BY_ID, {"at_id": intent.position_id, "at_account": tx.account}).first() is None:
+    if sql.POSITION_BY_ID.first(tx.connection, {"at_id": intent.position_id, "at_account": tx.account}) is None:
         raise FatalError(f"order {intent.txid} can't be adopted: no position {intent.position_id!r}")
-    parent = tx.connection.execute(sql.INTENT_BY_ID, {"at_id": intent.position_id}).first()
+    parent = sql.INTENT_BY_ID.first(tx.connection, {"at_id": intent.position_id})
     found = {"txid": intent.txid, "refid": None if parent is None else parent.txid, "status": intent.status}
     seq = tx.log("adopted", {**terms(intent), **found}, key=f"adopt:{intent.txid}")
     since = None if intent.status is None else tx.now_us
@@ -134,7 +133,7 @@ def adopt(tx: Tx, intent: Intent) -> None:
 
 def resolve(tx: Tx, cl_ord_id: str, proved: Proved) -> None:
     """Write down what was proved about an intent; the same again changes nothing, a contradiction is FatalError."""
-    row = tx.connection.execute(sql.INTENT_BY_ID, {"at_id": cl_ord_id}).first()
+    row = sql.INTENT_BY_ID.first(tx.connection, {"at_id": cl_ord_id})
     if row is None:
         raise FatalError(f"no intent {cl_ord_id!r} in the ledger to resolve")
     before, outcome, txid = Outcome(row.outcome), proved.outcome, proved.txid
@@ -176,7 +175,7 @@ def set_terms(tx: Tx, txid: str, quantity: Decimal | None, trigger_price: Decima
 
 
 def _by_txid(tx: Tx, txid: str) -> Row[Any]:
-    row = tx.connection.execute(sql.INTENT_BY_TXID, {"at_txid": txid, "at_account": tx.account}).first()
+    row: Row[Any] | None = sql.INTENT_BY_TXID.first(tx.connection, {"at_txid": txid, "at_account": tx.account})
     if row is None:
         raise FatalError(f"no order {txid!r} in the ledger")
     return row
@@ -184,16 +183,14 @@ def _by_txid(tx: Tx, txid: str) -> Row[Any]:
 
 def next_attempt(connection: Connection, account: str, key: str, leg: Leg) -> int:
     """Number of the next order of this leg."""
-    newest = connection.execute(
-        select(func.max(table.c.attempt)).where(table.c.account == account, table.c.key == key, table.c.leg == leg.value)
-    ).scalar()
+    newest = sql.ATTEMPT.first(connection, {"at_account": account, "at_key": key, "at_leg": leg.value}).newest
     return 0 if newest is None else int(newest) + 1
 
 
 def intents(connection: Connection, account: str, among: Iterable[str] | None = None) -> dict[str, Intent]:
     """Orders by their id in the order they were begun; `among`: only these."""
     if among is None:
-        rows = connection.execute(sql.INTENTS, {"at_account": account})
+        rows = sql.INTENTS.all(connection, {"at_account": account})
     else:
-        rows = connection.execute(sql.INTENTS_AMONG, {"at_account": account, "at_ids": list(among)})
+        rows = [row for name in among if (row := sql.INTENT_BY_ID.first(connection, {"at_id": name})) is not None]
     return {row.cl_ord_id: to_intent(row) for row in rows}

@@ -31,15 +31,18 @@ SHARE_STEP = Decimal("1e-8")  # a leg's share of entry cost and fee; the last le
 
 def positions(connection: Connection, account: str, among: Iterable[str] | None = None) -> dict[str, Position]:
     """Positions by their id in the order they were opened; `among`: only these."""
-    if among is None:
-        rows = connection.execute(sql.POSITIONS, {"at_account": account})
-    else:
-        rows = connection.execute(sql.POSITIONS_AMONG, {"at_account": account, "at_ids": list(among)})
+    rows = sql.POSITIONS.all(connection, {"at_account": account}) if among is None else _among(connection, account, among)
     return {row.position_id: to_position(row) for row in rows}
 
 
+def _among(connection: Connection, account: str, names: Iterable[str]) -> list[Any]:
+    """The rows of these positions, in the order of the names."""
+    found = (sql.POSITION_BY_ID.first(connection, {"at_id": name, "at_account": account}) for name in names)
+    return [row for row in found if row is not None]
+
+
 def _one(tx: Tx, position_id: str) -> Row[Any]:
-    row = tx.connection.execute(sql.POSITION_BY_ID, {"at_id": position_id, "at_account": tx.account}).first()
+    row: Row[Any] | None = sql.POSITION_BY_ID.first(tx.connection, {"at_id": position_id, "at_account": tx.account})
     if row is None:
         raise FatalError(f"no position {position_id!r} in the ledger")
     return row
@@ -100,8 +103,8 @@ def last_exits(connection: Connection, account: str) -> dict[str, tuple[int, str
 # --- trades -------------------------------------------------------------------------------------------------------------
 def trade_legs(connection: Connection, account: str, since_us: int) -> list[TradeLeg]:
     """One row per exit order with fills whose last fill is at or after `since_us`, oldest first."""
-    recent = select(fill_table.c.position_id).where(fill_table.c.account == account, fill_table.c.time_us >= since_us)
-    dated = _dated(connection, account, recent if since_us > 0 else None)
+    recent = select(fill_table.c.position_id).where(fill_table.c.account == account, fill_table.c.time_us >= since_us).distinct()
+    dated = _dated(connection, account, list(connection.execute(recent).scalars()) if since_us > 0 else None)
     return [leg for last_us, _, leg in in_order(dated.values()) if last_us >= since_us]
 
 
@@ -115,21 +118,17 @@ def in_order(legs: Iterable[Sequence[DatedLeg]]) -> list[DatedLeg]:
     return sorted((leg for of_one in legs for leg in of_one), key=lambda leg: leg[:2])
 
 
-def _dated(connection: Connection, account: str, among: Any) -> dict[str, Sequence[DatedLeg]]:
-    query = (
-        select(fill_table, intent_table.c.leg)
-        .join(intent_table, intent_table.c.cl_ord_id == fill_table.c.cl_ord_id)
-        .where(fill_table.c.account == account)
-        .order_by(fill_table.c.seq)
-    )
-    held = select(table).where(table.c.account == account)
-    if among is not None:
-        query, held = query.where(fill_table.c.position_id.in_(among)), held.where(table.c.position_id.in_(among))
+def _dated(connection: Connection, account: str, among: Sequence[str] | None) -> dict[str, Sequence[DatedLeg]]:
+    ours = {"at_account": account}
+    if among is None:
+        held, fills = sql.POSITIONS.all(connection, ours), sql.FILLS.all(connection, ours)
+    else:
+        held = _among(connection, account, among)
+        fills = [row for name in among for row in sql.FILLS_OF.all(connection, ours | {"at_id": name})]
     by_position: dict[str, list[Row[Any]]] = {}
-    for row in connection.execute(query):
+    for row in fills:
         by_position.setdefault(row.position_id, []).append(row)
-    rows = [row for row in connection.execute(held) if row.position_id in by_position]
-    return {row.position_id: _legs(to_position(row), by_position[row.position_id]) for row in rows}
+    return {row.position_id: _legs(to_position(row), by_position[row.position_id]) for row in held if row.position_id in by_position}
 
 
 def _legs(position: Position, rows: Sequence[Row[Any]]) -> list[DatedLeg]:

@@ -207,7 +207,7 @@ def beats(connection: Connection, limit: int) -> list[Beat]:
 
 def lease(connection: Connection, account: str) -> LeaseView | None:
     """The lease of an account."""
-    row = connection.execute(sql.LEASE_OF, {"at_account": account}).first()
+    row = sql.LEASE_OF.first(connection, {"at_account": account})
     if row is None:
         return None
     return LeaseView(holder=row.holder, token=row.token, acquired_us=row.acquired_us, expires_us=row.expires_us, released=row.released)

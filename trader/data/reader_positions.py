@@ -84,9 +84,9 @@ class Totals:
 
 def open_positions(connection: Connection, account: str) -> list[OpenPosition]:
     """OPENING, OPEN and DUST positions, oldest first."""
-    rows = connection.execute(sql.OPEN_POSITIONS, {"at_account": account}).all()
+    rows = sql.OPEN_POSITIONS.all(connection, {"at_account": account})
     stops: dict[str, Row[Any]] = {}
-    for row in connection.execute(sql.LIVE_INTENTS, {"at_account": account}):
+    for row in sql.LIVE_INTENTS.all(connection, {"at_account": account}):
         if row.leg == Leg.STOP.value:
             stops[row.position_id] = row
     return [_view(row, stops.get(row.position_id)) for row in rows]
