@@ -99,7 +99,8 @@ BUGS: tuple[Bug, ...] = (
         old="    if halted:\n", new="    if halted and position is None:\n",
     ),
     Bug(
-        name="ids of adopted stops are drawn by chance", file=KEEPER, breaks=("INV-19",), words=("--twice", "1"), seeds=1,
+        name="ids of adopted stops are drawn by chance", file="trader/execution/adoption.py", breaks=("INV-19",), words=("--twice", "1"),
+        seeds=1,
         old="        name = client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt)\n",
         new='        name = "t" + __import__("uuid").uuid4().hex[:17]\n',
     ),

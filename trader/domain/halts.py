@@ -4,14 +4,14 @@ from __future__ import annotations
 
 AUTH, LIMITS, NONCE, SKEW = "AUTH", "LIMITS", "NONCE", "SKEW"
 LEDGER = "LEDGER"  # its place takes no writes; ends with that
-FOREIGN, MISMATCH = "foreign", "mismatch"  # each followed by the asset it is about
+FOREIGN, MISMATCH, UNKNOWN = "foreign", "mismatch", "unknown"  # each followed by the asset it is about
 OF_REFUSALS = {"auth": AUTH, "limits": LIMITS, "nonce": NONCE}  # kind of a `Rejected` -> the halt it calls for
 
 
 def asset_of(cause: str) -> str:
     """The one asset a cause is about; empty for one that binds the whole account."""
     kind, _, asset = cause.partition(" ")
-    return asset if kind in (FOREIGN, MISMATCH) else ""
+    return asset if kind in (FOREIGN, MISMATCH, UNKNOWN) else ""
 
 
 def binds(cause: str, pair: str) -> bool:

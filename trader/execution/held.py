@@ -17,5 +17,7 @@ class Held:
     guard: Guard | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     bare: int = 0  # times in a row that no stop could be placed
+    short: int = 0  # times in a row that the exchange took neither stop nor sale for want of the coins
+    again_us: int = 0  # no attempt at a stop before, since what is held is unknown
     retrying: bool = False
     leaving: bool = False  # somebody is closing it, and goes on until it is closed

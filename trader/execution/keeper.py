@@ -12,14 +12,16 @@ from decimal import Decimal
 from typing import Any
 
 from trader.domain.account import PositionState
-from trader.domain.market import MINUTE, Candle, Instrument
+from trader.domain.market import Candle, Instrument
 from trader.domain.money import ZERO, add, sub
-from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder, client_order_id
-from trader.errors import BeginRefused, RetryableError
+from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder
+from trader.errors import BeginRefused
+from trader.execution.adoption import Adoption
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.held import Held
 from trader.execution.positions import Exit, ExitKind, Guard
-from trader.execution.reconcile import RECOVERED, conditional_close
+from trader.execution.reconcile import RECOVERED
+from trader.execution.shortfall import AGAIN_S, FUNDS, Shortfall
 from trader.ports import Clock, Exchange, Ledger
 
 STOP_WITHIN_S = 5.0
@@ -47,6 +49,7 @@ class Keeper:
     ) -> None:
         self.desk, self.exchange, self.ledger, self.clock = desk, exchange, ledger, clock
         self.instruments, self.spawn = instruments, spawn
+        self.adoption, self.shortfall = Adoption(desk), Shortfall(ledger, clock)
         self.held: dict[str, Held] = {}
 
     # --- state ---------------------------------------------------------------------------------------------------------
@@ -137,6 +140,8 @@ class Keeper:
     # --- protection ----------------------------------------------------------------------------------------------------
     async def protect(self, held: Held) -> None:
         """A live stop of the held quantity at the plan's level, adopted, amended or newly placed; tried again soon where none stands."""
+        if self.shortfall.waits(held):
+            return
         async with held.lock:
             await self._protect(held)
             bare = self._refresh(held) and self._is_bare(held)
@@ -144,6 +149,8 @@ class Keeper:
         if bare and not held.retrying:
             held.retrying = True
             self.spawn(self._protect_again(held), f"protect {held.position.pair} again")
+        elif not bare:
+            self.shortfall.covered(held)
 
     def _is_bare(self, held: Held) -> bool:
         """Whether it ought to have a stop and has none."""
@@ -152,7 +159,7 @@ class Keeper:
 
     async def _protect_again(self, held: Held) -> None:
         """After a pause: the venue may take stops again, and the next beat is far."""
-        await asyncio.sleep(min(STOP_WITHIN_S * held.bare, LONGEST_AGAIN_S))
+        await asyncio.sleep(AGAIN_S if held.again_us else min(STOP_WITHIN_S * held.bare, LONGEST_AGAIN_S))
         held.retrying = False
         if held.bare and self.held.get(held.position.position_id) is held:
             await self.protect(held)
@@ -162,7 +169,7 @@ class Keeper:
             return
         instrument = self.instruments[held.position.pair]
         if add(*(stop.remaining for stop in self.stops_of(held.position.position_id))) < held.position.quantity:
-            await self._adopt(held)
+            await self.adoption.look_for(held.position.position_id)
         stop = await self._join(held)
         if not self._refresh(held):
             return
@@ -197,29 +204,6 @@ class Keeper:
                 await self.desk.amend(kept, quantity=add(kept.quantity, freed))
         return self.stop_of(held.position.position_id)
 
-    async def _adopt(self, held: Held) -> Intent | None:
-        """The conditional close that came with the entry's fill, found by its reference to the entry."""
-        entry = next((i for i in self.ledger.intents(position_id=held.position.position_id) if i.leg is Leg.ENTRY), None)
-        if entry is None or entry.txid is None or entry.close_trigger is None:
-            return None
-        try:
-            found = [order for order in await self.exchange.open_orders() if order.refid == entry.txid]
-            for order in found or [o for o in await self.exchange.closed_orders(entry.created_us - MINUTE) if o.refid == entry.txid]:
-                self.adopt(order, entry)
-        except RetryableError:
-            return None  # no answer within the adapter's patience: place our own rather than stay bare
-        return self.stop_of(held.position.position_id)
-
-    def adopt(self, order: RemoteOrder, entry: Intent) -> None:
-        """Book a conditional close as the stop of its entry's position; idempotent."""
-        if self.ledger.intent_by_txid(order.txid) is not None:
-            return
-        now = self.clock.now_us()
-        attempt = self.ledger.next_attempt(entry.key, Leg.STOP)
-        name = client_order_id(self.desk.tag, self.desk.account, entry.key, Leg.STOP, attempt)
-        self.ledger.adopt(conditional_close(order, entry, name, attempt, now), now)
-        self.ledger.set_status(order.txid, order.status, now)
-
     async def _place_stop(self, held: Held) -> None:
         """A new stop at the plan's level. Refused as passed, or twice for any reason: out at market. Lost on the way: again."""
         refused = 0
@@ -229,13 +213,17 @@ class Keeper:
             answer = await self._send_stop(held, held.guard)
             if not isinstance(answer, Rejected):
                 return
-            self.ledger.note("stop.refused", {"pair": held.position.pair, "why": answer.message}, self.clock.now_us())
-            if await self._adopt(held) is not None:
+            if not held.again_us:
+                self.ledger.note("stop.refused", {"pair": held.position.pair, "why": answer.message}, self.clock.now_us())
+            await self.adoption.look_for(held.position.position_id)
+            if self.stop_of(held.position.position_id) is not None:
                 await self._protect(held)  # what holds the coins is the conditional close, seen late: give it its level
                 return
             refused += answer.kind not in NO_REFUSAL
             if PASSED in answer.message or refused >= STOPS_REFUSED:
                 await self._sell(held, held.position.quantity, "EMERGENCY")
+                if answer.kind == FUNDS and self._refresh(held):
+                    self.shortfall.refused(held, answer.message)
                 return
             await asyncio.sleep(min(answer.retry_after_s or STOP_PAUSE_S, STOP_WITHIN_S))
 

@@ -163,7 +163,7 @@ class Recovery:
         if isinstance(fix, Acknowledge):
             ledger.resolve(fix.cl_ord_id, Outcome.ACKED, now, txid=fix.txid)
         elif isinstance(fix, AdoptStop):
-            self.keeper.adopt(fix.order, fix.entry)
+            self.keeper.adoption.book(fix.order, fix.entry)
         elif isinstance(fix, Recover):
             ledger.adopt(forgotten(fix, now), now)
         elif isinstance(fix, SetStatus):
@@ -328,7 +328,7 @@ class Recovery:
                 self._claim(entry)
         parent = self._entry_of(order.refid)
         if parent is not None:
-            self.keeper.adopt(order, parent)
+            self.keeper.adoption.book(order, parent)
         return parent is not None
 
     def _claim(self, order: RemoteOrder) -> bool:
