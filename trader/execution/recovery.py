@@ -357,6 +357,7 @@ class Recovery:
     async def _compare(self) -> int:
         remote = {order.txid for order in await self.w.exchange.open_orders()}
         coins = RemoteView(open=(), closed=(), fills=(), balances=await self.w.exchange.balances())
+        self.keeper.shortfall.looked(self.keeper.held.values(), coins.balances)
         live = self.w.ledger.intents(live_only=True)
         local = {i.txid for i in live if i.outcome is Outcome.ACKED and i.txid}
         moving = any(i.outcome is Outcome.SENT or i.leg is not Leg.STOP for i in live)

@@ -1,14 +1,18 @@
 """Positions that the exchange will not sell for want of the coins: after some rounds in a row nobody knows what is held.
 
 The position keeps its size, since a guess could sell twice or forget coins. One halt, `unknown COIN`, says so to a person and keeps
-entries in the coin off; the stop is tried again every ten minutes instead of every few seconds, exits whenever they are due. The
-halt ends when a stop stands again, or by a person's word, and the attempts begin anew.
+entries in the coin off; the stop is tried again at the beat that sees the coins, or after ten minutes, instead of every few seconds,
+exits whenever they are due. The halt ends when a stop stands again, or by a person's word, and the attempts begin anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from trader.domain.halts import UNKNOWN
 from trader.domain.market import SECOND
+from trader.domain.money import sub
+from trader.domain.orders import Balance
 from trader.execution.held import Held
 from trader.ports import Clock, Halt, Ledger
 
@@ -43,6 +47,13 @@ class Shortfall:
         if halted:
             held.again_us = now + int(AGAIN_S * SECOND)
 
+    def looked(self, held: Iterable[Held], balances: Mapping[str, Balance]) -> None:
+        """The exchange told what is there: where the coins of a position lie free again, its stop is tried at once."""
+        for one in held:
+            balance = balances.get(_base(one))
+            if one.again_us and balance is not None and sub(balance.total, balance.held) >= one.position.quantity:
+                one.again_us = self.clock.now_us()
+
     def covered(self, held: Held) -> None:
         """A stop stands: the coins are there."""
         held.short = held.again_us = 0
@@ -54,4 +65,8 @@ class Shortfall:
 
 
 def _cause(held: Held) -> str:
-    return f"{UNKNOWN} {held.position.pair.split('/')[0]}"
+    return f"{UNKNOWN} {_base(held)}"
+
+
+def _base(held: Held) -> str:
+    return held.position.pair.split("/")[0]

@@ -126,7 +126,7 @@ def halt_words(cause: str) -> tuple[str, str]:
     if kind == "unknown":
         return (
             f"The exchange does not let go of {asset} that the ledger holds: what is held is unknown",
-            f"Look at {asset} on the exchange. Put back what is missing; a stop is tried every ten minutes, and that ends it.",
+            f"Look at {asset} on the exchange. Put back what is missing; its stop is tried within two minutes then, and that ends it.",
         )
     return f"Halt: {cause}", "Entries stay off until a person has looked; exits and stops go on."
 

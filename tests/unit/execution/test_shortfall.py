@@ -64,7 +64,11 @@ def test_a_stop_stands_once_the_coins_are_back_and_the_halt_ends() -> None:
         position, taken = await taken_away(house)
         await asyncio.sleep(120)
         house.world.twin.exchange.state.balances[BASE] = taken
-        await asyncio.sleep(601)
+        (held,) = house.keeper.held.values()
+        await house.keeper.protect(held)
+        assert [stop for stop in house.intents(Leg.STOP) if stop.live] == [], "nobody has looked at the balance yet"
+        house.keeper.shortfall.looked([held], await house.world.exchange.balances())
+        await house.keeper.protect(held)
         assert [stop.remaining for stop in house.intents(Leg.STOP) if stop.live] == [position.quantity]
         assert halts(house) == []
 
