@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import itertools
-import math
 import selectors
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple, cast
 
 from trader.simulation.kernel_sockets import Flight, flight_transport
 from trader.simulation.memory_transport import LOOPBACK, MemoryNetwork, MemoryServer
+from trader.simulation.turns import POLL_EVERY, TurningLoop
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 Events = list[tuple[selectors.SelectorKey, int]]
 
-# While callbacks are ready the kernel is asked only this often: what arrives is then taken at the same point of every run.
-POLL_EVERY = 512
 # Turns of the loop at one instant before we call it a task that spins (at about 5 us a turn, 15 s or more).
 SPIN_LIMIT = 3_000_000
 # Bytes handed to the kernel arrive within microseconds; after this long nobody will ever read them.
@@ -42,7 +38,7 @@ class StepSelector(selectors.DefaultSelector):
         super().__init__()
         self._serials: dict[int, int] = {}
         self._next_serial = 0
-        self._turns = self._idles = 0
+        self._idles = 0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = super().register(fileobj, events, data)
@@ -50,15 +46,11 @@ class StepSelector(selectors.DefaultSelector):
         self._serials[key.fd] = self._next_serial
         return key
 
-    def select(self, timeout: float | None = None) -> Events:
-        self._turns += 1
-        if timeout is not None and timeout <= 0:
-            if self._turns % POLL_EVERY:
-                return []
-            if self._turns > SPIN_LIMIT:
-                raise RuntimeError(f"a task spins at simulated second {self.loop.time()}: {describe_tasks(self.loop)}")
-            return self.poll(0)
-        return self.idle(timeout)
+    def glance(self) -> Events:
+        """What has arrived, though callbacks are ready. Raises RuntimeError where they never end."""
+        if self.loop.turns > SPIN_LIMIT:
+            raise RuntimeError(f"a task spins at simulated second {self.loop.time()}: {describe_tasks(self.loop)}")
+        return self.poll(0)
 
     def idle(self, timeout: float | None) -> Events:
         """Nothing is ready: take what is in flight, else results of threads, else move time."""
@@ -85,7 +77,6 @@ class StepSelector(selectors.DefaultSelector):
         return len(self.get_map()) > 1 or bool(self.loop.jobs) or self._idles % POLL_EVERY == 0
 
     def advance_to(self, seconds: float) -> None:
-        self._turns = 0
         self.loop.advance_to(seconds)
 
     def poll(self, timeout: float | None) -> Events:
@@ -108,18 +99,7 @@ class StepSelector(selectors.DefaultSelector):
         return events
 
 
-class _Timer(asyncio.TimerHandle):
-    """Timers of one moment ring in the order they were set, whatever else stood in the heap."""
-
-    __slots__ = ("serial",)
-    serial: int
-
-    def __lt__(self, other: Any) -> bool:
-        mine, theirs = float(self.when()), float(other.when())
-        return mine < theirs or (mine == theirs and self.serial < int(other.serial))
-
-
-class StepLoop(asyncio.SelectorEventLoop):
+class StepLoop(TurningLoop):
     """An event loop in simulated time, starting at 0 with a resolution of 1 us.
 
     Not idle: callbacks that are ready, bytes in flight on sockets of this loop, dials not yet accepted, jobs in an
@@ -129,47 +109,29 @@ class StepLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, *, memory: bool = True, selector: StepSelector | None = None, flight: Flight | None = None) -> None:
-        self._now = 0.0
         self.jobs: deque[tuple[Future[Any], asyncio.Future[Any]]] = deque()
         self.flight = flight or Flight()
         self.resting: list[tuple[int, int, Callable[[], object]]] = []
-        self._serials = itertools.count()
         self._pool: Executor | None = None
         self._dialled: dict[int, int] = {}
         chosen = selector or StepSelector()
         chosen.loop = self
         super().__init__(chosen)
-        self._clock_resolution = 1e-6
         self.network = MemoryNetwork(self) if memory else None
-
-    def time(self) -> float:
-        return self._now
 
     def advance_to(self, seconds: float) -> None:
         """Move simulated time, never back; only the selector does so."""
-        self._now = max(self._now, seconds)
+        self.turns = 0
+        self.now = max(self.now, seconds)
 
     def at_rest(self, order: int, callback: Callable[[], object]) -> None:
         """Call it at this instant, once nobody has work left; of several the lowest `order` first, each at a rest of its own."""
         heapq.heappush(self.resting, (order, next(self._serials), callback))
 
-    def call_at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.TimerHandle:
-        self._check_closed()  # type: ignore[attr-defined]
-        timer = _Timer(when, callback, args, self, context)
-        timer.serial = next(self._serials)
-        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]  # as asyncio's own does
-        timer._scheduled = True  # type: ignore[attr-defined]
-        return timer
-
-    def due(self, timeout: float) -> float:
-        """The moment of the timer that is so many seconds away: its own word, as a sum would be off by a rounding error."""
-        first: float = self._scheduled[0].when() if self._scheduled else math.inf  # type: ignore[attr-defined]
-        return first if first - self._now <= timeout else self._now + timeout
-
     # --- threads -------------------------------------------------------------------------------------------------------
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """Run a job in a thread; time stands still until its result was delivered."""
-        self._check_closed()  # type: ignore[attr-defined]
+        self._check_closed()
         if executor is None:
             executor = self._pool = self._pool or ThreadPoolExecutor(thread_name_prefix="stepped")
         job = executor.submit(func, *args)

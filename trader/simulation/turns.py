@@ -1,0 +1,139 @@
+"""The turns of a stepped loop: asyncio's own, without what a loop in simulated time has no use for.
+
+A simulated day is millions of turns and timers. Their order is asyncio's: what is ready runs in the order it became so, timers
+of one moment in the order they were set. Timers stand in the heap as (moment, number, handle), which compare without Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
+from typing import Any, Protocol, TypeVarTuple
+
+Ts = TypeVarTuple("Ts")
+Callback = Callable[..., object]
+Args = tuple[Any, ...]
+
+# While callbacks are ready the kernel is asked only this often: what arrives is then taken at the same point of every run.
+POLL_EVERY = 512
+LONGEST_WAIT_S = 24 * 3600.0  # as asyncio's own
+MANY = 128  # timers that are looked through for cancelled ones
+
+
+class Idler(Protocol):
+    """What a turn asks for events."""
+
+    def glance(self) -> Sequence[Any]:
+        """What has arrived, though callbacks are ready."""
+
+    def idle(self, timeout: float | None) -> Sequence[Any]:
+        """Nothing is ready before so many seconds, None: before something arrives."""
+
+
+class _Handle(asyncio.Handle):
+    """A handle that takes no notes for debugging."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Callback, args: Args, loop: TurningLoop, context: Context | None) -> None:
+        self._callback, self._args, self._loop, self._context = callback, args, loop, context or copy_context()
+        self._cancelled, self._repr, self._source_traceback = False, None, None
+
+
+class _Timer(asyncio.TimerHandle):
+    """The same for a moment of the loop's time."""
+
+    __slots__ = ()
+
+    def __init__(self, when: float, callback: Callback, args: Args, loop: TurningLoop, context: Context | None) -> None:
+        self._callback, self._args, self._loop, self._context = callback, args, loop, context or copy_context()
+        self._cancelled, self._repr, self._source_traceback = False, None, None
+        self._when, self._scheduled = when, False  # never in asyncio's own heap
+
+
+class TurningLoop(asyncio.SelectorEventLoop):
+    """A loop whose selector is an `Idler`, and whose time is `now`."""
+
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
+    _debug: bool
+
+    def __init__(self, selector: Any) -> None:
+        self.now = 0.0
+        self.turns = 0  # at this instant
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._many = MANY
+        self._serials = itertools.count()
+        self._idler: Idler = selector
+        super().__init__(selector)
+        self._clock_resolution = 1e-6
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.Handle:
+        if self._debug:
+            return super().call_soon(callback, *args, context=context)
+        self._check_closed()
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    def call_at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.TimerHandle:
+        self._check_closed()
+        timer = _Timer(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._serials), timer))
+        return timer
+
+    def _check_closed(self) -> None:
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
+
+    def due(self, timeout: float) -> float:
+        """The moment of the timer that is so many seconds away: its own word, as a sum would be off by a rounding error."""
+        first = self._timers[0][0] if self._timers else math.inf
+        return first if first - self.now <= timeout else self.now + timeout
+
+    def _run_once(self) -> None:
+        """One turn: what is ready now runs, and what it makes ready waits for the next."""
+        ready, timers = self._ready, self._timers
+        self._drop_cancelled()
+        self.turns += 1
+        left = 0.0 if ready or self._stopping else timers[0][0] - self.now if timers else None
+        if left is None or left > 0:
+            events = self._idler.idle(left if left is None else min(left, LONGEST_WAIT_S))
+        else:
+            events = () if self.turns % POLL_EVERY else self._idler.glance()
+        if events:
+            self._process_events(events)  # type: ignore[attr-defined]
+        end = self.now + self._clock_resolution
+        while timers and timers[0][0] < end:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+
+    def _drop_cancelled(self) -> None:
+        """No cancelled timer is the first, and of many half are not."""
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        if len(timers) > self._many:
+            timers[:] = [entry for entry in timers if not entry[2]._cancelled]
+            heapq.heapify(timers)
+            self._many = max(MANY, 2 * len(timers))
+
+    def close(self) -> None:
+        super().close()
+        self._timers.clear()
