@@ -38,21 +38,17 @@ def made_of(time: Times, close: Column) -> Closes:
 
 @compiled
 def _closes(time: Times, close: Column) -> tuple[Times, Column]:
-    """One pass in time order; a division a group, not a row."""
-    n, m, size = len(time), 0, H4 // M15
+    """From group to group: times ascend, so a group is whole where its sixteenth candle is inside it and the next one is not."""
+    n, m, size, i = len(time), 0, H4 // M15, 0
     times, closes = np.empty(n // size + 1, np.int64), np.empty(n // size + 1)
-    label, end, count = np.int64(0), time[0] if n > 0 else np.int64(0), 0
-    for i in range(n):
-        if time[i] >= end:
-            if count == size:
-                times[m], closes[m] = label, close[i - 1]
-                m += 1
-            label = time[i] // H4 * H4
-            end, count = label + H4, 0
-        count += 1
-    if count == size:
-        times[m], closes[m] = label, close[n - 1]
-        m += 1
+    while i < n:
+        label, after = time[i] // H4 * H4, i + size
+        if after <= n and time[after - 1] < label + H4 and (after == n or time[after] >= label + H4):
+            times[m], closes[m] = label, close[after - 1]
+            m, i = m + 1, after
+        else:
+            while i < n and time[i] < label + H4:
+                i += 1
     return times[:m].copy(), closes[:m].copy()
 
 

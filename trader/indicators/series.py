@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -120,11 +121,20 @@ def true_volume(columns: Columns) -> Column:
 
 def filled_share(filled: Flags) -> Column:
     """Share of filled bars among the last 96; NaN before there are as many."""
-    share = np.zeros(len(filled))
-    share[: FILLED_BARS - 1] = np.nan
-    if len(filled) >= FILLED_BARS and filled.any():
+    if not filled.any():
+        return _unfilled(len(filled))
+    share = _unfilled(len(filled)).copy()
+    if len(filled) >= FILLED_BARS:
         total = np.concatenate((np.array([0]), np.cumsum(filled)))
         share[FILLED_BARS - 1 :] = (total[FILLED_BARS:] - total[:-FILLED_BARS]) / FILLED_BARS
+    return share
+
+
+@lru_cache(maxsize=4)
+def _unfilled(n: int) -> Column:
+    """The share where no bar is filled, made once for all pairs of a length: it is read, never written."""
+    share = np.zeros(n)
+    share[: FILLED_BARS - 1] = np.nan
     return share
 
 

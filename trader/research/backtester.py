@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
@@ -183,15 +183,18 @@ def bars_of(pair: str, arrays: Mapping[str, Any], *, warmup: str = "exact") -> B
     prices = {name: _floats(pair, name, arrays[name]) for name in FIELDS}
     n = len(prices["close"])
     none, unfilled = _blank(n)
-    volume = _floats(pair, "volume", arrays["volume"]) if arrays.get("volume") is not None else none
+    given = arrays.get("volume")
+    volume = none if given is None else _floats(pair, "volume", given)
     time = _micros(pair, arrays.get("time"))
     sizes = {name: len(values) for name, values in (*prices.items(), ("volume", volume))} | ({"time": len(time)} if len(time) else {})
     if odd := [f"{name} {size}" for name, size in sizes.items() if size != n]:
         raise ConfigError(f"{pair}: fields differ in length: close {n}, {', '.join(odd)}")
     if n == 0:
         raise ConfigError(f"{pair}: no candles")
-    _check(pair, prices | ({"volume": volume} if arrays.get("volume") is not None else {}))
-    return Bars(Columns(time=time, volume=volume, filled=unfilled, **prices), warmup=warmup)
+    made = Columns(time=time, volume=volume, filled=unfilled, **prices)
+    if kernel.unfit(made.open, made.high, made.low, made.close, made.close if given is None else volume, time):
+        _complain(pair, prices | {"volume": volume}, time)
+    return Bars(made, warmup=warmup)
 
 
 @lru_cache(maxsize=4)
@@ -216,21 +219,15 @@ def _micros(pair: str, values: Any) -> kernel.Ints:
         found = found.astype("datetime64[us]").astype(np.int64)
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise ConfigError(f"{pair}: field 'time' must be datetime64 or int64 microseconds, not {found.dtype} of shape {found.shape}")
-    found = np.ascontiguousarray(found, dtype=np.int64)
-    if kernel.falls(found):
-        at = int(np.flatnonzero(found[1:] <= found[:-1])[0]) + 1
-        raise ConfigError(f"{pair}: field 'time' must ascend; row {at} does not come after row {at - 1}")
-    return found
+    return np.ascontiguousarray(found, dtype=np.int64)
 
 
-def _check(pair: str, columns: Mapping[str, kernel.Floats]) -> None:
-    """Finite numbers: prices above 0, volume from 0."""
+def _complain(pair: str, columns: Mapping[str, kernel.Floats], time: kernel.Ints) -> NoReturn:
+    """Say where the candles are not what `kernel.unfit` looks for."""
     for name, values in columns.items():
-        least = -_LEAST if name == "volume" else 0.0
-        if bad := kernel.outside(values, least):
-            at = int(np.flatnonzero(~((values > least) & (values < np.inf)))[0])
+        enough = values >= 0 if name == "volume" else values > 0
+        if len(bad := np.flatnonzero(~(enough & (values < np.inf)))):
             wanted = f"a finite number {'from' if name == 'volume' else 'above'} 0"
-            raise ConfigError(f"{pair}: field {name!r}, row {at}: {values[at]} must be {wanted}; {bad} rows are not")
-
-
-_LEAST = float(np.finfo(np.float64).tiny)
+            raise ConfigError(f"{pair}: field {name!r}, row {bad[0]}: {values[bad[0]]} must be {wanted}; {len(bad)} rows are not")
+    at = int(np.flatnonzero(time[1:] <= time[:-1])[0]) + 1
+    raise ConfigError(f"{pair}: field 'time' must ascend; row {at} does not come after row {at - 1}")

@@ -59,21 +59,23 @@ def rule_of(strategy: Strategy) -> Rule:
 
 
 @compiled
-def outside(values: Floats, least: float) -> int:
-    """How many values are not numbers above `least` and below infinity. Without branches: one pass at the speed of memory."""
+def unfit(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats, time: Ints) -> int:  # noqa: PLR0917 - compiled
+    """0 where all prices are finite numbers above 0, all volumes from 0, and times ascend, of which there may be none.
+
+    Without branches and over all columns at once: one pass at the speed of memory, which fetches several columns faster than one.
+    """
     bad = 0
-    for i in range(len(values)):
-        bad += 1 - int((values[i] > least) & (values[i] < np.inf))
+    for i in range(len(close)):
+        bad += 4 - _positive(open_[i]) - _positive(high[i]) - _positive(low[i]) - _positive(close[i])
+        bad += 1 - int((volume[i] >= 0) & (volume[i] < np.inf))
+    for i in range(1, len(time)):
+        bad += int(time[i] <= time[i - 1])
     return bad
 
 
 @compiled
-def falls(values: Ints) -> int:
-    """How many values do not lie above the one before."""
-    bad = 0
-    for i in range(1, len(values)):
-        bad += int(values[i] <= values[i - 1])
-    return bad
+def _positive(value: float) -> int:
+    return int((value > 0) & (value < np.inf))
 
 
 @compiled

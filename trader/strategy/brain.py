@@ -99,22 +99,24 @@ class Candidates(NamedTuple):
 
 
 class Entering(NamedTuple):
-    """The rows that enter, ascending, with score and unit of each, shape (k,)."""
+    """The rows that enter, ascending, with score, unit and the worst price to enter at of each, shape (k,)."""
 
     rows: np.ndarray[Any, np.dtype[np.int64]]
     score: Column
     unit: Column
+    cap: Column
 
 
-def entering(columns: Features, parameters: Parameters, costs: Costs) -> Entering:
-    """`candidates` where only the rows that enter matter: several times faster, and without a column each."""
+def entering(columns: Features, parameters: Parameters, costs: Costs, sign: int = 1) -> Entering:
+    """`candidates` where only the rows that enter matter: several times faster, and without a column each. `sign` -1: a short, whose
+    columns and parameters are mirrored; its caps are prices as the market has them."""
     c, p = columns, parameters
     least, guard = _floors(p, costs)
     return Entering(
         *scoring.entering(
             scoring.rule_of(p), c.close, c.rsi, c.rsi_previous, c.macd_hist, c.macd_hist_previous, c.bb_lower, c.bb_position, c.ema_trend,
             c.fib_zone, c.volume_ratio, c.bullish_divergence, c.bearish_divergence, c.h4_close, c.h4_ema, c.h4_hist, c.ready,
-            c.atr_fraction, p.min_score, p.refuses_h4_bearish, p.k1, least, guard,
+            c.atr_fraction, p.min_score, p.refuses_h4_bearish, p.k1, least, guard, sign,
         )
     )  # fmt: skip
 

@@ -134,11 +134,14 @@ class Bars:
             ),
         )  # fmt: skip
 
-    def ready_at(self, parameters: Parameters, rows: Places, least: spots.Least = spots.ANY) -> tuple[Places, Features]:
-        """Those of these bars, ascending, that are ready and hold what is the `least`, and `features` there alone. Raises as
-        `features` does."""
+    def ready_at(
+        self, parameters: Parameters, chosen: Callable[[Column], Places], least: spots.Least = spots.ANY
+    ) -> tuple[Places, Features]:
+        """Those of the bars `chosen` by their RSI, ascending, that are ready and hold what is the `least`, and `features` there alone.
+        Raises as `features` does."""
         p, market = parameters, self._market(parameters)
-        return spots.ready_at(rows, market, p, self.rsi(p.rsi_period), self._pivots(), least=least, short=self._short)
+        rsi = self.rsi(p.rsi_period)
+        return spots.ready_at(chosen(rsi), market, p, rsi, least=least, short=self._short)
 
     def ready(self, parameters: Parameters) -> Places:
         """The bars that `features` calls ready, ascending. Raises as it does."""
@@ -150,7 +153,7 @@ class Bars:
 
     def _market(self, p: Parameters) -> spots.Market:
         four = self._four_of(p)
-        return self.once(("market", p.trend_ema, p.h4_ema), lambda: spots.market_of(self.columns, four, p))
+        return self.once(("market", p.trend_ema, p.h4_ema), lambda: spots.market_of(self.columns, four, p, self._pivots()))
 
     def _pivots(self) -> tuple[Places, Places]:
         return self.once(("pivots",), lambda: patterns.pivots(self.high, self.low))

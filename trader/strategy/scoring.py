@@ -17,7 +17,7 @@ from trader.indicators.compiled import compiled
 from trader.indicators.patterns import Places, places
 from trader.indicators.series import Features, Row
 from trader.indicators.technical import Column
-from trader.strategy.modes import COMPOSITE_BAND, SEED_FEE_BUFFER, Parameters
+from trader.strategy.modes import COMPOSITE_BAND, ENTRY_BAND_ATR, ENTRY_BAND_LEAST, SEED_FEE_BUFFER, Parameters
 
 NONE, RSI_ENTRY, COMPOSITE = 0, 1, 2
 SPIKE = 2.618
@@ -159,11 +159,12 @@ def entering(  # noqa: PLR0917 - compiled functions take positions
     rule: Rule, close: Column, rsi: Column, rsi_previous: Column, hist: Column, hist_previous: Column, bb_lower: Column,
     bb_position: Column, ema_trend: Column, fib_zone: Any, volume_ratio: Column, bullish: Any, bearish: Any, h4_close: Column,
     h4_ema: Column, h4_hist: Column, ready: Any, atr_fraction: Column, min_score: float, refuses_h4_bearish: bool, k1: float,
-    least: float, guard: float,
-) -> tuple[Any, Column, Column]:  # fmt: skip
-    """The rows that `score_rows` and `enter_rows` would let enter, with their scores and units; cheap refusals come before the score."""
+    least: float, guard: float, sign: int,
+) -> tuple[Any, Column, Column, Column]:  # fmt: skip
+    """The rows that `score_rows` and `enter_rows` would let enter, with their scores, units and caps (times `sign` of the side: SPEC's
+    entry band); cheap refusals come before the score."""
     n, k = len(close), 0
-    rows, scores, units = np.empty(n, np.int64), np.empty(n), np.empty(n)
+    rows, scores, units, caps = np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty(n)
     reach = max(rule.oversold, 0.0 if rule.sniper else rule.composite_limit)
     for i in range(n):
         if not rsi[i] < reach:
@@ -178,9 +179,11 @@ def entering(  # noqa: PLR0917 - compiled functions take positions
             fib_zone[i], volume_ratio[i], bullish[i], bearish[i], h4_close[i], h4_ema[i], h4_hist[i],
         )  # fmt: skip
         if trigger != NONE and score >= min_score:
-            rows[k], scores[k], units[k] = i, score, wide
+            band = ENTRY_BAND_ATR * atr_fraction[i]
+            band = band if band > ENTRY_BAND_LEAST else ENTRY_BAND_LEAST
+            rows[k], scores[k], units[k], caps[k] = i, score, wide, sign * close[i] * (1 + sign * band)
             k += 1
-    return rows[:k].copy(), scores[:k].copy(), units[:k].copy()
+    return rows[:k].copy(), scores[:k].copy(), units[:k].copy(), caps[:k].copy()
 
 
 # --- one pair, point by point ------------------------------------------------------------------------------------------

@@ -16,14 +16,11 @@ from trader.domain.orders import Side
 from trader.errors import ConfigError
 from trader.indicators import spots
 from trader.indicators.series import Features
-from trader.indicators.technical import Column
 from trader.strategy import modes, scoring
 from trader.strategy.brain import entering
 from trader.strategy.columns import Bars, Entries, Places, Signals
 from trader.strategy.modes import (
     COMPOSITE_BAND,
-    ENTRY_BAND_ATR,
-    ENTRY_BAND_LEAST,
     LEGS,
     SEED_FEE_BUFFER,
     SEED_RATCHET_BASE,
@@ -120,25 +117,17 @@ def _of_table(parameters: Parameters, side: Side, bars: Bars, costs: Costs) -> E
     long, reach = side is Side.BUY, modes.reach_beside(parameters, side)
 
     def near() -> tuple[Places, Features]:
-        rsi = bars.rsi(parameters.rsi_period)
-        low = scoring.rising_below(rsi if long else 100 - rsi, max(reach))
         if not long:
-            rows, columns = bars.ready_at(parameters, low)
+            rows, columns = bars.ready_at(parameters, lambda rsi: scoring.rising_below(100 - rsi, max(reach)))
             return rows, scoring.mirrored(columns)
-        return bars.ready_at(parameters, low, spots.Least(reach[0], COMPOSITE_BAND, not parameters.refuses_h4_bearish))
+        least = spots.Least(reach[0], COMPOSITE_BAND, not parameters.refuses_h4_bearish)
+        return bars.ready_at(parameters, lambda rsi: scoring.rising_below(rsi, max(reach)), least)
 
     p = parameters if long else parameters.mirrored
     rows, columns = bars.once(("near", side, reach, p.rsi_period, p.trend_ema, p.h4_ema, p.refuses_h4_bearish), near)
-    found = entering(columns, p, costs)
+    found = entering(columns, p, costs, side.sign)
     unit = np.ones(len(found.rows)) if p.seed else found.unit
-    return Entries(rows[found.rows], unit, _caps(columns, found.rows, side.sign), found.score)
-
-
-def _caps(columns: Features, rows: Places, sign: int) -> Column:
-    """The worst price of an entry decided at each of these rows (SPEC's entry band); `columns` mirrored for a short."""
-    band = np.maximum(ENTRY_BAND_ATR * columns.atr_fraction[rows], ENTRY_BAND_LEAST)
-    caps: Column = sign * columns.close[rows] * (1 + sign * band)
-    return caps
+    return Entries(rows[found.rows], unit, found.cap, found.score)
 
 
 def of_table(parameters: Parameters, costs: Costs = DEFAULT_COSTS, *, side: Side = Side.BUY, plan: str = "") -> Strategy:
