@@ -7,24 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import sqlite3
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from tests.chaos.deaths import Killed
+from tests.chaos.persons import control, held_pair
 from tests.chaos.plan import Tagged
 from tests.chaos.starts import lame_key, unarmed, withdrawing_key
+from tests.chaos.storage import corrupt, disk_full, history_locked, ledger_locked, old_backup, read_only
 from tests.chaos.world import World
 from trader.bootstrap.sending import Follower
 from trader.config import load
-from trader.data.ledger_control import submit_control
-from trader.domain.account import PositionState
-from trader.domain.halts import AUTH, MISMATCH
 from trader.domain.market import MINUTE, SECOND
 from trader.domain.money import divide
 from trader.errors import ConfigError, TraderError
@@ -34,37 +29,6 @@ from trader.simulation.faults import Fault
 Act = Callable[[World, str], Awaitable[None]]
 HOUR_US = 60 * MINUTE
 FOREIGN_COST = Decimal(50)  # what somebody else on the account spends
-
-
-# --- what is held --------------------------------------------------------------------------------------------------------
-async def held_pair(world: World) -> str:
-    """A pair with an open position; waits for one."""
-    while not (held := sorted(pair for pair, size in world.twin.protection_report().positions.items() if size > 0)):
-        await world.clock.sleep(5.0)
-    return held[0]
-
-
-def control(world: World, verb: str, argument: str = "", reason: str = "", key: str = "") -> None:
-    """A person's order, given as the command line gives it; lost where the ledger is not to be had."""
-    now = world.clock.now_us()
-    try:
-        submit_control(world.paths.ledger, verb, argument, "chaos", now, reason=reason, key=f"{verb}{key}{now}")
-    except TraderError as error:
-        world.seen.behaviour[f"control {verb}"] = str(error)
-
-
-async def persons(world: World) -> None:
-    """A person closes the oldest position now and then: exits happen while faults do."""
-    while True:
-        await world.clock.sleep(world.plan.exit_us / SECOND)
-        session = world.session
-        if session is None or world.dying:
-            continue
-        for cause in sorted(halt.cause for halt in session.w.ledger.halts() if halt.cause.startswith((AUTH, MISMATCH))):
-            control(world, "resume", f"{cause}: it was looked at", key=cause)
-        open_ones = [p for p in session.w.ledger.positions() if p.state is PositionState.OPEN]
-        if open_ones:
-            control(world, "exit", open_ones[0].position_id)
 
 
 # --- the exchange ----------------------------------------------------------------------------------------------------------
@@ -140,107 +104,6 @@ async def suspend(world: World, _row: str) -> None:
     world.shifted_us += 2 * HOUR_US
     world.trouble(10)
     await world.clock.sleep(1)
-
-
-# --- files ----------------------------------------------------------------------------------------------------------------
-async def _pragma(world: World, wrong: str, right: str, seconds: float) -> None:
-    """A setting of the session's own connection to its ledger, for a while."""
-    session = world.session
-    if session is None:
-        return
-    connection: Any = session.w.ledger._connection  # type: ignore[attr-defined]
-    connection.exec_driver_sql(f"PRAGMA {wrong}")
-    world.trouble(seconds + 60)
-    try:
-        await world.clock.sleep(seconds)
-    finally:
-        if world.session is session and not connection.closed:
-            connection.exec_driver_sql(f"PRAGMA {right}")
-
-
-async def disk_full(world: World, _row: str) -> None:
-    await _pragma(world, "max_page_count=1", "max_page_count=1073741823", 60)
-
-
-async def read_only(world: World, _row: str) -> None:
-    await _pragma(world, "query_only=ON", "query_only=OFF", 60)
-
-
-async def ledger_locked(world: World, _row: str) -> None:
-    """Another program holds the write lock; our patience, 5 s of the machine's time, is cut to nothing so that time can pass."""
-    other = sqlite3.connect(world.paths.ledger, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        await _pragma(world, "busy_timeout=0", "busy_timeout=5000", 20)
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
-
-
-async def history_locked(world: World, _row: str) -> None:
-    world.history_locked_until_us = world.clock.now_us() + 20 * MINUTE
-    await world.clock.sleep(20 * 60)
-
-
-async def corrupt(world: World, row: str) -> None:
-    """Killed, and a page of the ledger is noise at the restart: refused until the copy is put back."""
-    if world.session is None:
-        return
-    world.die("corrupt")
-    assert world.resume_files is not None
-    good = world.paths.root / "good"
-    shutil.copytree(world.resume_files, good, dirs_exist_ok=True)
-    file = world.resume_files / "ledger.sqlite"
-    _fold(file)  # else the pages may all be in the log, and a file without it is an empty ledger, not a damaged one
-    whole = bytearray(file.read_bytes())
-    assert len(whole) > 4096 * 6, f"{len(whole)} bytes are too few to damage"
-    whole[4096 * 2 : 4096 * 6] = bytes(4096 * 4)
-    file.write_bytes(bytes(whole))
-    before = len(world.seen.ends)
-    while world.dying:
-        await world.clock.sleep(1)
-    while len(world.seen.ends) == before and world.session is None:
-        await world.clock.sleep(1)
-    refused = world.seen.ends[before:]
-    world.seen.behaviour[row] = refused[0][:120] if refused else "started"
-    if not any("CorruptError" in text for text in refused):
-        world.seen.breach("INV-11", f"a session started on a corrupt ledger: {refused}")
-    world.resume_files = good
-    world.trouble(60)
-
-
-def _fold(file: Path) -> None:
-    """Write what is in the log into the file itself."""
-    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-
-
-async def old_backup(world: World, row: str) -> None:
-    """An older copy of the ledger comes back at a restart: what it has forgotten are exits, stops and fills, no purchase."""
-    copy = world.paths.root / "backup"
-    while True:
-        while world.session is None:
-            await world.clock.sleep(5)
-        _back_up(world, copy)
-        before = Counter({name: world.reaper.hits[name] for name in ("after_intent", "after_exit_ack")})
-        while world.reaper.hits["after_intent"] == before["after_intent"]:
-            await world.clock.sleep(2)
-            if world.reaper.hits["after_exit_ack"] > before["after_exit_ack"] and world.session is not None:
-                await world.clock.sleep(20)
-                world.happened(row, "AddOrder")
-                world.die("old backup")
-                world.resume_files = copy
-                return
-
-
-def _back_up(world: World, copy: Path) -> None:
-    """What `trader db backup` would keep of the ledger now."""
-    shutil.rmtree(copy, ignore_errors=True)
-    copy.mkdir(mode=0o700)
-    source, target = sqlite3.connect(world.paths.ledger), sqlite3.connect(copy / "ledger.sqlite")
-    source.backup(target)
-    source.close()
-    target.close()
 
 
 # --- neighbours -------------------------------------------------------------------------------------------------------------
@@ -365,6 +228,11 @@ async def ending(world: World, _row: str) -> None:
             world.end()
 
 
+# acts that tell when their fault has happened, which is not when they begin
+TELLING = frozenset({
+    "raise_minimum", "freeze_symbol", "refuse_token", "delist", "dead_man", "disk_full", "read_only", "ledger_locked", "old_backup",
+    "kill_switch",
+})  # fmt: skip
 ACTS: Mapping[str, Act] = {
     act.__name__: act
     for act in (

@@ -27,17 +27,24 @@ class Mortal(Protocol):
     @property
     def alive(self) -> bool: ...
     def happened(self, row: str, where: str) -> None: ...
+    def pending(self) -> bool: ...
+    def hand_over(self) -> None: ...
     def die(self, why: str) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Arm:
-    """A death to come: at the n-th hit of the last point of a chain, the others before it in order, so many seconds later."""
+    """A death to come: at the n-th hit of the last point of a chain, the others before it in order, so many seconds later.
+
+    `waits`: for a hit while an order, stop or fill is pending; `heir`: another takes over.
+    """
 
     row: str
     chain: tuple[str, ...]
     hits: int = 1
     after_s: float = 0.0
+    waits: bool = False
+    heir: bool = False
 
 
 class Reaper:
@@ -59,11 +66,15 @@ class Reaper:
         if len(arm.chain) > 1:
             arm.chain = arm.chain[1:]
             return
+        if arm.waits and not self.world.pending():
+            return
         arm.hits -= 1
         if arm.hits:
             return
         self.armed.pop(0)
-        self.world.happened(arm.row, "AddOrder")
+        self.world.happened(arm.row, "" if arm.waits else "AddOrder")
+        if arm.heir:
+            self.world.hand_over()
         if arm.after_s:
             asyncio.get_running_loop().call_later(arm.after_s, self.world.die, name)
             return

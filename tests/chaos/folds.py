@@ -14,6 +14,11 @@ from trader.simulation.exchange_orders import TwinOrder
 Payload = Mapping[str, Any]
 
 
+def sends_entry(type_: str, payload: Payload) -> bool:
+    """Whether a journal line begins an entry; one that an older backup had forgotten is only written down again."""
+    return type_ == "intent" and payload["leg"] == "entry" and not payload.get("recalled")
+
+
 @dataclass(slots=True)
 class Tokens:
     """INV-9: tokens grow by one, and an intent carries the newest. `newest` is None where it is to be learnt from the next line."""
@@ -43,7 +48,7 @@ class Halted:
             self.on[payload["cause"]] = None
         elif type_ == "halt.cleared":
             self.on.pop(payload["cause"], None)
-        elif type_ == "intent" and payload["leg"] == "entry":
+        elif sends_entry(type_, payload):
             pair = payload["pair"]
             if halting := [cause for cause in self.on if " " not in cause or cause.partition(" ")[2] in pair.split("/")]:
                 yield f"entry {payload['cl_ord_id']} in {pair} while halted by {', '.join(halting)}"

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from tests.chaos.evidence import Evidence, JournalLine, Row
-from tests.chaos.folds import Halted, Tokens, bar_of, bought_twice, guess, oversold, promised_away
+from tests.chaos.folds import Halted, Tokens, bar_of, bought_twice, guess, oversold, promised_away, sends_entry
 from trader.domain.halts import MISMATCH, asset_of
 from trader.domain.market import MINUTE, SECOND, Timeframe
 from trader.domain.money import ZERO
+from trader.execution.reconcile import RECOVERED
 
 BARE_S = 12.0  # one lost request; without any trouble a stop stands within 5 s
 EXIT_S = 15.0  # from a person's word to flat, while the exchange answers
@@ -205,7 +206,7 @@ def reconciled_first(e: Evidence) -> list[str]:
             ready = False
         elif line.type == "reconcile":
             ready = True
-        elif line.type == "intent" and line.payload["leg"] == "entry" and not ready:
+        elif sends_entry(line.type, line.payload) and not ready:
             found.append(f"entry {line.payload['cl_ord_id']} in {line.payload['pair']} before the start was reconciled")
     return found
 
@@ -242,11 +243,12 @@ def _expected(e: Evidence) -> tuple[str, ...]:
 
 
 def only_smaller(e: Evidence) -> list[str]:
-    """INV-17: an entry is the decision's own pair and side, never above its stake, and none against a veto."""
+    """INV-17: an entry is the decision's own pair and side, never above its stake, and none against a veto. Of one that an older
+    backup has forgotten the decision is forgotten too."""
     decisions = {f"{d['pair']}|{d['strategy']}|{d['close_us']}|{d['side']}": d for d in e.decisions if d["final"] == "ENTER"}
     found = []
     for row in e.intents:
-        if row["leg"] != "entry":
+        if row["leg"] != "entry" or row["reason"] == RECOVERED:
             continue
         decision = decisions.get(row["key"])
         if decision is None or (decision["pair"], decision["side"]) != (row["pair"], row["side"]):

@@ -9,9 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.acts import ACTS, persons
+from tests.chaos.acts import ACTS, TELLING
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.invariants import INVARIANTS, judge
+from tests.chaos.persons import persons
 from tests.chaos.plan import ChaosPlan
 from tests.chaos.world import World, served
 from tests.session_kit import Stage, fetch_history, state_dir
@@ -95,7 +96,8 @@ async def _acts(world: World, fault_us: int) -> None:
     async def one(act: str, row: str, at: float) -> None:
         await world.clock.sleep_until(start + int(at * fault_us))
         await world.until_pending()
-        world.happened(row, "")
+        if act not in TELLING:
+            world.happened(row, "")
         await ACTS[act](world, row)
 
     async with asyncio.TaskGroup() as group:

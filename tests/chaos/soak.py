@@ -19,11 +19,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.chaos.acts import ACTS, persons
+from tests.chaos.acts import ACTS
 from tests.chaos.catalogue import chosen
 from tests.chaos.evidence import gather
 from tests.chaos.invariants import judge
 from tests.chaos.ordeal import BEAT_S, Ground, scratch
+from tests.chaos.persons import persons
 from tests.chaos.plan import draw
 from tests.chaos.world import World, served
 from tests.session_kit import state_dir

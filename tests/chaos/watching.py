@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.chaos.catalogue import PENDING
 from tests.chaos.plan import Tagged
 from trader.errors import RetryableError
 from trader.ports import HistoryLink
@@ -25,16 +26,22 @@ class Delivery:
 
 
 class WatchedPlan(FaultPlan):
-    """A fault plan that tells of every fault it delivers, and of calls that some rows count as their own."""
+    """A fault plan that tells of every fault it delivers, and of calls that some rows count as their own.
+
+    `pending`: whether an order, stop or fill is pending, for the faults that wait for one.
+    """
 
     def __init__(
         self, faults: list[Fault], *, seed: int, natural: Mapping[str, list[str]], told: Callable[[str, str], None],
-        soon: Callable[[], int],
+        soon: Callable[[], int], pending: Callable[[], bool],
     ) -> None:  # fmt: skip
         super().__init__(faults, seed=seed)
-        self._natural, self._told, self._soon = natural, told, soon
+        self._natural, self._told, self._soon, self._pending = natural, told, soon, pending
+        self._selective = {fault.where for fault in faults if PENDING.items() <= fault.match.items()}
 
     def take(self, where: str, fields: Mapping[str, str]) -> list[Fault]:
+        if where in self._selective and self._pending():
+            fields = {**fields, **PENDING}
         due = super().take(where, fields)
         for fault in due:
             if isinstance(fault, Tagged):

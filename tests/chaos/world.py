@@ -36,6 +36,7 @@ DOWN_S = 20.0  # from an end to the next start, as a supervisor would take
 LONGEST_DOWN_S = 120.0  # the pause doubles up to this while it fails again
 LASTS_S = {"H8": 60.0, "H10": 900.0}  # what the exchange asks us to wait
 ORDERS = ("AddOrder", "AmendOrder", "CancelOrder")
+BESIDE_ORDERS = ("lease_renewal",)  # points that have nothing to do with an order, so a death there waits for one
 
 
 class World:
@@ -64,11 +65,14 @@ class World:
             for where in ROWS[one.row].natural if one.row in ROWS else ():
                 natural.setdefault(where, []).append(one.row)
         kraken = [fault for fault in faults if fault.where != "decisions"]
-        self.faults = WatchedPlan(kraken, seed=plan.seed, natural=natural, told=self.happened, soon=self.soon)
+        self.faults = WatchedPlan(kraken, seed=plan.seed, natural=natural, told=self.happened, soon=self.soon, pending=self.pending)
         asked = [fault for fault in faults if fault.where == "decisions"]
-        self.ai_faults = WatchedPlan(asked, seed=plan.seed, natural={}, told=self.happened, soon=self.soon)
+        self.ai_faults = WatchedPlan(asked, seed=plan.seed, natural={}, told=self.happened, soon=self.soon, pending=self.pending)
         for one in plan.injections:
-            self.reaper.armed += [Arm(row=one.row, chain=(point,), after_s=after, hits=hit) for point, after, hit in one.kills]
+            self.reaper.armed += [
+                Arm(row=one.row, chain=(point,), after_s=after, hits=hit, waits=point in BESIDE_ORDERS, heir=one.act == "take_over")
+                for point, after, hit in one.kills
+            ]
         self.reaper.armed += [Arm(row=row, chain=chain, hits=hits, after_s=after) for row, chain, hits, after in plan.deaths]
         self.twin = kraken_twin(stage.world, stage.world.market(), self.clock, paths=paths, plan=self.faults, keys=KEYS)
         self.looker = Looker(paths.ledger, self.twin.exchange, tag_of(stage.world.seed), self.skewed, self.seen)
@@ -122,6 +126,10 @@ class World:
             self._border.cut()
         self.resume_files = copy_ledger(self.paths, self.paths.root / "grave")
         self._gone.set()
+
+    def hand_over(self) -> None:
+        """Whoever starts next is another: it waits until the lease of the dead one has expired."""
+        self.holder = f"{self.holder}'s heir"
 
     def end(self) -> None:
         """Ask the session to end; the next one starts as usual."""

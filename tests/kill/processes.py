@@ -173,21 +173,30 @@ def life(place: Place, *, number: int, holder: str = "session") -> dict[str, Any
         clock = place.clock(stage)
         if place.paced:
             await catch_up(stage, place.paths, clock)
-        async with _opened(place, stage, clock, reaper, holder) as session:
-            plan = timetable(place.act, place.until_us - stage.world.epoch_us)
-            happens = happening(session, place.paths.ledger, clock, reaper, begins_us=stage.world.epoch_us, plan=plan)
-            beside = asyncio.create_task(happens, name="what happens")
-            try:
-                if place.paced:
-                    print("up", flush=True)
-                    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.stop, "told to end")
-                summary = await live(session, clock, place.until_us)
-            finally:
-                beside.cancel()
-                await asyncio.gather(beside, return_exceptions=True)
-            return {"summary": asdict(summary), "journal": session.w.ledger.journal_hash()}
+        while True:
+            ended = await _session(place, stage, clock, reaper, holder)
+            if place.act != "kill_switch_set" or clock.now_us() >= place.until_us:
+                return ended
+            await clock.sleep(DOWNTIME_S)  # stopped by a person, who starts it again
 
     return asyncio.run(main()) if place.paced else run_guest(main, control_port=place.control)
+
+
+async def _session(place: Place, stage: Stage, clock: LoopClock, reaper: Reaper, holder: str) -> dict[str, Any]:
+    """One session with what happens beside it, until time is over or somebody ends it."""
+    async with _opened(place, stage, clock, reaper, holder) as session:
+        plan = timetable(place.act, place.until_us - stage.world.epoch_us)
+        happens = happening(session, place.paths.ledger, clock, reaper, begins_us=stage.world.epoch_us, plan=plan)
+        beside = asyncio.create_task(happens, name="what happens")
+        try:
+            if place.paced:
+                print("up", flush=True)
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.stop, "told to end")
+            summary = await live(session, clock, place.until_us)
+        finally:
+            beside.cancel()
+            await asyncio.gather(beside, return_exceptions=True)
+        return {"summary": asdict(summary), "journal": session.w.ledger.journal_hash()}
 
 
 @asynccontextmanager
