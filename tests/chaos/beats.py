@@ -7,7 +7,6 @@ every few seconds (`World.watch`); INV-8 is judged by the times of the journal, 
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import sqlite3
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.folds import Halted, Payload, Tokens, bar_of, bought_twice, guess, oversold, promised_away
 from tests.chaos.watching import Seen
@@ -92,24 +92,32 @@ class Looker:
         self._mark, self._skewed = "t" + tag, skewed
         self._memory = Memory()
         self._seq = self._beat = self._orders = 0
+        self._connection: sqlite3.Connection | None = None
 
     def begin(self) -> None:
-        """A life begins: what the ledger says now is where its looks go on from."""
+        """A life begins, with a file that an older one may have replaced: what it says now is where its looks go on from."""
+        self.close()
+        self._connection = sqlite3.connect(f"{self.ledger.as_uri()}?mode=ro", uri=True)
+        self._connection.row_factory = sqlite3.Row
         self._memory, self._orders = Memory(), len(self.exchange.state.orders)
-        with self._reading() as read:
-            self._seq = _newest(read)
-            for row in read("SELECT token, released FROM lease"):
-                self._memory.tokens = Tokens(newest=row["token"], free=bool(row["released"]))
-            self._memory.halted.on = dict.fromkeys(row["cause"] for row in read("SELECT cause FROM halt"))
+        self._seq = _newest(self._read)
+        for row in self._read("SELECT token, released FROM lease"):
+            self._memory.tokens = Tokens(newest=row["token"], free=bool(row["released"]))
+        self._memory.halted.on = dict.fromkeys(row["cause"] for row in self._read("SELECT cause FROM halt"))
+
+    def close(self) -> None:
+        """The life is over."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def look(self) -> bool:
         """Judge what came since the last look; False where the file has not got the beat yet, as while it takes no writes."""
-        with self._reading() as read:
-            beat = read("SELECT MAX(seq) AS n FROM journal WHERE type = 'beat'")[0]["n"]
-            if beat is None or beat == self._beat:
-                return False
-            self._beat = beat
-            moment = self._moment(read)
+        beat = self._read("SELECT MAX(seq) AS n FROM beat")[0]["n"]
+        if beat is None or beat == self._beat:
+            return False
+        self._beat = beat
+        moment = self._moment(self._read)
         self.seen.looks += 1
         for invariant, what in judge_moment(moment, self._memory):
             self.seen.breach(invariant, what)
@@ -145,14 +153,9 @@ class Looker:
         ours = [order for order in found if (order.cl_ord_id or "").startswith(self._mark)]
         return [order for order in ours if not any(first <= order.opened_us <= last for first, last in self._skewed)]
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[Read]:
-        connection = sqlite3.connect(f"{self.ledger.as_uri()}?mode=ro", uri=True)
-        connection.row_factory = sqlite3.Row
-        try:
-            yield lambda words, *values: connection.execute(words, values).fetchall()
-        finally:
-            connection.close()
+    def _read(self, words: str, *values: Any) -> list[sqlite3.Row]:
+        assert self._connection is not None
+        return self._connection.execute(words, values).fetchall()
 
 
 def _newest(read: Read) -> int:

@@ -148,6 +148,7 @@ class World:
                         await self._live(session, until_us)
                     finally:
                         self.session = None  # before its ledger is closed
+                        self.looker.close()
                 pause_s = DOWN_S
             except TraderError as error:
                 pause_s = DOWN_S if self.healed_us else min(2 * pause_s, LONGEST_DOWN_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from trader.domain.market import Timeframe
@@ -49,12 +50,14 @@ def covered(frame: pl.DataFrame, timeframe: Timeframe, source: str, batch_id: st
     """The ranges rows cover, per pair: unbroken runs of what was received, whatever their order."""
     if frame.is_empty():
         return []
-    rows = frame.select("pair", time=pl.col("time").to_physical()).unique().sort("pair", "time")
-    fresh = (pl.col("pair") != pl.col("pair").shift(1)) | (pl.col("time") != pl.col("time").shift(1) + timeframe.us)
-    runs = rows.with_columns(run=fresh.fill_null(True).cum_sum()).group_by("run", maintain_order=True)
+    rows = frame.select("pair", "time").sort("pair", "time")
+    pair, time = rows["pair"], rows["time"].to_physical().to_numpy()
+    step = np.diff(time)
+    begins = np.flatnonzero(np.append(True, (pair[1:] != pair[:-1]).to_numpy() | ((step != timeframe.us) & (step != 0))))
+    lows, highs = time[begins], time[np.append(begins[1:], len(time)) - 1]
     return [
-        Coverage(pair=pair, start_us=low, end_us=high + timeframe.us, state="fetched", source=source, batch_id=batch_id)
-        for _, pair, low, high in runs.agg(pl.col("pair").first(), low=pl.col("time").min(), high=pl.col("time").max()).iter_rows()
+        Coverage(pair=name, start_us=low, end_us=high + timeframe.us, state="fetched", source=source, batch_id=batch_id)
+        for name, low, high in zip(pair[begins].to_list(), lows.tolist(), highs.tolist(), strict=True)
     ]
 
 

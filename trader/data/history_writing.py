@@ -123,9 +123,8 @@ class HistoryWriter(HistoryReader):
             owners = self.catalog.parts(market, timeframe, low - 31 * DAY, high + 31 * DAY) if len(times) else []
             while len(times):
                 home = home_of(int(times[0]), timeframe, owners, now_us, bulk=bulk)
-                inside = pl.col("time").to_physical().is_between(home.start_us, home.end_us, closed="left")
                 old = parts.empty() if home.part is None else self._read(home.part)
-                merged = parts.merge(old, frame.filter(inside))
+                merged = parts.merge(old, _between(frame, home.start_us, home.end_us))
                 if not merged.frame.equals(old):
                     self.put(
                         merged.frame, timeframe, market=market, rung=home.rung, start_us=home.start_us, end_us=home.end_us,
@@ -210,7 +209,17 @@ def span(frame: pl.DataFrame, timeframe: Timeframe) -> tuple[int, int]:
     return int(time.min()), int(time.max()) + timeframe.us  # type: ignore[arg-type]
 
 
+def _between(frame: pl.DataFrame, start_us: int, end_us: int) -> pl.DataFrame:
+    """Rows of the times from start to before the end."""
+    time = frame["time"].to_physical()
+    if start_us <= int(time.min()) and int(time.max()) < end_us:  # type: ignore[arg-type]
+        return frame
+    return frame.filter(time.is_between(start_us, end_us, closed="left"))
+
+
 def _by_day(frame: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
     """Rows per UTC day, oldest first; the day's first microsecond names it."""
     days = frame["time"].to_physical() // DAY * DAY
+    if len(days) and days.min() == days.max():  # nearly always
+        return [(int(days[0]), frame)]
     return [(int(day), frame.filter(days == day)) for day in days.unique().sort().to_list()]

@@ -106,8 +106,8 @@ def note(tx: Tx, kind: str, payload: Mapping[str, Any]) -> None:
 
 def get_meta(connection: Connection, name: str) -> str | None:
     """A setting of the ledger itself."""
-    value = connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar()
-    return None if value is None else str(value)
+    row = sql.META_OF.first(connection, {"at_name": name})
+    return None if row is None else str(row.value)
 
 
 def set_meta(connection: Connection, name: str, value: str) -> None:

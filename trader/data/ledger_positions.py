@@ -16,7 +16,6 @@ from trader.data.ledger_fills import average
 from trader.data.ledger_rows import to_fill, to_position
 from trader.data.tables import fill as fill_table
 from trader.data.tables import intent as intent_table
-from trader.data.tables import position as table
 from trader.domain.account import Position, PositionState
 from trader.domain.market import Timeframe
 from trader.domain.messages import TradeLeg
@@ -81,12 +80,7 @@ def save_exit_state(tx: Tx, position_id: str, state: Mapping[str, Any]) -> None:
 
 def exit_states(connection: Connection, account: str) -> dict[str, Mapping[str, Any]]:
     """Saved states of the positions that are not closed."""
-    query = (
-        select(table.c.position_id, table.c.exit_state_json)
-        .where(table.c.account == account, table.c.state != PositionState.CLOSED.value, table.c.exit_state_json.is_not(None))
-        .order_by(table.c.seq)
-    )
-    return {row.position_id: json.loads(row.exit_state_json) for row in connection.execute(query)}
+    return {row.position_id: json.loads(row.exit_state_json) for row in sql.EXIT_STATES.all(connection, {"at_account": account})}
 
 
 def last_exits(connection: Connection, account: str) -> dict[str, tuple[int, str]]:

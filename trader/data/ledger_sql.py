@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, insert, or_, 
 from sqlalchemy.dialects import postgresql, sqlite
 
 from trader.data.prepared import Prepared
-from trader.data.tables import beat, cash, decision, decision_bar, equity, fill, halt, intent, journal, lease, pair_state, position
+from trader.data.tables import beat, cash, decision, decision_bar, equity, fill, halt, intent, journal, lease, meta, pair_state, position
 from trader.domain.orders import ExchangeStatus, Outcome
 
 _UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -67,6 +67,11 @@ _POSITIONS = select(position).where(position.c.account == bindparam("at_account"
 POSITIONS = Prepared(_POSITIONS)
 POSITION_BY_ID = Prepared(_POSITIONS.where(position.c.position_id == bindparam("at_id")))
 OPEN_POSITIONS = Prepared(_POSITIONS.where(or_(*(position.c.state == word for word in ("OPENING", "OPEN", "DUST")))))
+EXIT_STATES = Prepared(
+    select(position.c.position_id, position.c.exit_state_json)
+    .where(position.c.account == bindparam("at_account"), position.c.state != "CLOSED", position.c.exit_state_json.is_not(None))
+    .order_by(position.c.seq)
+)
 
 FILL_ADD = {name: Prepared(made(fill).on_conflict_do_nothing().returning(fill.c.trade_id)) for name, made in _UPSERTS.items()}
 FILL_SET = Prepared(update(fill).where(fill.c.account == bindparam("at_account"), fill.c.trade_id == bindparam("at_trade")))
@@ -91,6 +96,8 @@ CASH_SET = Prepared(update(cash).where(cash.c.account == bindparam("at_account")
 EQUITY_DROP = Prepared(delete(equity).where(equity.c.time_us == bindparam("at_time")))
 EQUITY_ADD = Prepared(insert(equity))
 BEAT_ADD = Prepared(insert(beat))
+
+META_OF = Prepared(select(meta.c.value).where(meta.c.name == bindparam("at_name")))
 
 DECISION_BAR_ADD = Prepared(insert(decision_bar))
 DECISION_DROP = Prepared(delete(decision).where(decision.c.decision_id == bindparam("at_id")))

@@ -36,6 +36,7 @@ COMPARED: Final = ("open", "high", "low", "close", "volume", "filled")
 """What makes two candles differ. Not vwap and count: the archive has no vwap and its older files no count, and REST rounds vwap."""
 SCHEMA_VERSION: Final = 1
 KEY: Final = ("pair", "time")
+NO_KEYS: Final = pl.DataFrame(schema={name: SCHEMA[name] for name in KEY})
 SCAN_FROM: Final = 8 << 20  # bytes
 
 
@@ -112,12 +113,11 @@ class Merge:
 
 def merge(old: pl.DataFrame, new: pl.DataFrame) -> Merge:
     """Rows of both, one per (pair, time): the higher-ranked source, at equal rank the newer batch (`new`)."""
-    both = pl.concat([old.with_columns(batch=pl.lit(0, pl.UInt8)), new.with_columns(batch=pl.lit(1, pl.UInt8))])
-    both = both.sort(*KEY, "source", "batch", maintain_order=True)
-    repeated = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in KEY).any()
-    if not both.select(repeated).item():
-        return Merge(frame=both.drop("batch"), lost=empty().select(KEY))
-    kept = _measured(both).unique(KEY, keep="last", maintain_order=True).drop("batch")
+    both = pl.concat([old, new]).sort(*KEY, "source", maintain_order=True)  # so that `new` stands behind `old` of equal rank
+    pair, time = both["pair"], both["time"].to_physical()
+    if not ((pair[1:] == pair[:-1]) & (time[1:] == time[:-1])).any():
+        return Merge(frame=both, lost=NO_KEYS)
+    kept = _measured(both).unique(KEY, keep="last", maintain_order=True)
     differ = pl.any_horizontal(pl.col(f"{c}_kept").ne_missing(pl.col(f"{c}_other")) for c in COMPARED)
     losers = both.join(kept, on=[*KEY], how="inner", suffix="_kept", maintain_order="left")
     losers = losers.rename({c: f"{c}_other" for c in (*VALUES, "source")})

@@ -114,7 +114,7 @@ class Link:
                 left = SILENCE_S - (self._time() - self.last_frame)
                 if left <= 0:
                     return f"silent for {SILENCE_S:.0f} s"
-                await asyncio.wait((self._ended,), timeout=left + 1e-3)
+                await _done_within(self._ended, left + 1e-3)
                 if (work := self._owner.watch(self)) is not None:
                     await work
             return self._ended.result()
@@ -130,6 +130,26 @@ class Link:
             task = asyncio.create_task(socket.shut(), name=f"close {self.name} stream")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+async def _done_within(future: asyncio.Future[str], seconds: float) -> None:
+    """Return when the future is done, or after so many seconds: `asyncio.wait` for one, at half of what that costs."""
+    if future.done():
+        return
+    loop = asyncio.get_running_loop()
+    waker = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waker.done():
+            waker.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    future.add_done_callback(wake)
+    try:
+        await waker
+    finally:
+        timer.cancel()
+        future.remove_done_callback(wake)
 
 
 async def taken(queue: Events) -> FeedEvent:

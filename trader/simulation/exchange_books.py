@@ -21,6 +21,7 @@ from trader.simulation.exchange_orders import Amend, TwinOrder, TwinTrade
 SPOT = "kraken"
 LOG, SNAPSHOT = f"{SPOT}.jsonl", f"{SPOT}.snapshot.json"
 SNAPSHOT_LINES = 2_000
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Kept(Protocol):
@@ -145,7 +146,7 @@ class Books:
         """Write one operation; now and then fold everything into a new snapshot."""
         if self._log is None:
             return
-        self._log.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self._log.write(_ENCODER.encode(line) + "\n")
         self._log.flush()
         self._lines += 1
         if self._lines >= max(SNAPSHOT_LINES, state.size):
@@ -157,7 +158,7 @@ class Books:
             return
         temporary = self._directory / f"{self._snapshot_name}.new"
         with _open(temporary, "w") as file:
-            file.write(json.dumps(state.dump(), separators=(",", ":")))
+            file.write(_ENCODER.encode(state.dump()))
         temporary.replace(self._directory / self._snapshot_name)
         self._log.close()
         self._log = _open(self._directory / self._log_name, "w")

@@ -8,7 +8,7 @@ pair's tick (`repr` prints it exactly); volumes are multiples of 2**-8 base, so 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -26,6 +26,7 @@ EPOCH_US = EPOCH_DAY * DAY
 FIRST_US = ANCHOR_DAY * DAY  # 1,099 days before the epoch
 _MINUTES_A_DAY = 1_440
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 class Row(NamedTuple):
@@ -82,6 +83,7 @@ class SyntheticMarket:
         self._place = {pair: place for place, pair in enumerate(self.pairs)}
         self._days: OrderedDict[int, Any] = OrderedDict()
         self._blocks: OrderedDict[int, list[Bars]] = OrderedDict()
+        self._bars: OrderedDict[tuple[str, int, int], Columns] = OrderedDict()
 
     def listing(self, pair: str) -> Listing:
         return _known(self._listings, pair)
@@ -117,6 +119,12 @@ class SyntheticMarket:
         return float(columns[field_at(self.base, time_us)][place])
 
     def _bar_columns(self, pair: str, first: int, last: int) -> Columns:
+        """15m candles of whole days. The newest are asked for again each hour, by who shows the figures of 24 hours."""
+        if last - first > 1:
+            return self._make_bars(pair, first, last)
+        return _cached(self._bars, (pair, first, last), 2 * len(self.pairs), lambda _: self._make_bars(pair, first, last))
+
+    def _make_bars(self, pair: str, first: int, last: int) -> Columns:
         bars = self._model.bars(self._traits[pair], self._listings[pair], first, last)
         scale = 10.0 ** self._listings[pair].pair_decimals
         return Columns(
@@ -178,7 +186,7 @@ def _known(listings: dict[str, Listing], pair: str) -> Listing:
     return listings[pair]
 
 
-def _cached(cache: OrderedDict[int, T], key: int, size: int, make: Callable[[int], T]) -> T:
+def _cached(cache: OrderedDict[K, T], key: K, size: int, make: Callable[[K], T]) -> T:
     """Least recently used look-up; the values are pure, so a miss only costs time."""
     if key in cache:
         cache.move_to_end(key)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from functools import lru_cache
 
 TOKEN_LIFE_US = 900 * 1_000_000
 
@@ -21,6 +22,7 @@ def signed_by(signature: str, path: str, nonce: str, body: bytes, secret: str) -
     return hmac.compare_digest(signature.encode(errors="replace"), sign(path, nonce, body, secret).encode())
 
 
+@lru_cache(maxsize=64)
 def fingerprint(api_key: str) -> str:
     """A short name for a key that may be written to files; the key itself may not."""
     return hashlib.blake2b(api_key.encode(), digest_size=6).hexdigest()
