@@ -79,11 +79,11 @@ class Session:
         try:
             self.summary.differences = await w.stage("reconcile", self.recovery.run)
             w.kill.reach("before_ready")
-            for coroutine, name in (
-                (self._feed(), "feed"), (self._beats(), "beats"), (self._lease(), "lease"), (self._controls(), "controls"),
-                (self._prescan(), "prescan"), (self._join(), "join"),
+            for loop, name in (
+                (self._feed, "feed"), (self._beats, "beats"), (self._lease, "lease"), (self._controls, "controls"),
+                (self._prescan, "prescan"), (self._join, "join"),
             ):  # fmt: skip
-                self._loops.append(asyncio.create_task(self._supervised(coroutine), name=name))
+                self._loops.append(asyncio.create_task(self._supervised(loop), name=name))
             await self.stopping.wait()
         except asyncio.CancelledError:
             self.summary.ended = self.summary.ended or "cancelled"
@@ -94,9 +94,9 @@ class Session:
             raise self.progress.failure
         return self.summary
 
-    async def _supervised(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _supervised(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await coroutine
+            await loop()
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - any failure of a loop ends the session visibly; it is re-raised by run
