@@ -139,7 +139,7 @@ def main() -> int:
     figure("kernel.s1.vs_python", ours.least * candle, "ns/candle", against="python.s1", ratio=ours.least * candle / (slow.least * few))
     figure("kernel.s1.threads2", two.least * 1e3, "ms wall", against="kernel.s1 wall", ratio=two.least / one.least)
     figure("kernel.s1.rss", peak, "MB", against="raw data", ratio=peak / raw)
-    six_figures(data, 9 if asked.quick else 3)
+    six_figures(data, 9 if asked.quick else 5)
     wrong = differing(data)
     figure("kernel.s1.differences", wrong, "trades")
     return 1 if wrong else 0

@@ -1,4 +1,4 @@
-"""Longer candles from shorter ones: numpy for one pair, Polars for frames, DuckDB for files; all three give equal rows.
+"""Longer candles from shorter ones: numpy for one pair, Polars for frames of many; both give equal rows.
 
 A bucket leaves only when every shorter candle of it is there (so it is closed, since only closed candles are stored).
 Open = first, high = max, low = min, close = last, volume and count = sums in time order, vwap weighted by volume,
@@ -7,9 +7,7 @@ filled = all. Source: DATA.md section 4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -94,23 +92,6 @@ def resample_frame(frame: pl.DataFrame, from_tf: Timeframe, to_tf: Timeframe) ->
     )
     vwap = pl.when(pl.col("volume") > 0).then(pl.col("turnover") / pl.col("volume")).otherwise(0.0)
     return out.with_columns(vwap=vwap).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
-
-
-def resample_sql(files: Sequence[Path], from_tf: Timeframe, to_tf: Timeframe) -> tuple[str, list[Any]]:
-    """A DuckDB query for the same rows straight from part files, and its parameters."""
-    parts = _parts(from_tf, to_tf)
-    return (
-        f"""
-        SELECT pair, make_timestamptz(bucket) AS time, open, high, low, close, volume,
-               CASE WHEN volume > 0 THEN turnover / volume ELSE 0 END AS vwap, count, filled, source FROM (
-          SELECT pair, epoch_us(time) // {to_tf.us} * {to_tf.us} AS bucket,
-                 arg_min(open, time) AS open, max(high) AS high, min(low) AS low, arg_max(close, time) AS close,
-                 sum(volume ORDER BY time) AS volume, sum(vwap * volume ORDER BY time) AS turnover,
-                 sum(count)::INTEGER AS count, bool_and(filled) AS filled, min(source) AS source, count(*) AS parts
-          FROM read_parquet(?) GROUP BY pair, bucket HAVING count(*) = {parts})
-        ORDER BY pair, time""",
-        [[str(path) for path in files]],
-    )
 
 
 def overlay(under: Columns, over: Columns) -> Columns:

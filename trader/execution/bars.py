@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from trader.domain.market import Candle, Timeframe
 
@@ -18,21 +18,22 @@ def merge(candles: Sequence[Candle], timeframe: Timeframe) -> Candle:
     parts = timeframe.us // first.timeframe.us
     if len(candles) != parts or any(c.time_us != start + i * c.timeframe.us for i, c in enumerate(candles)):
         raise ValueError(f"{first.pair}: {len(candles)} of {parts} candles cover {timeframe} at {start}")
-    volume = _volume(candles)
+    volume = _added(c.volume for c in candles)
+    turnover = _added(c.vwap * c.volume for c in candles)
     return Candle(
         pair=first.pair, timeframe=timeframe, time_us=start, open=first.open, high=max(c.high for c in candles),
         low=min(c.low for c in candles), close=candles[-1].close, volume=volume,
-        vwap=sum(c.vwap * c.volume for c in candles) / volume if volume else 0.0,
+        vwap=turnover / volume if volume else 0.0,
         count=sum(c.count for c in candles), filled=all(c.filled for c in candles),
     )  # fmt: skip
 
 
-def _volume(candles: Sequence[Candle]) -> float:
-    """Added one after the other, as `resample.aggregate` does; the `sum` of newer Pythons carries lost digits along."""
-    volume = 0.0
-    for candle in candles:
-        volume += candle.volume
-    return volume
+def _added(values: Iterable[float]) -> float:
+    """One after the other, as `resample.aggregate` does; the `sum` of newer Pythons carries lost digits along."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 class BarBuilder:
@@ -65,7 +66,7 @@ class BarBuilder:
             parts.append(running)
         if not parts or parts[0].time_us != self.timeframe.floor(parts[0].time_us):
             return None
-        volume = _volume(parts)
+        volume = _added(c.volume for c in parts)
         return Candle(
             pair=parts[0].pair, timeframe=self.timeframe, time_us=parts[0].time_us, open=parts[0].open,
             high=max(c.high for c in parts), low=min(c.low for c in parts), close=parts[-1].close, volume=volume,

@@ -180,6 +180,12 @@ def test_a_card_counts_the_deferred_and_writes_unknown_figures_as_null():
     assert card([row(1, ruling=Ruling.DEFER, p_loss=None)]) is None and cards([]) == []
 
 
+def test_cards_say_how_good_the_probabilities_would_be_corrected_by_the_days_before():
+    c = columns(rows := planted(1, 600, 0.3))
+    whole = cards(rows)[0]
+    assert whole.brier_recalibrated == pytest.approx(float(((recalibrated(c) - c.loss) ** 2).mean())) != whole.calibration.brier
+
+
 def test_the_same_rows_and_seed_give_the_same_card_in_any_order_of_days():
     rows = planted(3, 400, 0.3)
     assert card(rows, seed=5) == card([*rows[200:], *rows[:200]], seed=5) != card(rows, seed=6)

@@ -50,12 +50,17 @@ def calibration(c: Columns, blocks: DayBlocks) -> Calibration:
     reference = (base - c.loss) ** 2
     skill = blocks.ratio(reference - squared, reference, share=SKILL_SHARE)
     return Calibration(
-        brier=float(squared.mean()),
+        brier=brier(c.p, c.loss),
         skill=skill,
         log_loss=log_loss(c.p, c.loss),
         base_rate=float(c.loss.mean()),
         bins=reliability(c.p, c.loss),
     )
+
+
+def brier(p: Column, loss: Column) -> float:
+    """Mean squared distance of the probabilities from what happened."""
+    return float(((p - loss) ** 2).mean())
 
 
 def log_loss(p: Column, loss: Column) -> float:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trader.domain.verdicts import Ruling
-from trader.research.scorecard.calibration import Calibration, calibration
+from trader.research.scorecard.calibration import Calibration, brier, calibration, recalibrated
 from trader.research.scorecard.estimates import DayBlocks
 from trader.research.scorecard.scored import Age, Group, Scored, columns
 from trader.research.scorecard.veto import Baseline, VetoValue, baseline, veto_value
@@ -20,7 +20,8 @@ LABEL_TWIN = "scripted stand-in, not AI"
 class Card:
     """`labels`: signals with a verdict and an outcome; `deferred`: signals without a usable verdict; `days`: with a label.
 
-    `age` None: all verdicts of the group, whatever their age.
+    `age` None: all verdicts of the group, whatever their age. `brier_recalibrated`: of the probabilities as the labels of the days
+    before would have had them corrected; None where it was not asked for.
     """
 
     group: Group
@@ -32,6 +33,7 @@ class Card:
     calibration: Calibration
     veto: VetoValue
     baseline: Baseline
+    brier_recalibrated: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: a figure that is not finite is null; a stand-in's card says what it is."""
@@ -39,8 +41,9 @@ class Card:
         return {**found, "label": LABEL_TWIN if self.group.is_twin else ""}
 
 
-def card(rows: Sequence[Scored], *, seed: int = 0, age: Age | None = None) -> Card | None:
-    """The card of rows of one group; None where no row has a verdict. Raises ValueError for rows of several groups."""
+def card(rows: Sequence[Scored], *, seed: int = 0, age: Age | None = None, recalibrate: bool = False) -> Card | None:
+    """The card of rows of one group; None where no row has a verdict. `recalibrate` fits a curve for each day, which takes longer than
+    all the rest. Raises ValueError for rows of several groups."""
     groups = dict.fromkeys(row.group for row in rows)
     if len(groups) > 1:
         raise ValueError(f"a card is of one group, seen {len(groups)}: twin and service, models or prompts are never mixed")
@@ -58,6 +61,7 @@ def card(rows: Sequence[Scored], *, seed: int = 0, age: Age | None = None) -> Ca
         calibration=calibration(c, blocks),
         veto=veto_value(c, blocks, seed=seed),
         baseline=baseline(c, blocks),
+        brier_recalibrated=brier(recalibrated(c), c.loss) if recalibrate else None,
     )
 
 
@@ -69,7 +73,7 @@ def cards(rows: Sequence[Scored], *, seed: int = 0) -> list[Card]:
     for row in rows:
         if row.p_loss is not None:
             parts.setdefault((row.group, row.age), []).append(row)
-    found = (card(part, seed=seed, age=age) for (_, age), part in parts.items())
+    found = (card(part, seed=seed, age=age, recalibrate=True) for (_, age), part in parts.items())
     return [one for one in found if one is not None]
 
 
