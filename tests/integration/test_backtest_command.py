@@ -47,6 +47,7 @@ def test_one_of_the_six_shares_an_account_and_says_what_it_left_out(file: Path, 
     assert found["trades"] >= 10
     assert len(found["lines"]) == found["legs"]
     assert (found["warmup"], found["ai"], found["round_trip"]) == ("short", "off", pytest.approx(0.009))
+    assert any("No pair was ready in the first 28 of " in one for one in found["warnings"])  # three periods of the 4h EMA of 55
     assert _json(capsys, MODE, "--data", str(file), "--warmup", "short") == found
 
 

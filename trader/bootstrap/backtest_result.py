@@ -199,6 +199,11 @@ def warnings(ran: Ran, figures: TradeFigures) -> list[str]:
     days = (ran.end_us - ran.start_us) / DAY
     if days < FEW:
         found.append(f"{days:g} days: Sharpe, Sortino and Calmar of so few daily returns say nothing.")
+    if (idle := _idle_days(ran)) >= 1:
+        found.append(
+            f"No pair was ready in the first {idle:.0f} of {days:.0f} days (candles before the range, or --warmup short, would help): "
+            "they count as days without a trade in every figure, while holding began with the first."
+        )
     if ran.excluded:
         found.append(f"{len(ran.excluded)} pairs were left out, each for the reason listed below.")
     if ran.watched:
@@ -213,6 +218,16 @@ def warnings(ran: Ran, figures: TradeFigures) -> list[str]:
     if count and quiet / count > QUIET_SHARE:
         found.append(f"{quiet / count:.1%} of the candles had no trade or are missing: they repeat the close before them.")
     return found
+
+
+def _idle_days(ran: Ran) -> float:
+    """Days of the range before the first bar at which one of the six might have entered; 0 for other strategies."""
+    p = ran.strategy.parameters
+    if p is None:
+        return 0.0
+    ready = (bars.time[bars.ready(p)] for bars in ran.pairs.values())
+    first = min((int(times[0]) for one in ready if len(times := one[one >= ran.start_us])), default=ran.end_us)
+    return (first - ran.start_us) / DAY
 
 
 def _quiet(ran: Ran) -> tuple[int, int]:

@@ -65,8 +65,8 @@ def _percent(value: float, step: float) -> str:
     return words.percent(value, 0 if step >= 0.01 else 1 if step >= 0.001 else 2)
 
 
-def _number(value: float, step: float) -> str:
-    return (f"{value:.0f}" if step >= 1 else f"{value:.1f}").replace("-", "−")
+def _multiple(value: float, step: float) -> str:
+    return (f"{value:.0f} R" if step >= 1 else f"{value:.1f} R").replace("-", "−")
 
 
 # --- equity and drawdown -----------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def histogram_picture(
         return WIDTH * (value - low) / (high - low)
 
     bars = [(x(one.low) + 0.6, x(one.high) - x(one.low) - 1.2, one) for one in bins]
-    word = _percent if percent else _number
+    word = _percent if percent else _multiple
     return BarPicture(
         gains=_bars([(at, wide, one.count) for at, wide, one in bars if one.high > 1e-12], values, gain=True),
         losses=_bars([(at, wide, one.count) for at, wide, one in bars if one.high <= 1e-12], values, gain=True), zero=values.height,
