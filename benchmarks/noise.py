@@ -256,7 +256,7 @@ def calibrate(seed: int, pairs: int, worlds: int) -> None:
         for k in range(worlds):
             shape = GENERATORS[GARCH](np.random.default_rng([seed, k, 1]), pairs, (WARM_DAYS + 240) * BARS)
             columns = candles_of(planted(shape, strategy, drift))
-            run_ = Candles({pair: Bars(one, warmup="short") for pair, one in columns.items()}, SIX, names_of(1)[0]).run(strategy)
+            run_ = Candles.of({pair: Bars(one, warmup="short") for pair, one in columns.items()}, SIX, names_of(1)[0]).run(strategy)
             returns = run_.returns[WARM_DAYS:]
             sharpes.append(float(returns.mean() / returns.std()))
         figure(f"noise.calibrate.{drift:g}", float(np.mean(sharpes)), "a day")

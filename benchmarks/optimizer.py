@@ -53,7 +53,7 @@ def swept(columns: dict[str, Columns]) -> float:
 
 def judged(columns: dict[str, Columns]) -> str:
     """The whole walk-forward from bars."""
-    candles = Candles({pair: Bars(one, warmup="short") for pair, one in columns.items()}, SIX, "BTC/EUR")
+    candles = Candles.of({pair: Bars(one, warmup="short") for pair, one in columns.items()}, SIX, "BTC/EUR")
     return study(candles, SIX, SIX[0].name).sentence
 
 

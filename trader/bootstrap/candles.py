@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from trader.bootstrap.data_desk import opened
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.world import World
-from trader.data.pinned import Pinned, pin
+from trader.data.pinned import Pinned, PinnedReader, pin
 from trader.data.resample import resample, segments
 from trader.domain.market import DAY, Instrument, Timeframe
 from trader.domain.messages import stamp
@@ -62,8 +62,12 @@ class Source(Protocol):
     def fine(self, pair: str, start_us: int, end_us: int) -> Columns:
         """Candles of the finest timeframe that open in the range."""
 
+    def spans(self) -> Mapping[str, tuple[int, int]]:
+        """Open times of the first and the newest 15m candle of each pair that has any."""
+
     def read(self, pairs: Sequence[str], end_us: int) -> Iterator[PairCandles]:
-        """15m candles and what goes with them, in the order asked for; a pair without any comes with none."""
+        """15m candles and what goes with them, in the order asked for; a pair without any comes with none. Who drops a pair's before
+        the next one's comes has one pair's in memory."""
 
     def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
         """SHA-256 of what the result depends on."""
@@ -85,6 +89,9 @@ class FileSource:
 
     def fine(self, pair: str, start_us: int, end_us: int) -> Columns:
         return self._market.candles(pair, self.base, start_us, end_us)
+
+    def spans(self) -> Mapping[str, tuple[int, int]]:
+        return _spans((one.pair, one.quarters) for one in self.read(self.pairs, self.end_us))
 
     def read(self, pairs: Sequence[str], end_us: int) -> Iterator[PairCandles]:
         for pair in pairs:
@@ -124,24 +131,30 @@ class StoreSource:
             self.pinned = pinned or pin(store, (Timeframe.M15, Timeframe.H4), now_us + DAY)
             self.pairs = tuple(sorted(store.pairs(), key=lambda pair: (not pair.startswith("BTC/"), pair)))
         self.name = f"history of {state}, {self.pinned.files} parts"
-        made = self.pinned.holds_only(Timeframe.M15)  # then nobody has 4h candles that the 15m ones do not make
-        read = self.pinned.several(self.pairs, (Timeframe.M15,) if made else (Timeframe.M15, Timeframe.H4))
-        self._quarters, self._four = read[Timeframe.M15], read.get(Timeframe.H4)
+        only_quarters = self.pinned.holds_only(Timeframe.M15)  # then nobody has 4h candles that the 15m ones do not make
+        self._reader = PinnedReader(self.pinned, self.pairs, (Timeframe.M15,) if only_quarters else (Timeframe.M15, Timeframe.H4))
+        self._held: dict[str, Stored] | None = None
         world = Paths(state).world
         self._market = World.load(world).market() if world.exists() else None
-        ends = [(int(one.time[0]), int(one.time[-1]) + self.base.us) for one in self._quarters.values() if len(one)]
-        if not ends:
+        self._spans = (
+            self._reader.spans(Timeframe.M15) if only_quarters else _spans((pair, stored[0]) for pair, stored in self._all().items())
+        )
+        if not self._spans:
             raise ConfigError(f"--state {state}: its history holds no 15m candle; `trader ingest` fetches them")
-        self.first_us, self.end_us = min(first for first, _ in ends), max(end for _, end in ends)
+        self.first_us = min(first for first, _ in self._spans.values())
+        self.end_us = max(newest for _, newest in self._spans.values()) + self.base.us
+
+    def spans(self) -> Mapping[str, tuple[int, int]]:
+        return self._spans
 
     def fine(self, pair: str, start_us: int, end_us: int) -> Columns:
-        return cut(self._columns(pair), start_us, end_us)
+        return cut(self._all()[pair][0], start_us, end_us)
 
     def read(self, pairs: Sequence[str], end_us: int) -> Iterator[PairCandles]:
-        for pair in pairs:
-            four = None if self._four is None else cut(self._four.get(pair, NOTHING), 0, end_us - Timeframe.H4.us + 1)
+        for pair, (quarters, four) in self._stored(pairs):
             yield PairCandles(
-                pair=pair, quarters=cut(self._columns(pair), 0, end_us), four=four, rules=partial(self._instrument, pair)
+                pair=pair, quarters=cut(quarters, 0, end_us), four=None if four is None else cut(four, 0, end_us - Timeframe.H4.us + 1),
+                rules=partial(_instrument, self._market, pair, quarters),
             )  # fmt: skip
 
     def digest(self, pairs: Sequence[str], start_us: int, end_us: int) -> str:
@@ -150,26 +163,33 @@ class StoreSource:
 
     def market(self, pairs: Sequence[str]) -> TableMarket:
         """Of 15m candles, without pairs that have none; what lies before a pair's newest hole is not replayed."""
-        found = {pair: columns for pair in pairs if len(columns := self._columns(pair))}
-        made = {pair: resample(columns, self.base, Timeframe.H4) for pair, columns in found.items()} if self._four is None else self._four
+        found = {pair: stored for pair in pairs if len((stored := self._all()[pair])[0])}
+        quarters = {pair: columns for pair, (columns, _) in found.items()}
+        made = {pair: resample(quarters[pair], self.base, Timeframe.H4) if four is None else four for pair, (_, four) in found.items()}
         return StoredMarket(
-            {pair: segments(columns, self.base)[-1] for pair, columns in found.items()},
-            {Timeframe.H4: {pair: made.get(pair, NOTHING) for pair in found}},
-            {pair: self._listing(pair, columns) for pair, columns in found.items()}, base=self.base,
+            {pair: segments(columns, self.base)[-1] for pair, columns in quarters.items()},
+            {Timeframe.H4: made}, {pair: listing_of(self._market, pair, columns) for pair, columns in quarters.items()}, base=self.base,
             quote=self.pairs[0].split("/")[1], seed=0,
         )  # fmt: skip
 
-    def _columns(self, pair: str) -> Columns:
-        return self._quarters.get(pair, NOTHING)
+    def _all(self) -> Mapping[str, Stored]:
+        """Candles of all pairs, for who asks for them in no order: read at the first asking, and kept."""
+        if self._held is None:
+            self._held = dict(self._stored(self.pairs))
+        return self._held
 
-    def _instrument(self, pair: str) -> Instrument:
-        return instrument(self._listing(pair, self._columns(pair)))
-
-    def _listing(self, pair: str, columns: Columns) -> Listing:
-        return listing_of(self._market, pair, columns)
+    def _stored(self, pairs: Sequence[str]) -> Iterator[tuple[str, Stored]]:
+        if self._held is not None:
+            yield from ((pair, self._held[pair]) for pair in pairs)
+            return
+        for pair, found in self._reader.read(pairs):
+            four = found.get(Timeframe.H4, NOTHING) if Timeframe.H4 in self._reader.timeframes else None
+            yield pair, (found.get(Timeframe.M15, NOTHING), four)
 
 
 NOTHING = empty()
+Stored = tuple[Columns, Columns | None]
+"""15m candles, and 4h ones where the store has some that the 15m ones do not make."""
 
 
 # --- what both need ----------------------------------------------------------------------------------------------------
@@ -182,6 +202,10 @@ def listing_of(market: Market | None, pair: str, columns: Columns) -> Listing:
     return replay_listing(pair, pair_decimals=decimals_seen(prices) if len(prices) else 1, first_price=first)
 
 
+def _spans(candles: Iterable[tuple[str, Columns]]) -> dict[str, tuple[int, int]]:
+    return {pair: (int(columns.time[0]), int(columns.time[-1])) for pair, columns in candles if len(columns)}
+
+
 def instrument(listing: Listing) -> Instrument:
     """The trading rules of a listed pair."""
     return Instrument(
@@ -192,6 +216,10 @@ def instrument(listing: Listing) -> Instrument:
 
 def _listed(market: ReplayMarket, pair: str) -> Instrument:
     return instrument(market.listing(pair))
+
+
+def _instrument(market: Market | None, pair: str, columns: Columns) -> Instrument:
+    return instrument(listing_of(market, pair, columns))
 
 
 def gap(columns: Columns, start_us: int, end_us: int, timeframe: Timeframe) -> str:

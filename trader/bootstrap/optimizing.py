@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -215,12 +215,18 @@ def _candles(source: Source, question: Question, ahead: bool) -> Candles:
         raise ConfigError(f"{source.name} holds {source.base} candles; the strategies need 15m ones or finer")
     quotes = [pair.split("/")[-1] for pair in source.pairs]
     quote = max(sorted(set(quotes)), key=quotes.count)
-    bars = {}
-    for one in source.read([pair for pair in source.pairs if pair.endswith(f"/{quote}")], source.end_us):
-        first = source.end_us - NEWEST_DAYS * DAY
-        if not len(one.quarters) or int(one.quarters.time[-1]) < source.end_us - LEAST_READY_DAYS * DAY:
-            continue
-        bars[one.pair] = Bars(
-            cut(one.quarters, first, source.end_us), one.four if one.four is not None and len(one.four) else None, warmup=question.warmup
-        )
-    return Candles(bars, question.strategies(), f"BTC/{quote}", ahead=ahead)
+    first_us, stale_us = source.end_us - NEWEST_DAYS * DAY, source.end_us - LEAST_READY_DAYS * DAY
+    spans = {
+        pair: (max(opens, first_us), newest + Timeframe.M15.us)
+        for pair, (opens, newest) in sorted(source.spans().items()) if pair.endswith(f"/{quote}") and newest >= stale_us
+    }  # fmt: skip
+
+    def bars() -> Iterator[tuple[str, Bars]]:
+        for one in source.read(list(spans), source.end_us):
+            four = one.four if one.four is not None and len(one.four) else None
+            yield one.pair, Bars(cut(one.quarters, first_us, source.end_us), four, warmup=question.warmup)
+
+    return Candles(
+        bars(), question.strategies(), f"BTC/{quote}", end_us=max((end for _, end in spans.values()), default=0),
+        room=sum(end - opens for opens, end in spans.values()) // Timeframe.M15.us, ahead=ahead,
+    )  # fmt: skip

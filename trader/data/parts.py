@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -176,7 +176,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(path, columns=list(columns) if columns else None, use_statistics=False, glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # Polars' panic is a BaseException
-        raise CorruptError(f"{path}: not a readable part ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+        raise _unreadable(path, error) from error
     wanted = {name: SCHEMA[name] for name in (columns or COLUMNS)}
     if dict(frame.schema) != wanted:
         raise CorruptError(f"{path}: columns {dict(frame.schema)} instead of {wanted}")
@@ -188,14 +188,35 @@ def select(path: Path, chosen: pl.Expr | None, columns: Sequence[str] = COLUMNS)
 
     A large part is scanned, so that row groups without any of them are not decoded; a small one is read at once, which is faster.
     """
-    try:
-        if chosen is not None and path.stat().st_size > SCAN_FROM:
-            return pl.scan_parquet(path, schema=pl.Schema(SCHEMA), glob=False).filter(chosen).select(columns).collect()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise CorruptError(f"{path}: not a readable part ({type(error).__name__}: {str(error).splitlines()[0]})") from error
     if chosen is None:
         return read(path, columns)
+    if large(path):
+        return _scanned(path, lambda rows: rows.filter(chosen), columns)
     return read(path, list(dict.fromkeys((*columns, *chosen.meta.root_names())))).filter(chosen).select(columns)
+
+
+def section(path: Path, first: int, count: int, columns: Sequence[str] = COLUMNS) -> pl.DataFrame:
+    """These columns of the rows [first, first + count) of a part; row groups without any of them are not decoded. Raises CorruptError."""
+    return _scanned(path, lambda rows: rows.slice(first, count), columns)
+
+
+def large(path: Path) -> bool:
+    """Whether a part is better scanned than read at once. Raises CorruptError where it is gone."""
+    try:
+        return path.stat().st_size > SCAN_FROM
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _scanned(path: Path, chosen: Callable[[pl.LazyFrame], pl.LazyFrame], columns: Sequence[str]) -> pl.DataFrame:
+    try:
+        return chosen(pl.scan_parquet(path, schema=pl.Schema(SCHEMA), glob=False)).select(columns).collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: BaseException) -> CorruptError:
+    return CorruptError(f"{path}: not a readable part ({type(error).__name__}: {str(error).splitlines()[0]})")
 
 
 def verify(path: Path, sha256: str) -> None:

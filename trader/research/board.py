@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +11,13 @@ from trader.domain.market import Timeframe
 from trader.errors import ConfigError
 from trader.indicators.compiled import compiled
 from trader.indicators.series import FILLED_BARS
+from trader.ports import Columns
 from trader.research.kernel import Floats, Ints
 from trader.strategy.columns import Bars
 
 M15 = Timeframe.M15.us
+Rows = np.ndarray[Any, np.dtype[np.int32]]
+KINDS = {name: np.dtype(np.float64) for name in Columns.__slots__} | {"time": np.dtype(np.int64), "filled": np.dtype(np.bool_)}
 
 
 class Board(NamedTuple):
@@ -33,46 +36,73 @@ class Board(NamedTuple):
     close: Floats
     volume: Floats
     turnover: Floats
-    newest: np.ndarray[Any, np.dtype[np.int32]]
+    newest: Rows
+
+
+class BoardMaker:
+    """Puts candles end to end, pair by pair in the order of their names, so that what they were read into may go.
+
+    `room`: of how many rows at most; what is not filled takes no memory.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.pairs: list[str] = []
+        self._ends = [0]
+        self._columns = Columns(**{name: np.empty(room, kind) for name, kind in KINDS.items()})
+
+    def add(self, pair: str, columns: Columns) -> Columns:
+        """A pair's candles where they lie from now on. Raises ConfigError where they are none of 15m."""
+        if len(columns.time) != len(columns.close) or len(columns) == 0 or (columns.time % M15).any():
+            raise ConfigError(f"{pair}: a shared account needs 15m candles with open times on the 15m grid")
+        begin, end = self._ends[-1], self._ends[-1] + len(columns)
+        for name in KINDS:
+            getattr(self._columns, name)[begin:end] = getattr(columns, name)
+        self.pairs.append(pair)
+        self._ends.append(end)
+        return self._part(begin, end)
+
+    def _part(self, begin: int, end: int) -> Columns:
+        return Columns(**{name: getattr(self._columns, name)[begin:end] for name in KINDS})
+
+    def board(self) -> Board:
+        """What was put end to end. Raises ConfigError where nothing was."""
+        if not self.pairs:
+            raise ConfigError("no pair to run on")
+        whole, begin = self._part(0, self._ends[-1]), np.array(self._ends, np.int64)
+        first = int(whole.time[begin[:-1]].min()) + M15
+        last = int(whole.time[begin[1:] - 1].max()) + M15
+        turnover, newest = _over_time(begin, whole.time, whole.close, whole.volume, first, (last - first) // M15 + 1)
+        return Board(
+            first, begin, whole.time, whole.open, whole.high, whole.low, whole.close, whole.volume, turnover, newest
+        )  # fmt: skip
 
 
 def board_of(bars: Mapping[str, Bars]) -> tuple[tuple[str, ...], Board]:
     """The pairs by name and their board. Raises ConfigError where there is none, or candles lie off the 15m grid."""
-    pairs = tuple(sorted(bars))
-    if not pairs:
-        raise ConfigError("no pair to run on")
-    for pair in pairs:
-        if len(bars[pair].time) != len(bars[pair]) or len(bars[pair]) == 0 or (bars[pair].time % M15).any():
-            raise ConfigError(f"{pair}: a shared account needs 15m candles with open times on the 15m grid")
-    first = min(int(bars[pair].time[0]) for pair in pairs) + M15
-    last = max(int(bars[pair].time[-1]) for pair in pairs) + M15
-    begin = np.concatenate(([0], np.cumsum([len(bars[pair]) for pair in pairs]))).astype(np.int64)
-    opens = np.arange(first - M15, last, M15)
-    newest = np.empty((len(pairs), len(opens)), np.int32)
-    for k, pair in enumerate(pairs):
-        places = np.searchsorted(bars[pair].time, opens, side="right") - 1
-        newest[k] = np.where(places < 0, -1, places + begin[k])
-    turnover = np.empty(begin[-1])
-    for k, pair in enumerate(pairs):
-        np.cumsum(bars[pair].volume * bars[pair].close, out=turnover[begin[k] : begin[k + 1]])
-
-    def flat(name: str) -> Any:
-        return _joined([getattr(bars[pair], name) for pair in pairs])
-
-    return pairs, Board(
-        first, begin, flat("time"), flat("open"), flat("high"), flat("low"), flat("close"), flat("volume"), turnover, newest
-    )  # fmt: skip
+    made = BoardMaker(sum(map(len, bars.values())))
+    for pair in sorted(bars):
+        made.add(pair, bars[pair].columns)
+    return tuple(made.pairs), made.board()
 
 
-def _joined(pieces: Sequence[Any]) -> Any:
-    """The pieces end to end: the part of an array that they follow each other in, as the history store reads them, else a copy."""
-    whole = pieces[0].base
-    if not isinstance(whole, np.ndarray) or any(one.base is not whole or one.strides != whole.strides for one in pieces):
-        return np.concatenate(pieces)
-    places = [one.__array_interface__["data"][0] for one in (whole, *pieces)]
-    follows = all(at + one.nbytes == after for at, one, after in zip(places[1:], pieces, places[2:], strict=False))
-    first = (places[1] - places[0]) // whole.itemsize
-    return whole[first : first + sum(map(len, pieces))] if follows else np.concatenate(pieces)
+@compiled
+def _over_time(  # noqa: PLR0917 - compiled functions take positions
+    begin: Ints, time: Ints, close: Floats, volume: Floats, first_us: int, count: int
+) -> tuple[Floats, Rows]:
+    """`turnover` and `newest` of a board with `count` closes from `first_us` on."""
+    pairs = len(begin) - 1
+    turnover, newest = np.empty(len(time)), np.empty((pairs, count), np.int32)
+    for p in range(pairs):
+        total, row = 0.0, begin[p]
+        for k in range(begin[p], begin[p + 1]):
+            total += volume[k] * close[k]
+            turnover[k] = total
+        for at in range(count):
+            opens = first_us + (at - 1) * M15
+            if row < begin[p + 1] and time[row] <= opens:
+                row += 1
+            newest[p, at] = row - 1 if row > begin[p] else -1
+    return turnover, newest
 
 
 def changes(bars: Bars | None, first_us: int, count: int) -> Floats:

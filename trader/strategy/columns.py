@@ -65,11 +65,11 @@ class Bars:
     `warmup`: `exact`, or `short` = ready after three periods.
     """
 
-    def __init__(self, columns: Columns, four: Columns | None = None, *, warmup: str = "exact") -> None:
+    def __init__(self, columns: Columns, four: hours.Hours | None = None, *, warmup: str = "exact") -> None:
         if warmup not in WARMUPS:
             raise ConfigError(f"warmup {warmup!r} is not one of {', '.join(WARMUPS)}")
         self.columns, self._short = columns, warmup == "short"
-        self._four: hours.Hours | None = four
+        self._four = four
         self._known: dict[tuple[Any, ...], Any] = {}
         self.time, self.open, self.high, self.low = columns.time, columns.open, columns.high, columns.low
         self.close, self.volume = columns.close, columns.volume
@@ -170,6 +170,10 @@ class Bars:
             known[key] = make()
         found: T = known[key]
         return found
+
+    def moved(self, columns: Columns) -> Bars:
+        """The same bars where their candles lie now, with nothing made of them yet."""
+        return Bars(columns, self._four, warmup="short" if self._short else "exact")
 
     def forget(self) -> None:
         """Drop what was made, which takes several times the memory of the candles."""

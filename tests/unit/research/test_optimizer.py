@@ -269,7 +269,7 @@ def bars() -> dict[str, Bars]:
 
 
 def test_noise_is_kept_and_two_threads_change_nothing(bars: dict[str, Bars]):
-    candles = Candles(bars, SIX, "BTC/EUR")
+    candles = Candles.of(bars, SIX, "BTC/EUR")
     assert len(candles.universe.pairs) == 7 and not candles.lacking
     one, two = study(candles, SIX, CURRENT), study(candles, SIX, CURRENT, threads=2)
     assert one.as_dict() == two.as_dict()
@@ -291,7 +291,7 @@ def test_too_few_pairs_or_days_and_no_reference_are_named(bars: dict[str, Bars])
         (short, "BTC/EUR", "days of READY bars, 120 are needed"),
         (bars, "XBT/EUR", "regime is not known"),
     ):
-        found = study(Candles(chosen, SIX, reference), SIX, CURRENT)
+        found = study(Candles.of(chosen, SIX, reference), SIX, CURRENT)
         assert found.reason is Reason.NOT_ENOUGH_DATA and said in found.sentence
 
 
@@ -303,13 +303,13 @@ def test_a_pair_with_a_hole_is_left_out_by_name(bars: dict[str, Bars]):
     whole = bars["P02/EUR"].columns
     kept = np.r_[0:6_000, 6_600 : len(whole)]
     holed = type(whole)(**{name: getattr(whole, name)[kept] for name in whole.__slots__})
-    candles = Candles(bars | {"P02/EUR": Bars(holed, warmup="short")}, SIX, "BTC/EUR")
+    candles = Candles.of(bars | {"P02/EUR": Bars(holed, warmup="short")}, SIX, "BTC/EUR")
     assert "P02/EUR" in candles.universe.excluded and len(candles.universe.pairs) == 6
 
 
 def test_a_current_strategy_that_does_not_compete_is_refused(bars: dict[str, Bars]):
     with pytest.raises(ConfigError, match="seed/sniper/DEFAULT"):
-        study(Candles(bars, SIX, "BTC/EUR"), SIX, "seed/sniper/DEFAULT")
+        study(Candles.of(bars, SIX, "BTC/EUR"), SIX, "seed/sniper/DEFAULT")
 
 
 def test_a_judgement_is_plain_values_and_readable_as_page_screen_and_rows():

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from trader.errors import ConfigError
 from trader.research import portfolio
-from trader.research.board import board_of
+from trader.research.board import BoardMaker
 from trader.research.optimizer.conditions import judge, too_little
 from trader.research.optimizer.series import Run, run_of
 from trader.research.optimizer.universe import LEAST_PAIRS, begins, end_of, universe_of
@@ -21,27 +21,39 @@ CASH = 10_000.0
 class Candles:
     """Bars of the pairs that may be judged, ready to be run over: what every strategy's run shares.
 
-    What the strategies say is worked out pair by pair and the pair's indicators are dropped, so that those of one pair are in memory,
-    not of all. `ahead`: for all strategies, while each pair is looked at; else for one strategy when it is first run, for a worker that
-    runs few of them.
+    `bars`: in the order of the pairs' names, each dropped once it is looked at; `end_us`: close of the newest candle of all; `room`: rows
+    that all may have. What the strategies say is worked out pair by pair too, so that the indicators of one pair are in memory, not of
+    all. `ahead`: for all strategies, while each pair is looked at; else for one strategy when it is first run, for a worker that runs
+    few of them.
     """
 
-    def __init__(self, bars: Mapping[str, Bars], strategies: Sequence[Strategy], reference: str, *, ahead: bool = True) -> None:
+    def __init__(
+        self, bars: Iterable[tuple[str, Bars]], strategies: Sequence[Strategy], reference: str, *, end_us: int, room: int,
+        ahead: bool = True,
+    ) -> None:  # fmt: skip
         self.reference = reference
         self._said: dict[str, dict[str, Entries]] = {one.name: {} for one in strategies} if ahead else {}
-        chosen, excluded, end = {}, {}, end_of(bars)
-        for pair in sorted(bars):
-            first, why = begins(bars[pair], strategies, end)
+        self.bars: dict[str, Bars] = {}
+        chosen, excluded, made = {}, {}, BoardMaker(room)
+        for pair, one in bars:
+            first, why = begins(one, strategies, end_us)
             if why:
                 excluded[pair] = why
-            else:
-                chosen[pair] = first
-                for one in strategies if ahead else ():
-                    self._said[one.name][pair] = one.entries(bars[pair])
-            bars[pair].forget()
+                continue
+            chosen[pair] = first
+            for strategy in strategies if ahead else ():
+                self._said[strategy.name][pair] = strategy.entries(one)
+            self.bars[pair] = one.moved(made.add(pair, one.columns))
         self.universe: Universe = universe_of(chosen, excluded, reference)
-        self.bars = {pair: bars[pair] for pair in self.universe.pairs}
-        self._board = board_of(self.bars) if self.bars else None
+        if not self.universe.pairs:
+            self.bars = {}
+        self._board = (self.universe.pairs, made.board()) if self.bars else None
+
+    @classmethod
+    def of(cls, bars: Mapping[str, Bars], strategies: Sequence[Strategy], reference: str) -> Candles:
+        """Of bars that are in memory."""
+        ordered = [(pair, bars[pair]) for pair in sorted(bars)]
+        return cls(ordered, strategies, reference, end_us=end_of(bars), room=sum(map(len, bars.values())))
 
     @property
     def lacking(self) -> str:
