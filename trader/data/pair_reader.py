@@ -31,24 +31,35 @@ class Run(NamedTuple):
     newest_us: int
 
 
-class Rows(NamedTuple):
-    """Rows of a part from row `first` on, as columns, and the runs of the part."""
+class Piece(NamedTuple):
+    """Rows [begin, end) of columns that lie in memory."""
 
-    runs: Mapping[str, Run]
-    first: int
     columns: Mapping[str, Values]
+    begin: int
+    end: int
 
 
 class Decoded:
-    """Rows of several parts, in memory."""
+    """Candles of some pairs, in pieces as the parts have them."""
 
-    def __init__(self, parts_: Sequence[Rows]) -> None:
-        self._parts = parts_
+    def __init__(self) -> None:
+        self._pieces: dict[str, list[Piece]] = {}
+
+    def add(self, chunks: Sequence[Piece], runs: Mapping[str, Run], pairs: Collection[str]) -> None:
+        """What these chunks of a part have of the pairs; a piece's `begin` and `end` are rows of the part here."""
+        for pair in pairs:
+            run = runs[pair]
+            for columns, begin, end in chunks:
+                first, last = max(run.first, begin), min(run.first + run.rows, end)
+                if first < last:
+                    self._pieces.setdefault(pair, []).append(Piece(columns, first - begin, last - begin))
 
     def of(self, pair: str) -> Columns | None:
         """A pair's candles, ascending, copied out of the parts; None where they have none."""
-        found = [(rows, rows.runs[pair]) for rows in self._parts if pair in rows.runs]
-        return _ordered(Columns(**{name: _joined(name, found) for name in FIELDS})) if found else None
+        if pair not in self._pieces:
+            return None
+        pieces = self._pieces[pair]
+        return _ordered(Columns(**{name: np.concatenate([one[name][begin:end] for one, begin, end in pieces]) for name in FIELDS}))
 
 
 class PartReader:
@@ -60,7 +71,7 @@ class PartReader:
     def __init__(self, files: Sequence[Path], pairs: Collection[str]) -> None:
         self._chosen = pl.col("pair").is_in(list(pairs)) if len(pairs) < MANY else None
         self._runs = {path: _runs(path, self._chosen, set(pairs)) for path in files}
-        self._whole: dict[Path, Rows] = {}  # parts too small to be decoded more than once
+        self._small: dict[Path, Sequence[Piece]] = {}  # parts too small to be decoded more than once
         self.rows: dict[str, int] = {}
         self.spans: dict[str, tuple[int, int]] = {}
         for runs in self._runs.values():
@@ -71,19 +82,20 @@ class PartReader:
 
     def decoded(self, pairs: Collection[str]) -> Decoded:
         """The rows of these pairs."""
-        found = []
+        found = Decoded()
         for path, runs in self._runs.items():
-            if wanted := [runs[pair] for pair in pairs if pair in runs]:
-                found.append(self._rows(path, min(run.first for run in wanted), max(run.first + run.rows for run in wanted)))
-        return Decoded(found)
+            if inside := [pair for pair in pairs if pair in runs]:
+                first, end = min(runs[pair].first for pair in inside), max(runs[pair].first + runs[pair].rows for pair in inside)
+                found.add(self._chunks(path, first, end), runs, inside)
+        return found
 
-    def _rows(self, path: Path, first: int, end: int) -> Rows:
+    def _chunks(self, path: Path, first: int, end: int) -> Sequence[Piece]:
         """The rows [first, end) of a part, and maybe more."""
         if self._chosen is None and parts.large(path):
-            return Rows(self._runs[path], first, _values(parts.section(path, first, end - first, FIELDS)))
-        if path not in self._whole:
-            self._whole[path] = Rows(self._runs[path], 0, _values(parts.select(path, self._chosen, FIELDS)))
-        return self._whole[path]
+            return _chunks(parts.section(path, first, end - first, FIELDS), first)
+        if path not in self._small:
+            self._small[path] = _chunks(parts.select(path, self._chosen, FIELDS), 0)
+        return self._small[path]
 
 
 def _runs(path: Path, chosen: pl.Expr | None, pairs: Collection[str]) -> dict[str, Run]:
@@ -100,12 +112,16 @@ def _runs(path: Path, chosen: pl.Expr | None, pairs: Collection[str]) -> dict[st
     return found
 
 
-def _values(rows: pl.DataFrame) -> dict[str, Values]:
-    return {name: rows[name].to_physical().to_numpy() for name in FIELDS}
-
-
-def _joined(name: str, found: Sequence[tuple[Rows, Run]]) -> Values:
-    return np.concatenate([rows.columns[name][run.first - rows.first :][: run.rows] for rows, run in found])
+def _chunks(rows: pl.DataFrame, first: int) -> list[Piece]:
+    """Rows as Polars decoded them, chunk by chunk, which copies little; `first`: of which row of the part the first one is."""
+    chunks = {name: rows[name].to_physical().get_chunks() for name in FIELDS}
+    if len({tuple(map(len, one)) for one in chunks.values()}) != 1:  # never seen
+        chunks = {name: [rows[name].to_physical().rechunk()] for name in FIELDS}
+    found, begin = [], first
+    for columns in zip(*chunks.values(), strict=True):
+        found.append(Piece(dict(zip(FIELDS, [one.to_numpy() for one in columns], strict=True)), begin, begin + len(columns[0])))
+        begin += len(columns[0])
+    return found
 
 
 def _ordered(columns: Columns) -> Columns:

@@ -13,8 +13,8 @@ from trader.data.snapshot import Snapshot, digest
 from trader.domain.market import Timeframe
 from trader.ports import Columns
 
-AT_ONCE: Final = 1_500_000
-"""Rows that are decoded at once: 75 MB. Fewer cost more in calls than they save, more only take memory."""
+AT_ONCE: Final = 1_200_000
+"""Rows that are decoded at once: 60 MB. Fewer cost more in calls, more only take memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ work is outside the GIL. With shared capital: `research/account.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ from trader.research import kernel
 from trader.strategy.columns import Bars, Signals
 from trader.strategy.strategies import S1, Exits, Strategy, named, of_table, six
 
-__all__ = ["S1", "Bars", "Exits", "Signals", "Strategy", "Sweep", "named", "of_table", "run", "run_all", "six", "taken"]
+__all__ = ["S1", "Bars", "Exits", "Signals", "Strategy", "Sweep", "named", "of_table", "run", "run_all", "run_through", "six", "taken"]
 
 FIELDS = ("open", "high", "low", "close")
 TIME = pl.Datetime("us", "UTC")
@@ -43,10 +43,13 @@ _BLOCK = 31 << 20  # under glibc's largest dynamic mmap threshold: freed once, l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What one pair gave: legs as arrays, shape (k,), in the order of entry; `missed` entries were above their cap."""
+    """What one pair gave: legs as arrays, shape (k,), in the order of entry; `*_us`: open times of the bars, 0 where bars have none;
+    `missed` entries were above their cap."""
 
     entry_bar: kernel.Ints
     exit_bar: kernel.Ints
+    entry_us: kernel.Ints
+    exit_us: kernel.Ints
     reason: kernel.Ints
     share: kernel.Floats
     entry_price: kernel.Floats
@@ -70,10 +73,10 @@ class _Buffers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a pair gave under each strategy, and the open times that its bars had (shape (n,) or empty)."""
+    """What a pair gave under each strategy; `timed`: its bars have open times."""
 
     pair: str
-    time: kernel.Ints
+    timed: bool
     sweeps: tuple[Sweep, ...]
 
 
@@ -94,7 +97,10 @@ def run_all(
     if not 1 <= threads <= 256:
         raise ConfigError(f"threads {threads} must be from 1 to 256")
     names = list(data)
-    work = partial(_part, strategies, data, warmup)
+
+    def work(part: Sequence[str]) -> list[Found]:
+        return _swept(strategies, ((pair, bars_of(pair, data[pair], warmup=warmup)) for pair in part))
+
     if threads == 1 or len(names) < 2:
         found = work(names)
     else:
@@ -102,18 +108,26 @@ def run_all(
         with ThreadPoolExecutor(len(parts)) as pool:
             by_pair = {one.pair: one for part in pool.map(work, parts) for one in part}
         found = [by_pair[pair] for pair in names]
-    return {strategy.name: _frame(strategy, found, place) for place, strategy in enumerate(strategies)}
+    return _frames(strategies, found)
 
 
-def _part(strategies: Sequence[Strategy], data: Mapping[str, Mapping[str, Any]], warmup: str, names: Sequence[str]) -> list[Found]:
+def run_through(strategies: Sequence[Strategy], bars: Iterable[tuple[str, Bars]]) -> dict[str, pl.DataFrame]:
+    """`run_all` on one thread over pairs as they come, none of which is kept: candles need not all be in memory."""
+    return _frames(strategies, _swept(strategies, bars))
+
+
+def _swept(strategies: Sequence[Strategy], bars: Iterable[tuple[str, Bars]]) -> list[Found]:
     """Pair by pair, so that one pair's columns are dropped before the next one's are made."""
     buffers, found, rules = _Buffers(), [], [kernel.rule_of(strategy) for strategy in strategies]
-    for pair in names:
-        bars = bars_of(pair, data[pair], warmup=warmup)
-        found.append(
-            Found(pair=pair, time=bars.time, sweeps=tuple(taken(*one, bars, buffers) for one in zip(strategies, rules, strict=True)))
-        )
+    for pair, one in bars:
+        sweeps = tuple(taken(strategy, rule, one, buffers) for strategy, rule in zip(strategies, rules, strict=True))
+        found.append(Found(pair=pair, timed=len(one.time) > 0, sweeps=sweeps))
+        del one
     return found
+
+
+def _frames(strategies: Sequence[Strategy], found: Sequence[Found]) -> dict[str, pl.DataFrame]:
+    return {strategy.name: _frame(strategy, found, place) for place, strategy in enumerate(strategies)}
 
 
 def taken(strategy: Strategy, rule: kernel.Rule, bars: Bars, buffers: _Buffers | None = None) -> Sweep:
@@ -127,8 +141,10 @@ def taken(strategy: Strategy, rule: kernel.Rule, bars: Bars, buffers: _Buffers |
         buffers.entries,
     )  # fmt: skip
     legs = buffers.legs[:k].copy()
+    entry_bar, exit_bar = legs[:, kernel.ENTRY], legs[:, kernel.EXIT]
+    entry_us, exit_us = (bars.time[rows] if len(bars.time) else np.zeros(k, np.int64) for rows in (entry_bar, exit_bar))
     return Sweep(
-        entry_bar=legs[:, kernel.ENTRY], exit_bar=legs[:, kernel.EXIT], reason=legs[:, kernel.REASON],
+        entry_bar=entry_bar, exit_bar=exit_bar, entry_us=entry_us, exit_us=exit_us, reason=legs[:, kernel.REASON],
         share=legs[:, kernel.SOLD] / kernel.LOTS, entry_price=buffers.entries[:k].copy(), exit_price=buffers.prices[:k].copy(),
         missed=missed,
     )  # fmt: skip
@@ -149,25 +165,20 @@ def _frame(strategy: Strategy, found: Sequence[Found], place: int) -> pl.DataFra
     words = {code: word(code) for code in np.unique(reason).tolist()}
     values = {
         "pair": pairs, "side": ["long" if long else "short"] * len(entry), "entry_bar": joined("entry_bar", np.int64),
-        "exit_bar": joined("exit_bar", np.int64), "entry_time": _times(found, sweeps, "entry_bar"),
-        "exit_time": _times(found, sweeps, "exit_bar"), "entry_price": entry, "exit_price": exit_, "quantity": quantity,
+        "exit_bar": joined("exit_bar", np.int64), "entry_time": _times(found, sweeps, "entry_us"),
+        "exit_time": _times(found, sweeps, "exit_us"), "entry_price": entry, "exit_price": exit_, "quantity": quantity,
         "fees": fee * quantity * (entry + exit_), "net_return": net, "reason": [words[code] for code in reason.tolist()],
     }  # fmt: skip
     return pl.DataFrame(values, schema=SCHEMA)
 
 
 def _times(found: Sequence[Found], sweeps: Sequence[Sweep], name: str) -> pl.Series:
-    """Open times of the bars at these places; null for pairs that came without times."""
-    parts = [
-        one.time[getattr(gave, name)] if len(one.time) else np.full(len(gave.reason), _NO_TIME)
-        for one, gave in zip(found, sweeps, strict=True)
-    ]
-    whole = pl.Series(np.concatenate(parts or [np.zeros(0, np.int64)]), dtype=pl.Int64)
-    timed = all(len(one.time) for one in found)  # as a rule: then no row needs a look
-    return (whole if timed else whole.replace(_NO_TIME, None)).cast(TIME)
-
-
-_NO_TIME = np.iinfo(np.int64).min
+    """Open times; null for pairs that came without times."""
+    times = pl.Series(np.concatenate([getattr(one, name) for one in sweeps] or [np.zeros(0, np.int64)]), dtype=pl.Int64).cast(TIME)
+    if all(one.timed for one in found):  # as a rule: then no row needs a look
+        return times
+    timed = pl.Series([one.timed for one, gave in zip(found, sweeps, strict=True) for _ in gave.reason], dtype=pl.Boolean)
+    return times.zip_with(timed, pl.Series([None], dtype=TIME).new_from_index(0, len(times)))
 
 
 def word(reason: int) -> str:

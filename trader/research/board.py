@@ -118,20 +118,19 @@ def changes(bars: Bars | None, first_us: int, count: int) -> Floats:
 
 
 @compiled
-def ranks_at(board: Board, at: int, close_us: int, turnovers: Floats, ranks: Ints) -> None:
-    """Rank of each pair by its turnover of the 96 bars that end at this close, 1 = largest, then by name; shape (pairs,)."""
-    count = len(turnovers)
-    for p in range(count):
+def rank_at(board: Board, at: int, pairs: Ints, turnovers: Floats, ranks: Ints) -> None:
+    """Ranks of these pairs by their turnover of the 96 bars that end at this close, 1 = largest, then by name; shape of the last two:
+    (all pairs,)."""
+    for p in range(len(turnovers)):
         row = board.newest[p, at]
         turnovers[p] = 0.0
-        if row >= 0 and board.time[row] + M15 == close_us:
+        if row >= 0 and board.time[row] + M15 == board.first_us + at * M15:
             before = row - FILLED_BARS
             turnovers[p] = board.turnover[row] - (board.turnover[before] if before >= board.begin[p] else 0.0)
-    for p in range(count):
-        rank = 1
-        for q in range(count):
-            if turnovers[q] > turnovers[p] or (turnovers[q] == turnovers[p] and q < p):
-                rank += 1
+    for p in pairs:
+        rank, mine = 1, turnovers[p]
+        for q in range(len(turnovers)):
+            rank += int((turnovers[q] > mine) | ((turnovers[q] == mine) & (q < p)))
         ranks[p] = rank
 
 

@@ -19,7 +19,7 @@ from trader.errors import ConfigError
 from trader.execution.exits import STOP_LOSS, TP1, TP2
 from trader.execution.sizing import CRASH_AT, HEDGE_AT, HEDGE_FACTOR, LIQUIDITY_SHARE, SEED_SHARE, regime
 from trader.indicators.compiled import compiled
-from trader.research.board import M15, Board, board_of, changes, median_turnover, ranks_at
+from trader.research.board import M15, Board, board_of, changes, median_turnover, rank_at
 from trader.research.kernel import (
     EXIT,
     LOTS,
@@ -312,7 +312,7 @@ def _account(  # noqa: PLR0917 - compiled functions take positions
             s += 1
         if s == begin or halted or sizes[at, 0] == 0.0:
             continue
-        ranks_at(board, at, close_us, turnovers, ranks)
+        rank_at(board, at, table[begin:s, 1], turnovers, ranks)
         order = _best_first(table, numbers, ranks, begin, s)
         had = number
         cash, number = _decide(rule, limits, board, has, table, numbers, ranks, order, sizes[at], worth, cash, number)

@@ -13,8 +13,11 @@ import numpy as np
 
 BLOCK_DAYS = 5.0
 DRAWS = 5_000
+AT_ONCE = 500  # draws whose days are counted in one go: the numbers in between take several times the memory of the counts
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 """Daily returns as fractions: rows are days, columns are series."""
+Days = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class Resampled:
@@ -30,12 +33,10 @@ class Resampled:
         rng = np.random.default_rng(seed)
         begins = rng.random((draws, days)) < 1.0 / block
         begins[:, 0] = True
-        place = np.arange(days, dtype=np.int64)
         first = rng.integers(days, size=(draws, days))
-        newest = np.maximum.accumulate(np.where(begins, place, 0), axis=1)  # where the block of each place began
-        chosen = (np.take_along_axis(first, newest, axis=1) + place - newest) % days
-        chosen += days * np.arange(draws, dtype=np.int64)[:, None]
-        self.weights: Matrix = np.bincount(chosen.ravel(), minlength=draws * days).reshape(draws, days) / days
+        self.weights: Matrix = np.empty((draws, days))
+        for part in (slice(begin, begin + AT_ONCE) for begin in range(0, draws, AT_ONCE)):
+            self.weights[part] = _counts(begins[part], first[part]) / days
 
     def means(self, returns: Matrix) -> Matrix:
         """Mean of each series in each draw: shape (draws, series)."""
@@ -56,6 +57,16 @@ class Resampled:
         """Percentile interval of the mean of one series, shape (days,); for a difference of two series give the difference."""
         low, high = np.quantile(self.weights @ returns, [(1 - share) / 2, (1 + share) / 2])
         return float(low), float(high)
+
+
+def _counts(begins: Flags, first: Days) -> Days:
+    """How often each day is in each draw: a block begins where `begins` says, with the day `first` has there, and goes on day by day."""
+    draws, days = first.shape
+    place = np.arange(days, dtype=np.int64)
+    newest = np.maximum.accumulate(np.where(begins, place, 0), axis=1)  # where the block of each place began
+    chosen = (np.take_along_axis(first, newest, axis=1) + place - newest) % days
+    chosen += days * np.arange(draws, dtype=np.int64)[:, None]
+    return np.bincount(chosen.ravel(), minlength=draws * days).reshape(draws, days)
 
 
 def holm(p: Sequence[float]) -> list[float]:
