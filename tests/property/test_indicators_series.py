@@ -135,7 +135,7 @@ def test_the_few_bars_worth_a_score_give_the_entries_of_all_columns(side: Side) 
         assert np.array_equal(made.score, found.score[made.rows])
         assert chosen.seed or np.array_equal(made.unit, found.unit[made.rows])
         rows, there = bars.ready_at(chosen, lambda rsi: np.arange(len(rsi)))
-        assert rows.tolist() == np.flatnonzero(whole.ready).tolist() == bars.ready(chosen).tolist()
+        assert rows.tolist() == np.flatnonzero(whole.ready).tolist() == bars.ready(chosen, np.arange(len(bars))).tolist()
         for name, column in zip(there._fields, there, strict=True):
             assert np.array_equal(column, getattr(bars.features(chosen), name)[rows], equal_nan=column.dtype == np.float64), name
         entered += len(made.rows)

@@ -102,10 +102,10 @@ def ready_at(
     return kept, made if needs.trend_ema else made._replace(ema_trend=np.full(len(kept), np.nan))
 
 
-def ready(market: Market, needs: Needs, rsi: Column, *, short: bool = False) -> Places:
-    """All bars that are ready, ascending: `features` without its columns."""
+def ready(rows: Places, market: Market, needs: Needs, rsi: Column, *, short: bool = False) -> Places:
+    """Those of `rows`, ascending, that are ready: `ready_at` without its columns."""
     wanted = technical.lookback_15m(needs.rsi_period, needs.trend_ema, short=short), technical.lookback_4h(needs.h4_ema, short=short)
-    return _table(np.arange(len(market.time)), market, rsi, *wanted, ANY, 0)[0]
+    return _table(rows, market, rsi, *wanted, ANY, 0)[0]
 
 
 @compiled

@@ -52,7 +52,7 @@ class BoardMaker:
 
     def add(self, pair: str, columns: Columns) -> Columns:
         """A pair's candles where they lie from now on. Raises ConfigError where they are none of 15m."""
-        if len(columns.time) != len(columns.close) or len(columns) == 0 or (columns.time % M15).any():
+        if len(columns.time) != len(columns.close) or len(columns) == 0 or (columns.time // M15 * M15 != columns.time).any():
             raise ConfigError(f"{pair}: a shared account needs 15m candles with open times on the 15m grid")
         begin, end = self._ends[-1], self._ends[-1] + len(columns)
         for name in KINDS:

@@ -143,13 +143,10 @@ class Bars:
         rsi = self.rsi(p.rsi_period)
         return spots.ready_at(chosen(rsi), market, p, rsi, least=least, short=self._short)
 
-    def ready(self, parameters: Parameters) -> Places:
-        """The bars that `features` calls ready, ascending. Raises as it does."""
+    def ready(self, parameters: Parameters, rows: Places) -> Places:
+        """Those of these bars, ascending, that `features` calls ready. Raises as it does."""
         p = parameters
-        return self.once(("ready", p.rsi_period, p.trend_ema, p.h4_ema), lambda: self._ready(p))
-
-    def _ready(self, p: Parameters) -> Places:
-        return spots.ready(self._market(p), p, self.rsi(p.rsi_period), short=self._short)
+        return spots.ready(rows, self._market(p), p, self.rsi(p.rsi_period), short=self._short)
 
     def _market(self, p: Parameters) -> spots.Market:
         four = self._four_of(p)

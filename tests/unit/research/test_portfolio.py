@@ -11,10 +11,10 @@ from tests.market_kit import bars_of, instruments_of, market
 from trader.domain.costs import Costs
 from trader.errors import ConfigError
 from trader.execution.exits import text_reason
-from trader.research import portfolio
+from trader.research import backtester, portfolio
 from trader.research.account import Rules, account_pass
-from trader.research.backtester import S1, of_table, six
-from trader.research.board import M15, board_of
+from trader.research.backtester import S1, of_table, run_all, run_through, six
+from trader.research.board import M15, board_of, rank_at
 from trader.strategy import modes
 from trader.strategy.columns import Bars
 
@@ -104,3 +104,34 @@ def test_without_the_reference_nothing_is_entered(bars: dict[str, Bars]):
 def test_what_cannot_run_is_refused_with_its_name(strategy, bars: dict[str, Bars], named: str):
     with pytest.raises(ConfigError, match=named):
         portfolio.run(strategy, bars)
+
+
+def test_a_board_knows_each_pairs_newest_candle_turnover_and_rank(bars: dict[str, Bars]):
+    """Against numpy, with pairs that begin late, end early and lack candles."""
+    kept = dict(zip(sorted(bars), (np.r_[0:900], np.r_[200:1000], np.r_[0:300, 340:1000], *[np.r_[0:1000]] * 10), strict=False))
+    some = {
+        pair: Bars(type(bars[pair].columns)(**{name: getattr(bars[pair].columns, name)[rows] for name in bars[pair].columns.__slots__}))
+        for pair, rows in kept.items()
+    }
+    pairs, board = board_of(some)
+    opens = board.first_us - M15 + M15 * np.arange(board.newest.shape[1])
+    turnovers, ranks = np.empty(len(pairs)), np.zeros(len(pairs), np.int64)
+    for at in (0, 199, 250, 330, 345, 899, 900, 999):
+        there = [some[pair].time <= opens[at] for pair in pairs]
+        newest = [int(row.sum()) - 1 + int(begin) if row.any() else -1 for row, begin in zip(there, board.begin, strict=False)]
+        assert board.newest[:, at].tolist() == newest
+        day = [
+            (some[pair].time[row][-96:], (some[pair].volume * some[pair].close)[row][-96:]) for pair, row in zip(pairs, there, strict=True)
+        ]
+        wanted = [float(sums.sum()) if len(time) and time[-1] == opens[at] else 0.0 for time, sums in day]
+        rank_at(board, at, np.arange(len(pairs)), turnovers, ranks)
+        assert turnovers == pytest.approx(wanted)
+        assert [pairs[k] for k in np.argsort(ranks)] == [pairs[k] for k in sorted(range(len(pairs)), key=lambda k: (-turnovers[k], k))]
+
+
+def test_pairs_that_come_one_after_the_other_trade_as_all_at_once(bars: dict[str, Bars]):
+    data = {pair: {name: getattr(one, name) for name in ("time", "open", "high", "low", "close", "volume")} for pair, one in bars.items()}
+    wanted = run_all(six(), data)
+    found = run_through(six(), ((pair, backtester.bars_of(pair, data[pair])) for pair in data))
+    assert sum(map(len, found.values())) > 200
+    assert all(frame.equals(wanted[name]) for name, frame in found.items())

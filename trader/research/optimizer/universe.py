@@ -14,6 +14,7 @@ from trader.strategy.strategies import Strategy
 M15 = Timeframe.M15.us
 LEAST_READY_DAYS, LEAST_COVERAGE, LEAST_PAIRS = 120, 0.99, 5
 BARS_A_DAY = 96
+LEAST_READY = LEAST_READY_DAYS * BARS_A_DAY
 
 
 def begins(bars: Bars, strategies: Sequence[Strategy], end_us: int) -> tuple[int, str]:
@@ -21,12 +22,11 @@ def begins(bars: Bars, strategies: Sequence[Strategy], end_us: int) -> tuple[int
 
     It takes 120 days of READY bars, at 99 % of the candles from the first of them to the data's end.
     """
-    ready = bars.time[_ready(bars, strategies)]
-    days = len(ready) / BARS_A_DAY
-    if not len(ready) or days < LEAST_READY_DAYS:
-        return 0, f"{days:.0f} days of READY bars, {LEAST_READY_DAYS} are needed"
-    first = int(ready[0])
-    coverage = int((bars.time >= first).sum()) / ((end_us - first) // M15)
+    ready = _ready(bars, strategies)
+    if len(ready) < LEAST_READY:
+        return 0, f"{len(ready) / BARS_A_DAY:.0f} days of READY bars, {LEAST_READY_DAYS} are needed"
+    first = int(bars.time[ready[0]])
+    coverage = (len(bars) - int(ready[0])) / ((end_us - first) // M15)
     if coverage < LEAST_COVERAGE:
         return first, f"{coverage:.1%} of the candles since its first READY bar, {LEAST_COVERAGE:.0%} are needed"
     return first, ""
@@ -50,9 +50,14 @@ def end_of(bars: Mapping[str, Bars]) -> int:
 
 
 def _ready(bars: Bars, strategies: Sequence[Strategy]) -> Places:
-    """The bars that all strategies find READY."""
+    """The first bars that all strategies find READY: enough of them and maybe more, or all there are."""
     asked = {(p.rsi_period, p.trend_ema, p.h4_ema): p for one in strategies if (p := one.parameters) is not None}
-    votes = np.zeros(len(bars), np.int8)
-    for parameters in asked.values():
-        votes[bars.ready(parameters)] += 1
-    return np.flatnonzero(votes == len(asked))
+    found = [np.zeros(0, np.int64)]
+    for begin in range(0, len(bars), LEAST_READY):
+        rows = np.arange(begin, min(begin + LEAST_READY, len(bars)))
+        for parameters in asked.values():
+            rows = bars.ready(parameters, rows)
+        found.append(rows)
+        if sum(map(len, found)) >= LEAST_READY:
+            break
+    return np.concatenate(found)
