@@ -11,6 +11,8 @@ from decimal import Decimal
 from statistics import fmean, median
 from typing import Any
 
+import numpy as np
+
 from trader import __version__
 from trader.bootstrap import backtest_cassette
 from trader.bootstrap.backtest import Ran
@@ -225,8 +227,8 @@ def _idle_days(ran: Ran) -> float:
     p = ran.strategy.parameters
     if p is None:
         return 0.0
-    ready = (bars.time[bars.ready(p)] for bars in ran.pairs.values())
-    first = min((int(times[0]) for one in ready if len(times := one[one >= ran.start_us])), default=ran.end_us)
+    ready = (bars.time[bars.ready(p, np.flatnonzero(bars.time >= ran.start_us))] for bars in ran.pairs.values())
+    first = min((int(times[0]) for times in ready if len(times)), default=ran.end_us)
     return (first - ran.start_us) / DAY
 
 

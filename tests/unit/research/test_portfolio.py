@@ -131,7 +131,7 @@ def test_a_board_knows_each_pairs_newest_candle_turnover_and_rank(bars: dict[str
 
 def test_pairs_that_come_one_after_the_other_trade_as_all_at_once(bars: dict[str, Bars]):
     data = {pair: {name: getattr(one, name) for name in ("time", "open", "high", "low", "close", "volume")} for pair, one in bars.items()}
-    wanted = run_all(six(), data)
-    found = run_through(six(), ((pair, backtester.bars_of(pair, data[pair])) for pair in data))
+    wanted = run_all(six(), data, warmup="short")
+    found = run_through(six(), ((pair, backtester.bars_of(pair, data[pair], warmup="short")) for pair in data))
     assert sum(map(len, found.values())) > 200
     assert all(frame.equals(wanted[name]) for name, frame in found.items())
