@@ -9,25 +9,49 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from trader.errors import ConfigError
+
+MAX_SEED = 2**63 - 1  # what ledgers and generators keep in one integer
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def _server(url: str, *schemes: str) -> str:
+    """The address of a server, or empty. Raises ValueError for what no client could reach."""
+    if url and not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    return url
+
+
 class MarketSettings(_Section):
-    seed: int = Field(11, ge=0, description="seed of the demo market; same seed, same past")
+    """The simulated market of a demo."""
+
+    seed: int = Field(11, ge=0, le=MAX_SEED, description="seed of the demo market; same seed, same past")
     pairs: int = Field(150, ge=1, le=500, description="pairs the demo market lists")
-    epoch: str = Field("2026-01-05T00:00:00Z", description="simulated start, UTC")
-    starting_cash_quote: float = Field(10_000.0, gt=0)
+    epoch: str = Field("2026-01-05T00:00:00Z", description="simulated start, UTC, in the years 2000 to 2099")
+    starting_cash_quote: float = Field(10_000.0, gt=0, le=1e12)
     speed: float = Field(30.0, gt=0, le=3600, description="simulated seconds per second in `trader up --env demo`")
+
+    @field_validator("epoch")
+    @classmethod
+    def _start(cls, value: str) -> str:
+        try:
+            start = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError("not a date or time such as 2026-01-05 or 2026-01-05T06:00:00Z") from error
+        start = start if start.tzinfo else start.replace(tzinfo=UTC)
+        if not EARLIEST <= start < LATEST:
+            raise ValueError(f"must lie in the years {EARLIEST.year} to {LATEST.year - 1}")
+        return value
 
 
 class AiSettings(_Section):
@@ -95,10 +119,20 @@ class BeatSettings(_Section):
 
 
 class PortSettings(_Section):
+    """Where the parts of `trader up` listen, each on a port of its own."""
+
     prefect: int = Field(4200, ge=1, le=65535)
     web: int = Field(8787, ge=1, le=65535)
     kraken_twin: int = Field(8701, ge=1, le=65535)
     gemini_twin: int = Field(8702, ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _apart(self) -> PortSettings:
+        names: dict[int, str] = {}
+        for name, port in self:
+            if (other := names.setdefault(port, name)) != name:
+                raise ValueError(f"{other} and {name} are the same; each needs its own")
+        return self
 
 
 class CostSettings(_Section):
@@ -124,19 +158,48 @@ class FuturesSettings(_Section):
 
 
 class PairSettings(_Section):
+    """Which pairs are left alone."""
+
     deny: tuple[str, ...] = ()
+
+    @field_validator("deny")
+    @classmethod
+    def _pairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for number, name in enumerate(value, start=1):
+            if not all(name.partition("/")):
+                raise ValueError(f"entry {number} is no pair such as DOGE/EUR")
+        return value
 
 
 class KrakenSettings(_Section):
+    """The account at Kraken, and where it is reached."""
+
     url: str = Field("", description="another server for Kraken's REST API, for instance a twin; empty: Kraken itself")
     ws_url: str = Field("", description="its WebSocket address, given with `url` or not at all")
     tier: Literal["starter", "intermediate", "pro"] = Field("starter", description="rate limits of the account")
     accept_withdraw_key: str = Field("", description="name, at Kraken, of a key that may trade although it can withdraw")
 
+    @field_validator("url")
+    @classmethod
+    def _rest(cls, value: str) -> str:
+        return _server(value, "http", "https")
+
+    @field_validator("ws_url")
+    @classmethod
+    def _stream(cls, value: str) -> str:
+        return _server(value, "ws", "wss")
+
 
 class SlackSettings(_Section):
+    """Where messages go."""
+
     channel: str = "#trading"
     base_url: str = ""
+
+    @field_validator("base_url")
+    @classmethod
+    def _api(cls, value: str) -> str:
+        return _server(value, "http", "https")
 
 
 class Settings(_Section):
@@ -149,7 +212,7 @@ class Settings(_Section):
     mode: Literal["mitraillette", "sniper"] = "mitraillette"
     variation: Literal["CONSERVATIVE", "DEFAULT", "AGGRESSIVE"] = "AGGRESSIVE"
     universe: int = Field(150, ge=1, le=233)
-    state_dir: str = "state"
+    state_dir: str = Field("state", min_length=1)
     market: MarketSettings = MarketSettings()
     ai: AiSettings = AiSettings()
     entry: EntrySettings = EntrySettings()
@@ -187,17 +250,10 @@ SECRETS = frozenset({"slack_token", "kraken_api_key", "kraken_api_secret", "ledg
 
 def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from all sources; `flags` uses dotted keys (`market.seed`). Raises ConfigError naming the key."""
-    values: dict[str, Any] = {}
     path = file or Path("trader.toml")
-    if path.exists():
-        try:
-            values = tomllib.loads(path.read_text())
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not valid TOML ({error})") from error
-        if found := sorted(SECRETS & values.keys()):
-            raise ConfigError(f"{path}: {found[0]} is a secret; set it in the environment as TRADER_{found[0].upper()}")
-    elif file is not None:
+    if file is not None and not path.exists():
         raise ConfigError(f"{file}: no such settings file")
+    values = _written(path) if path.exists() else {}
     for name, text in sorted((environ if environ is not None else os.environ).items()):
         if name.startswith("TRADER_") and name not in NOT_SETTINGS:
             _put(values, name.removeprefix("TRADER_").lower().split("__"), text)
@@ -210,10 +266,36 @@ def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None, en
         raise ConfigError(_explain(error)) from None
 
 
+def _written(path: Path) -> dict[str, Any]:
+    """What a settings file says. Raises ConfigError for one that cannot be read, and for a secret in it."""
+    try:
+        values = tomllib.loads(path.read_bytes().decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    if found := sorted(SECRETS & values.keys()):
+        raise ConfigError(f"{path}: {found[0]} is a secret; set it in the environment as TRADER_{found[0].upper()}")
+    return values
+
+
 def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
-    for part in path[:-1]:
+    """Set a value at a path. Raises ConfigError where the path leads through a setting that has no parts."""
+    for depth, part in enumerate(path[:-1], start=1):
         values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"setting {'.'.join(path)}: {'.'.join(path[:depth])} is set to one value and has no parts")
     values[path[-1]] = value
+
+
+WORDS = {
+    "tuple_type": "input should be a list",
+    "dict_type": "input should be a table",
+    "model_type": "input should be a table",
+    "int_parsing": "input should be a whole number",
+    "float_parsing": "input should be a number",
+}
+"""Pydantic's types of error in the words of a settings file."""
 
 
 def _explain(error: ValidationError) -> str:
@@ -221,18 +303,22 @@ def _explain(error: ValidationError) -> str:
     first = error.errors(include_input=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key.rsplit(".", 1)[-1], _known_keys(), n=1)
-        return f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_known_keys())}")
-    message = first["msg"]
+        return f"unknown setting {key!r}; {_known(key)}"
+    message = WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     hint = " (write 0.05 for 5 %)" if key.endswith("_fraction") else ""
     return f"setting {key}: {message[:1].lower()}{message[1:]}{hint}"
 
 
-def _known_keys() -> list[str]:
-    keys: list[str] = []
-    for name, info in Settings.model_fields.items():
-        kind = info.annotation
-        keys.append(name)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys.extend(kind.model_fields)
-    return sorted(set(keys))
+def _known(key: str) -> str:
+    """What an unknown key may have meant: one of a like name, in its own section before others; else all of its section."""
+    section, _, name = key.rpartition(".")
+    sections = {"": list(Settings.model_fields)}
+    for part, info in Settings.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            sections[part] = [f"{part}.{one}" for one in info.annotation.model_fields]
+    own = sections.get(section, sections[""])
+    for among in (own, [one for keys in sections.values() for one in keys]):
+        by_name = {one.rpartition(".")[2]: one for one in reversed(among)}
+        if near := difflib.get_close_matches(name, by_name, n=1):
+            return f"did you mean {by_name[near[0]]!r}?"
+    return f"known: {', '.join(own)}"

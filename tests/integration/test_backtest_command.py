@@ -145,7 +145,7 @@ def test_the_screen_fits_100_columns_and_tells_what_matters(file: Path, capsys: 
         (("S1", "--pairs", "BTC/EUR,NIX/EUR"), "--pairs NIX/EUR: not in"),
         (
             ("S1", "--from", "2025-12-20", "--to", "2025-12-19"),
-            "--from and --to: 2025-12-20T00:00:00Z to 2025-12-19T00:00:00Z must lie inside",
+            "--from 2025-12-20T00:00:00Z: must be before --to, which is 2025-12-19T00:00:00Z",
         ),
         (("S1", "--from", "yesterday"), "'yesterday' is not a date or time"),
         (("sniper/DEFAULT", "--profile", "best"), "profile 'best' is not one of viable, seed"),

@@ -16,6 +16,7 @@ from cli_kit import trader
 from trader import __version__, cli
 from trader.errors import AmbiguousError, ConfigError, CorruptError, LeaseLostError, RejectedError, RetryableError, TraderError
 
+ROOT = Path(cli.__file__).parents[2]
 TRADER = str(Path(sys.executable).with_name("trader"))
 VERBS = ["demo", "up", "verify", "status", "doctor", "reset", "twin", "pause", "resume", "stop", "exit", "flatten", "ingest", "trade",
          "report", "backtest", "config", "optimize", "ai", "data", "db", "night"]  # fmt: skip
@@ -83,7 +84,7 @@ REFUSED = [
     (("demo", "--minutes", "soon"), 2, "'--minutes'"),
     (("demo", "--minutes", "0"), 2, "'--minutes'"),
     (("demo", "--strategy", "mitraillette"), 2, "MODE/VARIATION"),
-    (("demo", "--strategy", "sniper/BOLD"), 2, "variation"),
+    (("demo", "--strategy", "sniper/BOLD"), 2, "one of mitraillette/CONSERVATIVE, "),
     (("demo", "--speed", "fast"), 2, "--speed"),
     (("demo", "--replay", "no-such.parquet"), 2, "--from"),
     (("demo", "--plan", "no-such.toml"), 2, "no-such.toml"),
@@ -163,8 +164,18 @@ SECRET = "hunter2-hunter2"
     ("environ", "key"),
     [
         ({"TRADER_HALTS__STOPS": SECRET}, "halts.stops"),
-        ({"TRADER_MARKET__SEEED": SECRET}, "did you mean 'seed'"),
+        ({"TRADER_MARKET__SEEED": SECRET}, "did you mean 'market.seed'"),
         ({"TRADER_AI__MODE": SECRET}, "ai.mode"),
+        ({"TRADER_MARKET__X": SECRET}, "known: market.seed, market.pairs, market.epoch, "),
+        ({"TRADER_MODE__X": SECRET, "TRADER_MODE": "sniper"}, "mode is set to one value and has no parts"),
+        ({"TRADER_MARKET__EPOCH": SECRET}, "market.epoch: not a date or time such as 2026-01-05"),
+        ({"TRADER_MARKET__EPOCH": "1999-12-31"}, "market.epoch: must lie in the years 2000 to 2099"),
+        ({"TRADER_MARKET__SEED": "9" * 20}, "market.seed: input should be less than or equal to"),
+        ({"TRADER_KRAKEN__URL": SECRET}, "kraken.url: must begin with http:// or https://"),
+        ({"TRADER_KRAKEN__WS_URL": SECRET}, "kraken.ws_url: must begin with ws:// or wss://"),
+        ({"TRADER_PAIRS__DENY": SECRET}, "pairs.deny: input should be a list"),
+        ({"TRADER_STATE_DIR": ""}, "state_dir"),
+        ({"TRADER_PORTS__WEB": "4200"}, "ports: prefect and web are the same"),
         ({"TRADER_PORTS__WEB": "99999"}, "ports.web"),
         ({"TRADER_HALTS__DRAWDOWN_FRACTION": "5"}, "write 0.05 for 5 %"),
     ],
@@ -176,6 +187,24 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown(environ: dict[str, 
     assert len(done.stderr.strip().splitlines()) == 1
     assert SECRET not in done.stderr + done.stdout
     assert "99999" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (b"\xff\xfe", "trader.toml: not valid TOML"),
+        (b'[pairs]\ndeny = ["ALL"]', "pairs.deny: entry 1 is no pair such as DOGE/EUR"),
+        (b"market = 5", "market: input should be a table"),
+    ],
+)
+def test_a_file_that_says_nothing_usable_is_one_sentence(
+    written: bytes, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("trader.toml").write_bytes(written)
+    assert cli.run(["config"]) == 2
+    said = capsys.readouterr().err
+    assert words in said and len(said.splitlines()) == 1
 
 
 def test_a_secret_in_a_file_is_refused_and_not_shown(tmp_path: Path) -> None:
@@ -204,6 +233,16 @@ def test_the_effective_settings_say_set_or_unset_of_secrets(tmp_path: Path) -> N
         (["config", "--config", "."], (2, "'.' is a directory")),
         (["demo", "--state", "FILE/x"], (1, "Not a directory: FILE/x")),
         (["night", "--day", "2026-02-30"], (2, "day '2026-02-30': write a UTC day")),
+        (["demo", "--ai", "on"], (2, "--ai 'on': allowed are off, shadow, veto, cassette")),
+        (["demo", "--from", "2026-01-06"], (2, "--from '2026-01-06' names the first moment of a replay: add --replay FILE")),
+        (["demo", "--state", "FILE"], (2, "FILE' is a file")),
+        (["backtest", "S1", "--data", "FILE", "--html", "FILE"], (2, "--html FILE: is read by this run")),
+        (["backtest", "S1", "--data", "."], (2, "candle file . is no file")),
+        (["twin", "gemini", "--tls-port", "0"], (2, "--tls-port: is an option of `trader twin kraken`")),
+        (["twin", "gemini", "--from", "2026-01-06"], (2, "--replay: is an option of `trader twin kraken`")),
+        (["twin", "--tier", "gold"], (2, "tier 'gold': allowed are starter, intermediate, pro, none")),
+        (["db", "restore", "TEXT", "--yes"], (1, "TEXT: file is not a database; it is no sound backup, nothing was restored")),
+        (["ingest", "--plan", "--state", "nowhere"], (2, "nowhere/clock.json: no demo is running here")),
         (["optimize", "--data", "none.parquet"], (2, "candle file none.parquet does not exist")),
     ],
 )
@@ -212,10 +251,12 @@ def test_a_bad_value_is_one_sentence_with_the_value(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FILE").touch()
+    (tmp_path / "TEXT").write_text("no database, but long enough to be taken for the first page of one")
     code, named = answer
     assert cli.run(words) == code
     said = capsys.readouterr().err
     assert named in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_the_settings_are_a_line_each_under_the_keys_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,3 +338,10 @@ def test_a_demo_refuses_a_directory_in_which_one_has_lived(tmp_path: Path) -> No
     done = trader("demo", "--state", "s", cwd=tmp_path)
     assert done.returncode == 2
     assert "has lived there already" in done.stderr
+
+
+def test_an_answer_that_a_full_disk_does_not_take_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "trader.cli", "--version"]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (1, "trader: standard output: No space left on device\n")

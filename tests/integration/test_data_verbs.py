@@ -97,7 +97,7 @@ def test_export_writes_a_range_once(state: Path, capsys: Capture, tmp_path: Path
         (("export", "A/EUR", "1m", "a.txt"), "the name must end in .csv or .parquet"),
         (("export", "X/EUR", "1m", "a.csv"), "pair 'X/EUR': not in this history; known: A/EUR, B/EUR"),
         (("export", "A/EUR", "2m", "a.csv"), "--timeframe '2m' is unknown; allowed: 1m, 5m"),
-        (("export", "A/EUR", "1m", "a.csv", "--since", "soon"), "--since 'soon': write a date"),
+        (("export", "A/EUR", "1m", "a.csv", "--since", "soon"), "--since 'soon' is not a date or time"),
         (("export", "A/EUR", "1m", "a.csv", "--since", "2030-01-01"), "no candle in this range"),
         (("export", "A/EUR", "1m", "nowhere/a.csv"), "nowhere: no such directory"),
         (("coverage", "--pair", "X/EUR"), "pair 'X/EUR': not in this history"),

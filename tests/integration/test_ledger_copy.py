@@ -175,3 +175,13 @@ def test_a_ledger_url_is_decided_once_for_an_installation(tmp_path: Path, monkey
         traded(Paths(tmp_path / "state").ledger_at)
         assert run(["db", "backup", str(tmp_path / "copy.sqlite"), *state]) == 0
         assert run(["status", *state]) == 0
+
+
+def test_a_ledger_url_that_no_server_answers_binds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRADER_LEDGER_URL", "postgresql://me:secret@127.0.0.1:1/ledger")
+    assert run(["db", "upgrade", "--state", str(tmp_path)]) == 4
+    said = capsys.readouterr().err
+    assert "the database server does not answer" in said and len(said.splitlines()) == 1 and "secret" not in said
+    assert not Paths(tmp_path).ledger_url.exists()

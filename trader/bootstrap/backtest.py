@@ -183,7 +183,8 @@ def _shared(
         tell(number, len(pairs) + len(watched), f"read {one.pair}")
     watched = [pair for pair in watched if pair in judged]
     if len(judged) == len(watched):
-        raise ConfigError(f"no pair can be judged: {pairs[0]}: {excluded[pairs[0]]}; --warmup short asks for less")
+        hint = "" if asked.warmup == "short" else "; --warmup short asks for less"
+        raise ConfigError(f"no pair can be judged: {pairs[0]}: {excluded[pairs[0]]}{hint}")
     confirmed = None
     if session is not None:
         session = replace(session, market=source.market(list(judged)))

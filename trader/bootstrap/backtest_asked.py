@@ -60,7 +60,7 @@ def strategy_of(asked: Asked) -> Strategy:
     if asked.ai not in AI_MODES:
         raise ConfigError(f"--ai {asked.ai!r}: a backtest asks no AI; allowed: {', '.join(AI_MODES)}")
     if asked.warmup not in WARMUPS:
-        raise ConfigError(f"warmup {asked.warmup!r} is not one of {', '.join(WARMUPS)}")
+        raise ConfigError(f"--warmup {asked.warmup!r} is not one of {', '.join(WARMUPS)}")
     if asked.market not in list(MarketKind):
         raise ConfigError(f"--market {asked.market!r} is not one of {', '.join(MarketKind)}")
     futures = asked.market == MarketKind.FUTURES
@@ -121,6 +121,8 @@ def _costs(asked: Asked, own: Costs) -> Costs:
 def pairs_of(asked: Sequence[str], source: Source) -> list[str]:
     """The pairs asked for, each once, or all; `asked`: names, also several with commas between them."""
     names = [name.strip() for text in asked for name in text.split(",")]
+    if not all(names):
+        raise ConfigError(f"--pairs {','.join(asked)!r}: names separated by commas, for instance {source.pairs[0]}")
     if unknown := [pair for pair in names if pair not in source.pairs]:
         raise ConfigError(
             f"--pairs {unknown[0]}: not in {source.name}; {len(source.pairs)} pairs are, the first is {source.pairs[0]}"
@@ -130,8 +132,12 @@ def pairs_of(asked: Sequence[str], source: Source) -> list[str]:
 
 def range_of(asked: Asked, source: Source) -> tuple[int, int]:
     """First and last moment, UTC microseconds; both must lie inside what the source holds."""
-    start = source.first_us if asked.start is None else moment(asked.start)
-    end = source.end_us if asked.end is None else moment(asked.end)
+    start = source.first_us if asked.start is None else moment(asked.start, "--from")
+    end = source.end_us if asked.end is None else moment(asked.end, "--to")
+    if start >= end:
+        raise ConfigError(
+            f"--from {stamp(start)}: must be before --to, which is {stamp(end)}{'' if asked.end else ', the end of the candles'}"
+        )
     if not source.first_us <= start < end <= source.end_us:
         inside = f"{stamp(source.first_us)} to {stamp(source.end_us)}"
         raise ConfigError(f"--from and --to: {stamp(start)} to {stamp(end)} must lie inside {inside}")

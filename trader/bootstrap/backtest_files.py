@@ -14,13 +14,17 @@ from trader.research.trades import trades_frame
 TABLES = (".csv", ".parquet")
 
 
-def check_targets(html: Path | None, trades: Path | None) -> None:
-    """Raises ConfigError before anything is run where a file could not be written after it."""
+def check_targets(html: Path | None, trades: Path | None, read: Sequence[Path | None] = ()) -> None:
+    """Raises ConfigError before anything is run where a file could not be written after it, or would replace one of those `read`."""
     if trades is not None and trades.suffix not in TABLES:
         raise ConfigError(f"--trades {trades}: the name must end in {' or '.join(TABLES)}")
     for option, target in (("--html", html), ("--trades", trades)):
         if target is not None and not target.parent.is_dir():
             raise ConfigError(f"{option} {target}: {target.parent} is no directory")
+        if target is not None and target.is_dir():
+            raise ConfigError(f"{option} {target}: is a directory; name a file")
+        if target is not None and target.resolve() in {file.resolve() for file in read if file is not None}:
+            raise ConfigError(f"{option} {target}: is read by this run, which would replace it; name another file")
 
 
 def write_page(ran: Ran, result: Mapping[str, Any], target: Path, command: Sequence[str]) -> None:

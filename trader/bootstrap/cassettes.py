@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from trader.bootstrap import wire
 from trader.config import Settings
 from trader.data.verdicts import SqliteVerdictStore
+from trader.domain.messages import stamp
 from trader.errors import ConfigError
 from trader.gemini.advisors import TEXT, Fallback
 from trader.gemini.cassette import Cassette, Source, load, recorded
@@ -65,8 +67,10 @@ class Tape:
         return link
 
 
-def tape_of(ai: str, cassette: Path | None, miss: str) -> Tape | None:
-    """What `--ai`, `--cassette` and `--miss` mean together: None without a cassette. Raises ConfigError."""
+def tape_of(ai: str, cassette: Path | None, miss: str, modes: Sequence[str] = ()) -> Tape | None:
+    """What `--ai`, `--cassette` and `--miss` mean together, beside `modes` of a session: None without a cassette. Raises ConfigError."""
+    if modes and ai not in (*modes, "", "cassette"):
+        raise ConfigError(f"--ai {ai!r}: allowed are {', '.join(modes)}, cassette")
     if (ai == "cassette") != (cassette is not None):
         raise ConfigError("--ai cassette and --cassette FILE go together: the one without the other says nothing")
     if miss not in list(Miss):
@@ -78,6 +82,8 @@ def from_store(path: Path, *, since_us: int = 0, until_us: int | None = None) ->
     """The calls of a verdict store as a cassette, and how many were left out because their bodies are past retention."""
     if not path.exists():
         raise ConfigError(f"{path}: no verdict store; the AI was never asked there")
+    if until_us is not None and since_us >= until_us:
+        raise ConfigError(f"--from {stamp(since_us)}: must be before --to, which is {stamp(until_us)}")
     store = SqliteVerdictStore(path, read_only=True)
     try:
         span = {"since_us": since_us} | ({} if until_us is None else {"until_us": until_us})

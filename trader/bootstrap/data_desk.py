@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ import polars as pl
 from trader.bootstrap.ingestion import gate
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.state_time import now_of
+from trader.bootstrap.world import moment
 from trader.data import history_audit, parts
 from trader.data.coverage import Coverage
 from trader.data.history import HistoryStore
@@ -53,17 +53,6 @@ def known_pair(store: HistoryStore, pair: str) -> str:
     if pair not in (names := store.pairs()):
         raise ConfigError(f"pair {pair!r}: not in this history; known: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
     return pair
-
-
-def moment(text: str | None, option: str) -> int | None:
-    """A date or a moment in UTC as microseconds. Raises ConfigError for anything else."""
-    if text is None:
-        return None
-    try:
-        seen = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{option} {text!r}: write a date or a moment in UTC, for instance 2024-07-15 or 2024-07-15T12:00Z") from error
-    return round(seen.replace(tzinfo=seen.tzinfo or UTC).timestamp() * 1_000_000)
 
 
 # --- coverage ----------------------------------------------------------------------------------------------------------
@@ -170,12 +159,13 @@ def export(state: Path, pair: str, timeframe: str, target: Path, *, since: str |
         raise ConfigError(f"{target}: exists already; add --force to replace it")
     if not target.parent.is_dir():
         raise ConfigError(f"{target.parent}: no such directory")
-    first, last = moment(since, "--since"), moment(until, "--until")
+    first = -(2**62) if since is None else moment(since, "--since")
+    last = 2**62 if until is None else moment(until, "--until")
     (chosen,) = timeframes_of([timeframe])
     with opened(state) as (store, _):
         rows = store.get_history(known_pair(store, pair), chosen, periods=2**31)
     time = pl.col("time").to_physical()
-    rows = rows.filter(time.is_between(-(2**62) if first is None else first, 2**62 if last is None else last, closed="left"))
+    rows = rows.filter(time.is_between(first, last, closed="left"))
     if rows.is_empty():
         raise ConfigError(f"{pair} {timeframe}: no candle in this range; `trader data coverage --pair {pair}` shows what there is")
     scratch = target.with_name(f"{target.name}.part")

@@ -13,7 +13,7 @@ from trader.bootstrap.trading import sole_trader
 from trader.config import Settings
 from trader.data.birth import Birthmark
 from trader.data.engine import shown, upgrade
-from trader.data.ledger_copy import Copied, back_up, restore
+from trader.data.ledger_copy import Copied, back_up, of_backup, restore
 from trader.simulation.clock import wall_clock
 
 
@@ -37,7 +37,8 @@ def restore_ledger(settings: Settings, backup: Path) -> dict[str, Any]:
     """Put a backup back. Raises LeaseLostError while a session runs, UnsafeError where the ledger is newer or another one."""
     paths = Paths(settings.state).make()
     with sole_trader(paths):
-        Birthmark(paths.birth).admit(backup)
+        with of_backup():
+            Birthmark(paths.birth).admit(backup)
         place = settle(settings, paths)
         return {"ledger": shown(place), "backup": str(backup)} | _told(restore(backup, place, now_us=now_of(paths)))
 

@@ -19,7 +19,7 @@ from trader.bootstrap.outcome import Outcome, describe
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.playback import STEPPED, Doors, Progress, play_session
 from trader.bootstrap.stand_ins import HOST, Plans, gemini_twin, kraken_twin, read_plans
-from trader.bootstrap.world import World, world_of
+from trader.bootstrap.world import World, of_a_replay, world_of
 from trader.config import Settings
 from trader.data.history import HistoryStore
 from trader.domain.market import SECOND
@@ -51,15 +51,17 @@ def run_demo(
     `judge`: the data gate (None: Great Expectations in a process of its own).
     """
     speed = _speed(options.speed)
+    of_a_replay(options.replay, options.start)
+    world = world_of(settings, replay=options.replay, start=options.start)
+    plans = read_plans(options.plan, world.seed)
     with contextlib.ExitStack() as stack:
         root = options.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trader-demo-")))
         if options.state is not None and (options.state / "ledger.sqlite").exists():
             raise ConfigError(f"--state {options.state}: a session has lived there already; name another directory or delete it")
         paths = Paths(root).make()
         settle(settings, paths)
-        world = world_of(settings, replay=options.replay, start=options.start)
+        paths.world.unlink(missing_ok=True)  # of a start that came to no session
         world.save(paths.world)
-        plans = read_plans(options.plan, world.seed)
         started = time.perf_counter()
 
         async def main() -> Outcome:

@@ -183,10 +183,11 @@ async def ingesting(
 ) -> AsyncIterator[Ingestion]:
     """Store, market and clock of the environment, open for one ingestion. Raises ConfigError for an unknown timeframe."""
     chosen = _timeframes(timeframes) if timeframes else EVERY
-    paths = Paths(settings.state).make()
-    if settings.environment != "demo":
+    paths = Paths(settings.state)
+    clock, demo = clock_of(settings, paths), settings.environment == "demo"  # first: where no demo runs, nothing is left behind
+    paths.make()
+    if not demo:
         claim(settings, paths)
-    clock, demo = clock_of(settings, paths), settings.environment == "demo"
     endpoints = wire.Endpoints.loopback(settings) if demo else wire.Endpoints.chosen(settings)
     async with AsyncExitStack() as stack:
         market = wire.public_market(endpoints, clock, stack=stack)

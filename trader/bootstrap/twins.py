@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.stand_ins import DEMO_KEY, HOST, TIER, gemini_twin, kraken_twin, read_plans
-from trader.bootstrap.world import World, world_of
+from trader.bootstrap.world import World, of_a_replay, world_of
 from trader.config import Settings, load
 from trader.domain.market import SECOND
 from trader.errors import ConfigError, TraderError
@@ -56,6 +56,8 @@ def run_twin(
     """
     if which not in KINDS:
         raise ConfigError(f"twin {which!r}: allowed are {', '.join(KINDS)}")
+    if which == "gemini":
+        _of_kraken(replay=bool(replay or start), switch=bool(switches), tls_port=tls_port is not None, api_key=keys != (DEMO_KEY,))
     paths = Paths(settings.state).make() if keep else None
     world = _world(settings, paths, replay=replay, start=start)
     clock = _clock(paths, world)
@@ -73,6 +75,12 @@ def run_twin(
             await _serve_kraken(twin, port, say, tls_port, folder)
 
     asyncio.run(serve())
+
+
+def _of_kraken(**given: bool) -> None:
+    """Raises ConfigError for an option that the Gemini twin has no use for."""
+    if named := next((name for name, is_given in given.items() if is_given), None):
+        raise ConfigError(f"--{named.replace('_', '-')}: is an option of `trader twin kraken`; gemini has no use for it")
 
 
 def keys_of(names: Sequence[str], secrets: Sequence[str], rights: Sequence[str]) -> tuple[ApiKey, ...]:
@@ -101,8 +109,7 @@ def _world(settings: Settings, paths: Paths | None, *, replay: Path | None, star
         if replay is not None and saved.replay != str(replay.resolve()):
             raise ConfigError(f"--replay {replay}: the books in {paths.root} belong to another market; name another --state")
         return saved
-    if replay is None and start is not None:
-        raise ConfigError(f"--from {start} names the first moment of a replay: add --replay FILE")
+    of_a_replay(replay, start)
     if replay is not None and start is None:
         start = _first_moment(replay)
     world = world_of(settings, replay=replay, start=start)

@@ -58,21 +58,28 @@ class World:
             raise CorruptError(f"{path}: not a saved demo world ({error})") from error
 
 
-def moment(text: str) -> int:
-    """UTC microseconds of `2024-07-15` or `2024-07-15T06:00:00Z`; raises ConfigError otherwise."""
+def moment(text: str, option: str = "") -> int:
+    """UTC microseconds of `2024-07-15` or `2024-07-15T06:00:00Z`; raises ConfigError, which names the option, otherwise."""
     try:
         parsed = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
-        raise ConfigError(f"{text!r} is not a date or time; write 2024-07-15 or 2024-07-15T06:00:00Z") from error
+        raise ConfigError(f"{option} {text!r} is not a date or time; write 2024-07-15 or 2024-07-15T06:00:00Z".lstrip()) from error
     parsed = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     return int(parsed.timestamp()) * 1_000_000
+
+
+def of_a_replay(replay: Path | None, start: str | None) -> None:
+    """Raises ConfigError where a first moment is named and nothing is replayed."""
+    if replay is None and start is not None:
+        raise ConfigError(f"--from {start!r} names the first moment of a replay: add --replay FILE")
 
 
 def world_of(settings: Settings, *, replay: Path | None = None, start: str | None = None) -> World:
     """The world these settings describe; a replay needs the moment it starts at."""
     if replay is not None and start is None:
         raise ConfigError("--replay needs --from: the first simulated moment, e.g. --from 2024-07-15")
+    epoch_us = moment(start, "--from") if start else moment(settings.market.epoch)
     return World(
-        seed=settings.market.seed, pairs=settings.market.pairs, epoch_us=moment(start or settings.market.epoch),
+        seed=settings.market.seed, pairs=settings.market.pairs, epoch_us=epoch_us,
         cash=f"{settings.market.starting_cash_quote:.2f}", replay=str(replay.resolve()) if replay else None,
     )  # fmt: skip

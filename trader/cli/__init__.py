@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from trader import __version__
 from trader.cli import ai, backtest, data, db, night, optimize
 from trader.cli.words import JsonFlag, SettingsFile, StateDir, hint, say, settings_from, table
-from trader.config import SECRETS, Settings
+from trader.config import SECRETS, AiSettings, Settings
 from trader.errors import ConfigError, LeaseLostError, RetryableError, TraderError, UnsafeError
 
 if TYPE_CHECKING:
@@ -45,9 +45,11 @@ class Env(StrEnum):
 def _strategy(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
-    mode, slash, variation = text.partition("/")
-    if not slash:
-        raise ConfigError(f"--strategy {text!r}: write MODE/VARIATION, for instance mitraillette/AGGRESSIVE or sniper/DEFAULT")
+    from trader.strategy.modes import STRATEGIES
+
+    mode, _, variation = text.partition("/")
+    if (mode, variation) not in STRATEGIES:
+        raise ConfigError(f"--strategy {text!r}: write MODE/VARIATION, one of {', '.join('/'.join(one) for one in STRATEGIES)}")
     return {"mode": mode, "variation": variation}
 
 
@@ -60,7 +62,9 @@ def demo(  # noqa: PLR0917 - the options of a command line
     replay: Annotated[Path | None, typer.Option(help="a Parquet file of real candles instead of the synthetic market")] = None,
     start: Annotated[str | None, typer.Option("--from", help="first simulated moment of a replay, e.g. 2024-07-15")] = None,
     plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,
-    state: Annotated[Path | None, typer.Option("--state", help="keep everything in this new directory (default: a temporary one)")] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", file_okay=False, help="keep everything in this new directory (default: a temporary one)")
+    ] = None,
     speed: Annotated[str, typer.Option(help="max, or simulated seconds per second")] = "max",
     ai_mode: Annotated[str | None, typer.Option("--ai", help="off, shadow or veto; cassette: veto, answered by --cassette")] = None,
     cassette: Annotated[Path | None, typer.Option(help="answers of the AI as `trader ai cassette` wrote them")] = None,
@@ -72,7 +76,10 @@ def demo(  # noqa: PLR0917 - the options of a command line
     from trader.bootstrap.cassettes import tape_of
     from trader.bootstrap.demo import DemoOptions, run_demo
 
-    tape, mode = tape_of(ai_mode or "", cassette, miss), "veto" if ai_mode == "cassette" else ai_mode
+    tape, mode = (
+        tape_of(ai_mode or "", cassette, miss, get_args(AiSettings.model_fields["mode"].annotation)),
+        "veto" if ai_mode == "cassette" else ai_mode,
+    )
     settings = settings_from(config, market__seed=seed, market__pairs=pairs, ai__mode=mode, **_strategy(strategy))
     options = DemoOptions(minutes=minutes, replay=replay, start=start, plan=plan, state=state, speed=speed, tape=tape)
     result = run_demo(settings, options, progress=None if as_json and not sys.stderr.isatty() else hint)
@@ -193,7 +200,9 @@ def twin(  # noqa: PLR0917 - the options of a command line
     tls_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="listen here too with TLS; a second line `tls URL cert PATH` says where")
     ] = None,
-    state: Annotated[Path | None, typer.Option("--state", help="keep the books in this directory (default: in memory)")] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", file_okay=False, help="keep the books in this directory (default: in memory)")
+    ] = None,
 ) -> None:
     """Run a simulated peer alone. Prints one line `ready URL` once it answers; Ctrl-C ends it."""
     from trader.bootstrap.twins import keys_of, run_twin

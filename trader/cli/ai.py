@@ -51,7 +51,7 @@ def cassette(
     from trader.bootstrap.paths import Paths
     from trader.bootstrap.world import moment
 
-    span = (0 if start is None else moment(start), None if end is None else moment(end))
+    span = (0 if start is None else moment(start, "--from"), None if end is None else moment(end, "--to"))
     made, dropped = from_store(Paths(state or Path("state")).ai, since_us=span[0], until_us=span[1])
     made.save(out)
     result = summary(made, out, dropped)

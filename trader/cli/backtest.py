@@ -55,7 +55,7 @@ def backtest(  # noqa: PLR0917 - the options of a command line
                   warmup=warmup, ai=ai, volume=volume, spread=spread, seed=seed, market=market, side=side,
                   leverage=leverage, verify=verify, tape=tape_of(ai, cassette, miss),
                   cutoffs=settings_from(None).ai.training_cutoff)  # fmt: skip
-    check_targets(html, trades)
+    check_targets(html, trades, (data, cassette))
     bar = Bar(hint)
     with bar.shown():
         ran = run_backtest(asked, bar.of("backtest"))

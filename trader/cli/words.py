@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from trader.config import Settings, load
+from trader.errors import UnwritableError
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON value and nothing else")]
 StateDir = Annotated[Path | None, typer.Option("--state", file_okay=False, help="state directory (default: state)")]
 SettingsFile = Annotated[Path | None, typer.Option("--config", dir_okay=False, help="settings file (default: trader.toml if present)")]
 WIDTH = 100
@@ -24,9 +26,15 @@ def settings_from(file: Path | None, **flags: Any) -> Settings:
 
 
 def say(text: str) -> None:
-    """The answer, on stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """The answer, on stdout. Raises UnwritableError where it cannot be taken, as on a full disk."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # whoever read has heard enough
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer would fail again at the end
+        raise UnwritableError(f"standard output: {error.strerror}") from error
 
 
 def hint(text: str) -> None:

@@ -147,7 +147,7 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except StatementError as error:
-        text = f"{shown(what)}: {error.orig}"
+        text = f"{shown(what)}: {' '.join(str(error.orig).split())}"
         known = postgres.error_for(error.orig, text, busy_s=BUSY_MS / 1000)
         raise known or _by_name(getattr(error.orig, "sqlite_errorname", ""), text, error) from error
     except sqlite3.Error as error:
@@ -209,6 +209,12 @@ def _roll_back(connection: Connection) -> None:
     raw: Any = connection.connection.dbapi_connection
     if postgres.in_transaction(raw) if connection.dialect.name == postgres.NAME else raw.in_transaction:
         connection.exec_driver_sql("ROLLBACK")
+
+
+def knock(place: str) -> None:
+    """Open a ledger's place once and let go of it. Raises RetryableError where a server does not answer."""
+    with translated(place):
+        reader_engine(place).connect().close()
 
 
 def open_ledger(place: str, check: Callable[[Connection], None] | None = None) -> Connection:

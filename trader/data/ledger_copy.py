@@ -20,6 +20,7 @@ from sqlalchemy import Table as SqlTable
 from trader.data import ledger_sql as sql
 from trader.data.audit import audit
 from trader.data.engine import (
+    MEND,
     SIDE_FILES,
     create_private,
     exists,
@@ -137,13 +138,23 @@ def as_file(place: str) -> Iterator[Path]:
 
 
 # --- restore ------------------------------------------------------------------------------------------------------------
+@contextmanager
+def of_backup() -> Iterator[None]:
+    """Damage found inside is the backup's own, which putting it back cannot mend."""
+    try:
+        yield
+    except CorruptError as error:
+        raise CorruptError(f"{str(error).removesuffix(f'; {MEND}')}; it is no sound backup, nothing was restored") from error
+
+
 def restore(backup: Path, place: str, *, now_us: int) -> Copied:
     """Put a backup where the ledger lies. The caller holds the account's lock, so that no session of this machine runs.
 
     Nothing that was written is ever lost by it: a ledger that knows more than the backup, or another story, is refused
     (UnsafeError), as is one whose lease runs (LeaseLostError). A damaged file is set aside under another name.
     """
-    copied = checked(backup)
+    with of_backup():
+        copied = checked(backup)
     if exists(place):
         try:
             _may_replace(place, backup, copied.tip, now_us)

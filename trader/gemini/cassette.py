@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trader.domain.verdicts import AskOutcome, CallRecord
-from trader.errors import ConfigError, CorruptError
+from trader.errors import ConfigError
 from trader.gemini.prompt import content_keys
 
 FORMAT = 1
@@ -124,18 +124,20 @@ def _of_record(call: CallRecord) -> Heard:
 
 
 def load(path: Path) -> Cassette:
-    """A cassette file. Raises ConfigError where there is none, CorruptError naming the line where it is something else."""
+    """A cassette file. Raises ConfigError where there is none, and, naming the line, where it is something else."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise ConfigError(f"cassette {path}: cannot be read ({error.strerror})") from error
     number, calls = 1, []
     try:
+        if not lines:
+            raise ValueError("the file is empty")
         heading = json.loads(lines[0])
         if heading["cassette"] != FORMAT or heading["calls"] != len(lines) - 1:
             raise ValueError(f"format {heading['cassette']} with {heading['calls']} calls; expected {FORMAT} with {len(lines) - 1}")
         for number, line in enumerate(lines[1:], start=2):  # noqa: B007 - named in the error below
             calls.append(_heard(json.loads(line)))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise CorruptError(f"cassette {path}, line {number}: not a cassette of `trader ai cassette` ({error})") from error
+        raise ConfigError(f"cassette {path}, line {number}: not a cassette of `trader ai cassette` ({error})") from error
     return Cassette(name=str(path), calls=tuple(calls))

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from trader.domain.market import Timeframe
+from trader.domain.messages import stamp
 from trader.errors import ConfigError
 from trader.ports import Columns
 from trader.simulation.listings import Listing, replay_listing
@@ -56,12 +57,15 @@ class ReplayMarket(TableMarket):
         super().__init__(columns, listings, base=base, quote=quote, seed=seed)
         self.start_us = self.first_us if start_us is None else start_us
         if not self.first_us <= self.start_us < self.end_us or self.start_us % self.base.us:
-            raise ConfigError(f"replay start {self.start_us} must be a candle open between {self.first_us} and {self.end_us} of {path}")
+            raise ConfigError(
+                f"--from {stamp(self.start_us)}: must be the open of a {base} candle of {path}, "
+                f"from {stamp(self.first_us)} to before {stamp(self.end_us)}"
+            )
 
 
 def _read(path: Path) -> pl.DataFrame:
     if not path.is_file():
-        raise ConfigError(f"candle file {path} does not exist")
+        raise ConfigError(f"candle file {path} {'is no file' if path.exists() else 'does not exist'}")
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:

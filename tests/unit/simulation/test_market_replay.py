@@ -141,7 +141,7 @@ def test_missing_and_corrupt_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_start_outside_the_file_is_refused(file: Path) -> None:
-    with pytest.raises(ConfigError, match="replay start"):
+    with pytest.raises(ConfigError, match="must be the open of a"):
         ReplayMarket(file, START - DAY)
 
 

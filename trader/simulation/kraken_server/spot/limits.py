@@ -65,7 +65,7 @@ class LimitRules:
 
     def __post_init__(self) -> None:
         if self.tier is not None and self.tier not in TIERS:
-            raise ConfigError(f"tier {self.tier!r}: allowed are {', '.join(TIERS)}")
+            raise ConfigError(f"tier {self.tier!r}: allowed are {', '.join(TIERS)}, none")
         for name in ("public_per_s", "lockout_after", "nonce_ban_after"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} {value!r} must be at least 1")
