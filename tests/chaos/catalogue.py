@@ -115,7 +115,8 @@ def _http(t: _Table) -> None:
     t.row("H23", "unknown error string", variants=(*_add("error", *unknown), *_add("error", *unknown, after=True)), slot="buy")
     t.row("H24", "says canceled, nothing filled, trades exist", variants=_each(_f("QueryOrders", "hide_fills", p=0.1)))
     t.row("H25", "open orders miss a just-filled order", variants=_add("lost_response"), slot="buy", natural=("OpenOrders",))
-    t.row("H26", "order not visible for a while", variants=_add("ack_lag", 3.0, 20.0), slot="buy")
+    unseen = ((_f("AddOrder", "ack_lag", 20.0), _f("AddOrder", "lost_response")),)  # neither an answer nor a sight of it
+    t.row("H26", "order not visible for a while", variants=(*_add("ack_lag", 3.0, 20.0), *unseen), slot="buy")
     t.row("H27", "cancel acknowledged, order stays", variants=_each(_f("CancelOrder", "cancel_ignored")), slot="cancel")
     t.row("H28", "fill between stop cancel and exit", variants=_each(_f("CancelOrder", "fill_at_cancel")), slot="cancel")
     t.row("H29", "partial fill, then cancel", variants=_add("partial_fill", "0.4", "0.7"), slot="buy")

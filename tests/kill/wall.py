@@ -119,15 +119,18 @@ def stories(seed: int, kills: int, history: Path) -> dict[str, Any]:
 
 
 def killed(seed: int, kills: int, root: Path, history: Path) -> dict[str, Any]:
-    """So many kills, each a drawn time after its life began to trade."""
+    """So many kills, the first once something is held, each a drawn time after that or after its life began to trade."""
     with stand(seed, root, history) as here:
         for number in range(kills):
             life = here.life()
+            if not here.deaths:
+                _first_position(here)
             time.sleep(LONGEST_LIFE_S * unit_hash(seed, "life", number))
             here.kill(life)
         last = here.life()
         time.sleep(LONGEST_LIFE_S)
-        return here.end(last) | {"kills": len(here.deaths)}
+        outcome = here.end(last)
+    return outcome | {"ok": outcome["ok"] and outcome["compared"]["fills_match"] >= 1, "kills": len(here.deaths)}
 
 
 def stopped(seed: int, root: Path, history: Path) -> dict[str, Any]:

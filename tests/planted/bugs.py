@@ -48,12 +48,7 @@ BUGS: tuple[Bug, ...] = (
         old="        return Ambiguous(message=str(error))\n", new="        return Rejected(kind=Class.LATER, message=str(error))\n",
     ),
     Bug(
-        name="only open orders are asked", file=DESK, breaks=("INV-3",), faults="H2,H5",
-        old="(*await self.exchange.open_orders(), *await self.exchange.closed_orders(since)):\n",
-        new="await self.exchange.open_orders():\n",
-    ),
-    Bug(
-        name="no grace before an order counts as absent", file=DESK, breaks=("INV-3",), faults="H26,H2",
+        name="no grace before an order counts as absent", file=DESK, breaks=("INV-3",), faults="H26", seeds=5,
         old="past = late or now > intent.deadline_us + int(grace * SECOND)", new="past = now > intent.created_us",
     ),
     Bug(

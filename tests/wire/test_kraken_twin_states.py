@@ -40,6 +40,8 @@ def test_a_late_order_and_its_stop_are_seen_after_their_time_in_rest_and_stream(
             other = (await enter(exchange, number=2))["id"]
             assert len(twin.exchange.state.orders) == 4
             assert await seen_orders(exchange) == (1, 1)  # the second entry and its stop
+            trades = (await exchange.private_post_tradeshistory())["result"]["trades"].values()
+            assert {trade["ordertxid"] for trade in trades} == {other}
             named = {row["order_id"] for frame in await stream for row in frame.get("data", ()) if frame["channel"] == "executions"}
             assert other in named
             assert txid not in named

@@ -102,7 +102,9 @@ ANSWERS: Mapping[str, Action] = {
 ORDERS: Mapping[str, Action] = {
     "swallow_stops": _after("accepts stops and forgets them", args.no_arg, "AddOrder"),
     "ack_lag": _after(
-        "the accepted order is seen so many seconds later in OpenOrders, ClosedOrders and executions", args.seconds, "AddOrder"
+        "the accepted order is seen so many seconds later in OpenOrders, ClosedOrders, TradesHistory and executions",
+        args.seconds,
+        "AddOrder",
     ),
     "partial_fill": _after("an order that meets the market fills this share of its volume only", args.share, "AddOrder"),
     "cancel_ignored": _after("the cancel is acknowledged, the order stays", args.no_arg, "CancelOrder"),

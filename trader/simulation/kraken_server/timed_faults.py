@@ -16,7 +16,7 @@ from trader.simulation.fault_catalogue import BY_TIME
 from trader.simulation.faults import Fault, FaultPlan
 
 Event = tuple[str, dict[str, Any], str]
-LISTS: Mapping[str, str] = {"OpenOrders": "open", "ClosedOrders": "closed"}  # endpoint -> part of its result
+LISTS: Mapping[str, str] = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}  # endpoint -> part of its result
 
 
 class SkewedClock:
@@ -61,11 +61,11 @@ class LateOrders:
         return txid in self._until_us
 
     def without(self, endpoint: str, result: Any) -> Any:
-        """The result of an endpoint without the orders that are not shown yet."""
+        """The result of an endpoint without the orders that are not shown yet, and without their trades."""
         part = LISTS.get(endpoint)
         if part is None or not self._until_us:
             return result
-        rows = {txid: row for txid, row in result[part].items() if not self.hides(txid, row.get("refid"))}
+        rows = {name: row for name, row in result[part].items() if not self.hides(row.get("ordertxid", name), row.get("refid"))}
         gone = len(result[part]) - len(rows)
         return result | {part: rows} | ({"count": result["count"] - gone} if "count" in result else {})
 
