@@ -1,13 +1,14 @@
 """S1 on other engines beside ours, on the same data and machine, in one run.
 
-    python -m benchmarks.peers --venv DIR [DIR ...] [--pairs 144] [--bars 43200] [--slow-pairs 4]
+    python -m benchmarks.peers --venv DIR [DIR ...] [--pairs 144] [--bars 43200] [--slow-pairs N]
 
 Each DIR is an environment of its own that holds one or more of the engines, with TA-Lib:
 
     python -m venv DIR; DIR/bin/pip install vectorbt==1.2.0 ta-lib
     python -m venv DIR; DIR/bin/pip install backtesting ta-lib
 
-backtesting.py takes one pair after the other and thousands of times as long a candle, so it runs on the first `--slow-pairs`.
+backtesting.py takes one pair after the other and hundreds of times as long a candle: half a minute for all of them. `--slow-pairs`
+runs it on the first few alone, and stderr says on how many.
 stdout: JSON lines `kernel.s1` and `peer.ENGINE.s1` (ns/candle, ratio to kernel.s1: how many times ours), `peer.ENGINE.wrong` and
 `kernel.s1.differences` (trades that are not the definition's); stderr: what was compared. `kernel.sweep` and `peer.vectorbt.sweep`: six
 variations of S1 that share its indicators, which is the optimizer's work as far as vectorbt can do it. Exit code 1 where ours differ or
@@ -57,7 +58,7 @@ def main() -> int:
     parser.add_argument("--venv", type=Path, nargs="+", required=True, metavar="DIR")
     parser.add_argument("--pairs", type=int, default=FULL[0])
     parser.add_argument("--bars", type=int, default=FULL[1])
-    parser.add_argument("--slow-pairs", type=int, default=4)
+    parser.add_argument("--slow-pairs", type=int, default=FULL[0])
     asked = parser.parse_args()
     found = {engine.module: python for engine in ENGINES if (python := interpreter(engine, asked.venv)) is not None}
     if not found:
@@ -137,7 +138,7 @@ def compare(engine: Engine, python: Path, data: Data, most: int, ours: Clocked) 
     figure(f"peer.{engine.module}.s1", theirs, "ns/candle", against="kernel.s1", ratio=theirs / own)
     trades = {(names[seed], *rest) for seed, *rest in answer["trades"]}
     wanted = {trade[:5] for trade in plain(data, names)}
-    print(f"{engine.module}: {len(trades & wanted)} of {len(wanted)} trades as the definition, {pairs} pairs", file=sys.stderr)
+    print(f"{engine.module}: {len(trades & wanted)} of {len(wanted)} trades as the definition, {pairs} pairs of {bars}", file=sys.stderr)
     figure(f"peer.{engine.module}.wrong", len(wanted - trades), "trades")
     return {"S1": theirs / own} | ({"six variations": sweep(engine, answer["six"], data)} if "six" in answer else {})
 

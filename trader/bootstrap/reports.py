@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,14 @@ from trader.data.reader import LedgerReader
 from trader.data.reader_positions import OpenPosition
 from trader.domain.market import DAY, Timeframe
 from trader.domain.money import from_float
-from trader.ports import PairGate
+from trader.execution.pulse import mood
+from trader.ports import Columns, PairGate
 from trader.reporting import charts, periodic
 from trader.reporting.periodic import Holding, MarketView, StatusData
 
 BEATS = 20
 CANDLES_24H = 97  # 15m closes: now, and 24 h ago
+DAYS_BEHIND = 7  # that a day's turnover is held against
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,20 +127,31 @@ def _holding(view: OpenPosition, marks: dict[str, float]) -> Holding:
     )  # fmt: skip
 
 
+def _view(reference: str, series: Mapping[str, Columns]) -> MarketView:
+    """What the newest 15m candles of all pairs say together; a pair counts from a day of them on, its turnover from seven."""
+    changes = {pair: float(c.close[-1] / c.close[-CANDLES_24H] - 1) for pair, c in series.items() if len(c) >= CANDLES_24H}
+    known, change = len(changes), changes.get(reference)
+    rose, fell = (math.fsum(sign * one > 0 for one in changes.values()) for sign in (1, -1))
+    day = CANDLES_24H - 1
+    turnovers = [c.close * c.volume for c in series.values() if len(c) == DAYS_BEHIND * day]
+    week = math.fsum(float(one.sum()) for one in turnovers)
+    felt = None
+    if change is not None and week > 0:
+        felt = mood((rose - fell) / known, change, math.fsum(float(one[-day:].sum()) for one in turnovers) * DAYS_BEHIND / week)
+    return MarketView(reference=reference, change=change, breadth=rose / known if known else None, pairs=known, mood=felt)
+
+
 def _market(settings: Settings, directory: Path, quote: str, now_us: int) -> _Market:
     reference = f"BTC/{quote}"
     if not (directory / "catalog.sqlite").exists():
-        return _Market(marks={}, view=MarketView(reference=reference, change=None, breadth=None, pairs=0), blocked=(), ready=0)
+        return _Market(marks={}, view=_view(reference, {}), blocked=(), ready=0)
     store = HistoryStore(directory)
     try:
-        series = store.series(store.pairs(), Timeframe.M15, CANDLES_24H)
+        series = store.series(store.pairs(), Timeframe.M15, DAYS_BEHIND * (CANDLES_24H - 1))
         words = gates(store, list(lookbacks(settings)), now_us).values()
     finally:
         store.close()
-    changes = {pair: float(c.close[-1] / c.close[0] - 1) for pair, c in series.items() if len(c) == CANDLES_24H}
-    breadth = math.fsum(change > 0 for change in changes.values()) / len(changes) if changes else None
     return _Market(
-        marks={pair: float(c.close[-1]) for pair, c in series.items()},
-        view=MarketView(reference=reference, change=changes.get(reference), breadth=breadth, pairs=len(changes)),
+        marks={pair: float(c.close[-1]) for pair, c in series.items()}, view=_view(reference, series),
         blocked=tuple(word for word in words if word.reason), ready=sum(not word.reason for word in words),
     )  # fmt: skip

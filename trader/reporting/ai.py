@@ -47,6 +47,8 @@ def _worth(told: Told) -> list[str]:
     skill, value = card["calibration"]["skill"], card["veto"]["r"]
     vetoes = (
         f"{card['veto']['vetoes']} vetoes, saved per 100: {_interval(value, 1)} R, better than {card['veto']['placebo']:.0f} % of random"
+        if card["veto"]["vetoes"]
+        else "no veto so far"
     )
     return [f"Worth of the newest {card['labels']}: Brier {card['calibration']['brier']:.3f}, skill {_interval(skill, 3)}; {vetoes}."]
 

@@ -30,14 +30,13 @@ def equity(rows: Sequence[EquityRow], quote: str, *, points: int = POINTS) -> di
         for row, fall in thinned(list(zip(rows, below, strict=True)), points)
     ]
     axis = altair.Axis(labelOverlap=True, labelExpr=UTC_LABEL, tickCount=8)
-    base = altair.Chart(altair.InlineData(values=values)).encode(
-        x=altair.X("time:T", title=None, scale=altair.Scale(type="utc"), axis=axis)
-    )
+    base = altair.Chart(altair.InlineData(values=values))
+    upper_time, lower_time = (altair.X("time:T", title=title, scale=altair.Scale(type="utc"), axis=axis) for title in (None, "UTC"))
     upper = base.mark_line(color=BLUE, strokeWidth=1.5, interpolate="step-after").encode(
-        y=altair.Y("equity:Q", title=f"equity ({quote})", scale=altair.Scale(zero=False)), tooltip=["time:T", "equity:Q"]
+        x=upper_time, y=altair.Y("equity:Q", title=f"equity ({quote})", scale=altair.Scale(zero=False)), tooltip=["time:T", "equity:Q"]
     )
     lower = base.mark_area(color=ORANGE, opacity=0.35, line={"color": ORANGE}, interpolate="step-after").encode(
-        y=altair.Y("drawdown:Q", title="drawdown", axis=altair.Axis(format=".1%")), tooltip=["time:T", "drawdown:Q"]
+        x=lower_time, y=altair.Y("drawdown:Q", title="drawdown", axis=altair.Axis(format=".1%")), tooltip=["time:T", "drawdown:Q"]
     )
     chart = altair.vconcat(upper.properties(width=WIDTH, height=220), lower.properties(width=WIDTH, height=90), spacing=8)
     return _spec(chart, equity_words(rows, quote))

@@ -11,7 +11,7 @@ from typing import Any
 from trader.domain.money import add, plain
 from trader.reporting.analytics import Z_95, Trade, TradeFigures
 from trader.reporting.periodic import UNKNOWN, table
-from trader.reporting.words import exit_words, money, number, percent, point_words
+from trader.reporting.words import decision_words, exit_words, money, number, percent, point_words
 
 Found = Mapping[str, Any]
 Steps = Mapping[str, Found]
@@ -142,8 +142,14 @@ def markdown(day: str, steps: Steps, failures: Mapping[str, str], pictures: Sequ
     if suggested := steps.get(SUGGEST, {}):
         parts += ["## Suggestions", *suggestion_words(suggested)]
     if refusals := figures.get("refusals"):
-        parts += ["## Decisions of the day", ", ".join(f"{code} {count}" for code, count in sorted(refusals.items())) + "."]
+        parts += ["## Decisions of the day", _decisions(refusals)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _decisions(counts: Mapping[str, int]) -> str:
+    """Most frequent first."""
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return table([{"decision": decision_words(code), "count": f"{count:,}"} for code, count in ordered])
 
 
 def _spans(figures: Found) -> str:

@@ -44,12 +44,14 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketView:
-    """The market over the last 24 h: return of the reference pair, share of pairs that rose, pairs looked at."""
+    """The market over the last 24 h: return of the reference pair, share of pairs that rose, pairs looked at, and their `mood`, 0 to 100
+    (None before there is a week of candles)."""
 
     reference: str
     change: float | None
     breadth: float | None
     pairs: int
+    mood: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,8 +190,9 @@ def _strategy(data: StatusData) -> str:
 def _market(data: StatusData) -> str:
     view = data.market
     blocked = "; ".join(f"{gate.pair} ({gate.reason}: {gate.detail})" for gate in data.blocked[:10]) or "none"
+    felt = "" if view.mood is None else f" Mood {view.mood:.0f} of 100, by what rose, {view.reference} and turnover."
     return (
-        f"{view.reference} {_percent(view.change, signed=True)} in 24 h; {_percent(view.breadth)} of {view.pairs} pairs rose. "
+        f"{view.reference} {_percent(view.change, signed=True)} in 24 h; {_percent(view.breadth)} of {view.pairs} pairs rose.{felt} "
         f"{data.pairs_ready} pairs ready. Blocked for their data: {blocked}."
     )
 

@@ -30,7 +30,7 @@ def equity_rows(n: int) -> list[EquityRow]:
 def data() -> StatusData:
     return StatusData(
         environment="demo", strategy="viable/sniper/DEFAULT", ai_mode="veto", quote="EUR", as_of_us=NOW, daily_limit=0.0382,
-        drawdown_limit=0.13, market=MarketView(reference="BTC/EUR", change=0.0123, breadth=0.5, pairs=4), equity=equity_rows(9),
+        drawdown_limit=0.13, market=MarketView(reference="BTC/EUR", change=0.0123, breadth=0.5, pairs=4, mood=61.8), equity=equity_rows(9),
         cash={"EUR": D("8000.5")}, pairs_ready=4, last_beat_us=NOW, beat_lags_s=(0.1, 0.42), decisions={"ENTER": 1, "NO_SIGNAL": 90},
         holdings=[Holding(position_id="p1", pair="ETH/EUR", side="buy", quantity=D("1.5"), entry_price=D(1000), mark=D(1020), stop=D(990),
                           stop_state="resting", opened_us=NOW - 95 * MINUTE)],
@@ -47,7 +47,7 @@ def test_report_states_money_positions_results_risk_and_health() -> None:
         "**10,010.00 EUR**", "cash 8,000.50", "1 open positions", "PICTURE",
         "| ETH/EUR | buy | 1.5 | 1000 | 1020 | +2.00 % | 990 | resting | 1 h 35 min |",
         "| today | 1 | +9.20 | 100.00 % |", "**REDUCING operator**", "viable/sniper/DEFAULT, AI veto", "ENTER 1, NO_SIGNAL 90",
-        "BTC/EUR +1.23 % in 24 h; 50.00 % of 4 pairs rose", "worst lag of the last 2 beats 0.42 s",
+        "BTC/EUR +1.23 % in 24 h; 50.00 % of 4 pairs rose. Mood 62 of 100", "worst lag of the last 2 beats 0.42 s",
     ):  # fmt: skip
         assert words in text, words
 
