@@ -43,15 +43,12 @@ _BLOCK = 31 << 20  # under glibc's largest dynamic mmap threshold: freed once, l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What one pair gave: legs as arrays, shape (k,), in the order of entry; `*_us`: open times of the bars, 0 where bars have none;
-    `missed` entries were above their cap."""
+    """What one pair gave, in the order of entry: `legs`, a row each with the columns of `kernel.walk`, and their prices, shape (k,);
+    `*_us`: open times of the bars, 0 where bars have none; `missed` entries were above their cap."""
 
-    entry_bar: kernel.Ints
-    exit_bar: kernel.Ints
+    legs: kernel.Ints
     entry_us: kernel.Ints
     exit_us: kernel.Ints
-    reason: kernel.Ints
-    share: kernel.Floats
     entry_price: kernel.Floats
     exit_price: kernel.Floats
     missed: int
@@ -141,11 +138,10 @@ def taken(strategy: Strategy, rule: kernel.Rule, bars: Bars, buffers: _Buffers |
         buffers.entries,
     )  # fmt: skip
     legs = buffers.legs[:k].copy()
-    entry_bar, exit_bar = legs[:, kernel.ENTRY], legs[:, kernel.EXIT]
-    entry_us, exit_us = (bars.time[rows] if len(bars.time) else np.zeros(k, np.int64) for rows in (entry_bar, exit_bar))
+    both = (legs[:, kernel.ENTRY], legs[:, kernel.EXIT])
+    entry_us, exit_us = (bars.time[rows] if len(bars.time) else np.zeros(k, np.int64) for rows in both)
     return Sweep(
-        entry_bar=entry_bar, exit_bar=exit_bar, entry_us=entry_us, exit_us=exit_us, reason=legs[:, kernel.REASON],
-        share=legs[:, kernel.SOLD] / kernel.LOTS, entry_price=buffers.entries[:k].copy(), exit_price=buffers.prices[:k].copy(),
+        legs=legs, entry_us=entry_us, exit_us=exit_us, entry_price=buffers.entries[:k].copy(), exit_price=buffers.prices[:k].copy(),
         missed=missed,
     )  # fmt: skip
 
@@ -155,29 +151,32 @@ def _frame(strategy: Strategy, found: Sequence[Found], place: int) -> pl.DataFra
     fee, long = strategy.costs.taker, strategy.side is Side.BUY
     sweeps = [one.sweeps[place] for one in found]
 
-    def joined(name: str, kind: type[Any]) -> Any:
-        return np.concatenate([getattr(one, name) for one in sweeps] or [np.zeros(0)]).astype(kind, copy=False)
-
-    entry, exit_, reason = joined("entry_price", float), joined("exit_price", float), joined("reason", np.int64)
-    quantity = strategy.stake / entry * joined("share", float)
+    entry, exit_ = (_joined([getattr(one, name) for one in sweeps], np.zeros(0)) for name in ("entry_price", "exit_price"))
+    legs = _joined([one.legs for one in sweeps], np.zeros((0, 4), np.int64)).T
+    reason = legs[kernel.REASON]
+    quantity = strategy.stake / entry * (legs[kernel.SOLD] / kernel.LOTS)
     net = (exit_ * (1 - fee) - entry * (1 + fee)) / entry if long else (entry * (1 - fee) - exit_ * (1 + fee)) / entry
-    pairs = list(chain.from_iterable([one.pair] * len(gave.reason) for one, gave in zip(found, sweeps, strict=True)))
+    pairs = list(chain.from_iterable([one.pair] * len(gave.legs) for one, gave in zip(found, sweeps, strict=True)))
     words = {code: word(code) for code in np.unique(reason).tolist()}
     values = {
-        "pair": pairs, "side": ["long" if long else "short"] * len(entry), "entry_bar": joined("entry_bar", np.int64),
-        "exit_bar": joined("exit_bar", np.int64), "entry_time": _times(found, sweeps, "entry_us"),
+        "pair": pairs, "side": ["long" if long else "short"] * len(entry), "entry_bar": legs[kernel.ENTRY],
+        "exit_bar": legs[kernel.EXIT], "entry_time": _times(found, sweeps, "entry_us"),
         "exit_time": _times(found, sweeps, "exit_us"), "entry_price": entry, "exit_price": exit_, "quantity": quantity,
         "fees": fee * quantity * (entry + exit_), "net_return": net, "reason": [words[code] for code in reason.tolist()],
     }  # fmt: skip
     return pl.DataFrame(values, schema=SCHEMA)
 
 
+def _joined(parts: Sequence[Any], none: Any) -> Any:
+    return np.concatenate(parts) if parts else none
+
+
 def _times(found: Sequence[Found], sweeps: Sequence[Sweep], name: str) -> pl.Series:
     """Open times; null for pairs that came without times."""
-    times = pl.Series(np.concatenate([getattr(one, name) for one in sweeps] or [np.zeros(0, np.int64)]), dtype=pl.Int64).cast(TIME)
+    times = pl.Series(_joined([getattr(one, name) for one in sweeps], np.zeros(0, np.int64)), dtype=pl.Int64).cast(TIME)
     if all(one.timed for one in found):  # as a rule: then no row needs a look
         return times
-    timed = pl.Series([one.timed for one, gave in zip(found, sweeps, strict=True) for _ in gave.reason], dtype=pl.Boolean)
+    timed = pl.Series([one.timed for one, gave in zip(found, sweeps, strict=True) for _ in gave.legs], dtype=pl.Boolean)
     return times.zip_with(timed, pl.Series([None], dtype=TIME).new_from_index(0, len(times)))
 
 
@@ -215,6 +214,8 @@ def _blank(n: int) -> tuple[kernel.Floats, kernel.Flags]:
 
 
 def _floats(pair: str, name: str, values: Any) -> kernel.Floats:
+    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 1 and values.flags.c_contiguous:
+        return values  # as a rule: nothing to make of it
     found = np.ascontiguousarray(values)
     if found.ndim != 1 or found.dtype.kind not in "fiu":
         raise ConfigError(f"{pair}: field {name!r} must be a 1-D array of numbers, not {found.dtype} of shape {found.shape}")

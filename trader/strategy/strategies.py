@@ -112,9 +112,10 @@ S1 = Strategy(
 
 
 # --- the six -----------------------------------------------------------------------------------------------------------
-def _of_table(parameters: Parameters, side: Side, bars: Bars, costs: Costs) -> Entries:
-    """Scores and step A at the bars that an RSI lets through; a short is the same rule on the mirrored market."""
-    long, reach = side is Side.BUY, modes.reach_beside(parameters, side)
+def _of_table(parameters: Parameters, side: Side, reach: tuple[float, float], bars: Bars, costs: Costs) -> Entries:
+    """Scores and step A at the bars that an RSI lets through; a short is the same rule on the mirrored market. `reach`:
+    `modes.reach_beside` these parameters."""
+    long = side is Side.BUY
 
     def near() -> tuple[Places, Features]:
         if not long:
@@ -143,7 +144,7 @@ def of_table(parameters: Parameters, costs: Costs = DEFAULT_COSTS, *, side: Side
         stop, target, target2, base = p.k1 / PHI, p.k1, PHI * p.k1, p.k1 / PHI
         low, high = -base, base
     return Strategy(
-        name=p.strategy, columns=partial(_of_table, p, side), costs=costs, side=side, parameters=p,
+        name=p.strategy, columns=partial(_of_table, p, side, modes.reach_beside(p, side)), costs=costs, side=side, parameters=p,
         exits=Exits(
             stop=stop, target=target, target2=target2, legs=LEGS[kind], ratchet=0.0 if kind == "targets" else base,
             breakeven=costs.round_trip, stagnation_bars=p.stagnation_bars, stagnation_low=low, stagnation_high=high,
