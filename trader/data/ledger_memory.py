@@ -144,7 +144,8 @@ def _chosen(orders: Iterable[Intent], live_only: bool, position_id: str | None) 
 def _of_sqlite(connection: Connection) -> Callable[[], int]:
     """Changes whenever another connection has committed."""
     raw: Any = connection.connection.dbapi_connection
-    return lambda: int(raw.execute("PRAGMA data_version").fetchone()[0])
+    cursor = raw.cursor()
+    return lambda: int(cursor.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _of_postgres(connection: Connection) -> Callable[[], int]:

@@ -18,13 +18,14 @@ from trader.domain.orders import Balance, ExchangeStatus, Fill, RemoteOrder, Sid
 
 PairName = Callable[[str], str]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NUMERIC = (float, str, int, Decimal)
 MOST_DIGITS = 30  # before or after the point: 1e400 is valid JSON and no amount of anything
 _LIMITED = ("limit", "stop-loss-limit", "take-profit-limit", "trailing-stop-limit", "iceberg")
 
 
 def decimal(value: Any, field: str) -> Decimal:
     """An exact finite Decimal of a JSON string, integer or Decimal."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+    if not isinstance(value, NUMERIC) or isinstance(value, bool):
         raise ValueError(f"{field}: {value!r} is not a number")
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
@@ -67,7 +68,13 @@ def stamp_us(value: Any, field: str) -> int:
     raw = text(value, field)
     if not raw.endswith("Z"):
         raise ValueError(f"{field}: {value!r} is not a UTC stamp ending in Z")
-    whole, _, fraction = raw[:-1].partition(".")
+    return _stamp_us(raw)
+
+
+@lru_cache(maxsize=256)
+def _stamp_us(stamp: str) -> int:
+    """What came at one moment, of many pairs, is stamped alike."""
+    whole, _, fraction = stamp[:-1].partition(".")
     return _second(whole) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
 
 

@@ -37,7 +37,7 @@ class LoopClock:
 
     def now_us(self) -> int:
         """UTC microseconds of exchange time."""
-        return self.origin_us + round(self._elapsed() * self.speed * 1e6)
+        return self.origin_us + round((self._loop or asyncio.get_running_loop()).time() * self.speed * 1e6)
 
     async def sleep_until(self, time_us: int) -> None:
         """Return once `now_us() >= time_us`, at once where it already is."""
@@ -47,9 +47,6 @@ class LoopClock:
     async def sleep(self, seconds: float) -> None:
         """Pause for this many seconds of exchange time; zero and less only let others run."""
         await asyncio.sleep(max(0.0, seconds / self.speed))
-
-    def _elapsed(self) -> float:
-        return (self._loop or asyncio.get_running_loop()).time()
 
 
 class PacedClock(LoopClock):
@@ -61,8 +58,8 @@ class PacedClock(LoopClock):
         super().__init__(origin_us, speed)
         self.wall_s = wall_s
 
-    def _elapsed(self) -> float:
-        return time.time() - self.wall_s
+    def now_us(self) -> int:
+        return self.origin_us + round((time.time() - self.wall_s) * self.speed * 1e6)
 
 
 def wall_clock() -> PacedClock:

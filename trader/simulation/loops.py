@@ -59,7 +59,7 @@ class StepSelector(selectors.DefaultSelector):
             return self.arrivals()
         if (timeout is None or self._kernel_may_tell()) and (events := self.poll(0)):
             return events
-        if loop.deliver_job():
+        if loop.jobs and loop.deliver_job():
             return []
         if loop.jobs:
             return self.poll(None)

@@ -55,6 +55,10 @@ class _Timer(asyncio.TimerHandle):
         self._cancelled, self._repr, self._source_traceback = False, None, None
         self._when, self._scheduled = when, False  # never in asyncio's own heap
 
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment]  # as asyncio lets go of them
+
 
 class TurningLoop(asyncio.SelectorEventLoop):
     """A loop whose selector is an `Idler`, and whose time is `now`."""
@@ -107,7 +111,8 @@ class TurningLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         """One turn: what is ready now runs, and what it makes ready waits for the next."""
         ready, timers = self._ready, self._timers
-        self._drop_cancelled()
+        if timers and (timers[0][2]._cancelled or len(timers) > self._many):
+            self._drop_cancelled()
         self.turns += 1
         left = 0.0 if ready or self._stopping else timers[0][0] - self.now if timers else None
         if left is None or left > 0:

@@ -17,14 +17,13 @@ def seconds(time_us: int) -> float:
     return time_us / 1e6
 
 
+@lru_cache(maxsize=256)
 def iso(time_us: int) -> str:
-    """RFC 3339 with microseconds."""
+    """RFC 3339 with microseconds; frames of one tick share theirs."""
     return f"{_whole_second(time_us // 1_000_000)}.{time_us % 1_000_000:06d}Z"
 
 
-@lru_cache(maxsize=256)
 def _whole_second(seconds_: int) -> str:
-    """Frames of one tick share their second."""
     return datetime.fromtimestamp(seconds_, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
