@@ -22,13 +22,14 @@ from tasks.optimizing import (
     make_runner,
     names_of,
     obstacle,
-    pictures,
+    page_of,
     promote,
     remembered,
     report,
     settle,
     sweep,
     swept,
+    tables_of,
     too_soon,
 )
 from tasks.policies import run_name
@@ -62,11 +63,9 @@ async def optimize_strategies(poll_s: float = 10.0, force: bool = False) -> dict
         print(f"{run.name}: {len(run.trades)} trades")
         await publish_progress(PROGRESS, 90.0 * len(runs) / len(names), run.name, shown)
     told = await report(await hear(await judge(material, [runs[name] for name in names])))
-    board, folds, page = pictures(told)
-    if board:
-        await publish_table("optimizer-leaderboard", board, told["sentence"])
-        await publish_table("optimizer-folds", folds, "what the best of each train block made in its test block")
-    await publish_page("optimizer", page, told["sentence"])
+    for key, (rows, words) in tables_of(told).items():
+        await publish_table(key, rows, words)
+    await publish_page("optimizer", page_of(told), told["sentence"])
     await publish_progress(PROGRESS, 100.0, told["decision"], shown)
     print(told["sentence"])
     outcome = obstacle(told)

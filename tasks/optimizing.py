@@ -193,12 +193,26 @@ async def promote(run: str, answer: Approval) -> str:
     return f"{made.before} -> {made.after} from the next session on"
 
 
-def pictures(told: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[dict[str, str]], str]:
-    """Leaderboard and folds as rows, and the page with the chart of the folds."""
+def page_of(told: Mapping[str, Any]) -> str:
+    """The judgement with the chart of its folds."""
     from tasks.artifacts import picture
     from trader.reporting import charts, leaderboard
 
     page = leaderboard.markdown(told)
     if told["folds"]:
         page += "\n\n" + picture(charts.png(charts.folds(told["folds"]), scale=1.5), charts.folds_words(told["folds"]))
-    return leaderboard.rows(told), leaderboard.fold_rows(told), page
+    return page
+
+
+def tables_of(told: Mapping[str, Any]) -> dict[str, tuple[list[dict[str, str]], str]]:
+    """Rows of each table and what it is, by the key of its artifact; none where nothing was compared."""
+    from trader.reporting.leaderboard import narrow
+
+    if not told["leaderboard"]:
+        return {}
+    board, details, folds = narrow(told)
+    return {
+        "optimizer-leaderboard": (board, told["sentence"]),
+        "optimizer-trades": (details, "what each strategy made in the test blocks, net of costs"),
+        "optimizer-folds": (folds, "mean a day that the best of each train block, and the strategy in use, made in its test block"),
+    }

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 HEADS = ("strategy", "mean a day", "Sharpe", "p", "p Holm", "trades", "pairs", "a trade", "train Sharpe", "fails")
+NARROW = ("Sharpe", "p Holm", "train Sharpe"), ("mean a day", "p", "trades", "pairs", "a trade")
+"""Columns of the leaderboard and of the table beside it where a page has room for six."""
 
 
 def rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -15,12 +17,40 @@ def rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _row(one: Mapping[str, Any], told: Mapping[str, Any]) -> tuple[str, ...]:
-    fails = ", ".join(name for name in one["failed"] if not name.startswith("plain_"))
     return (
         one["name"], f"{one['mean']:+.3%}", f"{one['sharpe']:+.2f}", f"{one['p']:.4f}", f"{one['p_adjusted']:.4f}", str(one["trades"]),
         str(one["pairs"]), f"{one['gain_a_trade']:+.2%}", f"{one['train_sharpe']:+.2f}" if one["eligible"] else "too few trades",
-        "(in use)" if one["name"] == told["current"] else fails or "nothing",
+        "(in use)" if one["name"] == told["current"] else ", ".join(_failed(one)) or "nothing",
     )  # fmt: skip
+
+
+def _failed(one: Mapping[str, Any]) -> list[str]:
+    """Binding conditions that a strategy would fail."""
+    return [name for name in one["failed"] if not name.startswith("plain_")]
+
+
+def narrow(told: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[dict[str, str]], list[dict[str, str]]]:
+    """Leaderboard, what else is known of each strategy, and folds: tables that fit Prefect's page without scrolling sideways.
+
+    Strategies go without their profile, and conditions that fail are counted; `markdown` names them.
+    """
+    wide = rows(told)
+    boards = [[{"strategy": _short(row["strategy"], told), **{head: row[head] for head in heads}} for row in wide] for heads in NARROW]
+    for row, one in zip(boards[0], told["leaderboard"], strict=True):
+        row["fails"] = "" if one["name"] == told["current"] else str(len(_failed(one)) or "nothing")
+    folds = [
+        {
+            "test": fold["test"], "best in train": _short(fold["best in train"], told), "a day": fold["it made a day"],
+            "in use": fold["in use made a day"], "trades": fold["trades"],
+        }
+        for fold in fold_rows(told)
+    ]  # fmt: skip
+    return boards[0], boards[1], folds
+
+
+def _short(name: str, told: Mapping[str, Any]) -> str:
+    """A strategy's name without its profile, or what stands in its place."""
+    return name.partition("/")[2] + (" (in use)" if name == told["current"] else "") if "/" in name else name
 
 
 def fold_rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -67,13 +97,17 @@ def _grid(table: Sequence[Mapping[str, str]]) -> str:
 
 
 def markdown(told: Mapping[str, Any]) -> str:
-    """The judgement as a page: the sentence, then what the candidate was asked."""
+    """The judgement as a page: the sentence, what the candidate was asked, and what the others would fail."""
     lines = [f"# {told['decision']}", "", told["sentence"], ""]
     if told["conditions"]:
         lines += ["| condition | holds | seen |", "|---|---|---|"]
         for one in told["conditions"]:
-            holds = ("yes" if one["holds"] else "no") + ("" if one["binding"] else ", shown only")
+            seen = "yes" if one["holds"] else "no"
+            holds = seen if one["binding"] else f"({seen})"
             lines.append(f"| ({one['spec']}) {one['name']} | {holds} | {one['words']} |")
+    if told["leaderboard"]:
+        lines += ["", "In brackets: shown only. What each would fail as a candidate:", ""]
+        lines += [f"- {_short(row['strategy'], told)}: {row['fails']}" for row in rows(told) if row["strategy"] != told["current"]]
     return "\n".join([*lines, *_below(told)])
 
 
@@ -81,8 +115,7 @@ def form(told: Mapping[str, Any]) -> str:
     """The same for the form that a person answers in, which is narrow: the leaderboard in three columns, the conditions as a list."""
     lines = ["| strategy | Sharpe | p Holm |", "|---|---|---|"]
     for row in rows(told):
-        used = " (in use)" if row["strategy"] == told["current"] else ""
-        lines.append(f"| {row['strategy'].partition('/')[2]}{used} | {row['Sharpe']} | {row['p Holm']} |")
+        lines.append(f"| {_short(row['strategy'], told)} | {row['Sharpe']} | {row['p Holm']} |")
     lines += ["", *(f"- ({one['spec']}) {one['words']}" for one in told["conditions"] if one["binding"])]
     return "\n".join([f"# {told['decision']}", "", told["sentence"], "", *lines, *_below(told)])
 

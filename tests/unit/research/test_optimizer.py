@@ -323,3 +323,8 @@ def test_a_judgement_is_plain_values_and_readable_as_page_screen_and_rows():
     assert leaderboard.screen(told).splitlines()[-1] == told["sentence"]
     assert [row["fails"] for row in leaderboard.rows(told) if row["strategy"] == BETTER] == ["costs"]
     assert len(leaderboard.fold_rows(told)) == 8
+    assert f"- {BETTER.partition('/')[2]}: costs\n" in leaderboard.markdown(told)
+    board, details, folds = leaderboard.narrow(told)  # six columns at most: Prefect's page scrolls sideways where there are more
+    assert [len(table) for table in (board, details, folds)] == [6, 6, 8] and max(len(row) for row in (*board, *details, *folds)) <= 6
+    assert {row["strategy"]: row["fails"] for row in board}[BETTER.partition("/")[2]] == "1"
+    assert [row["fails"] for row in board if row["strategy"].endswith(" (in use)")] == [""]
