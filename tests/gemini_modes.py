@@ -7,6 +7,7 @@ what the batch ended in, how many HTTP requests the twin counted for it, and wha
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
@@ -176,6 +177,7 @@ def meet(mode: str, api: str = "decisions") -> tuple[Row, list[Verdict]]:
 
 def main() -> int:
     """Print the table; 1 where a line of it is wrong or a mode is missing."""
+    argparse.ArgumentParser(prog="python -m tests.gemini_modes", description=__doc__).parse_args()
     asked = [(api, mode) for api, modes in MODES.items() for mode in modes]
     problems = [f"{api} {mode}: not in the table" for api, mode in asked if mode not in TABLE and mode not in DETAILS[api]]
     for api, mode in asked:

@@ -20,7 +20,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object a cell instead of the table")
     parser.add_argument("--port", type=int, default=0, help="the twin's port; 0 takes a free one")
-    parser.add_argument("--only", action="append", help="only this operation (repeatable); crossings are left out")
+    parser.add_argument(
+        "--only", action="append", choices=(*SPOT, *FUTURES), metavar="OPERATION", help="only this one (repeatable); crossings are left out"
+    )
     parser.add_argument("--client", action="append", choices=NAMES, help="only this client (repeatable)")
     parser.add_argument("--renamed", action="store_true", help="the control instead: fields of the twin's answers renamed, one at a time")
     words = parser.parse_args()

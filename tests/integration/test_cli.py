@@ -243,6 +243,7 @@ def test_the_effective_settings_say_set_or_unset_of_secrets(tmp_path: Path) -> N
         (["twin", "--tier", "gold"], (2, "tier 'gold': allowed are starter, intermediate, pro, none")),
         (["db", "restore", "TEXT", "--yes"], (1, "TEXT: file is not a database; it is no sound backup, nothing was restored")),
         (["ingest", "--plan", "--state", "nowhere"], (2, "nowhere/clock.json: no demo is running here")),
+        (["night", "--day", "2999-01-01"], (2, "day 2999-01-01 is not over: the exchange's time is ")),
         (["optimize", "--data", "none.parquet"], (2, "candle file none.parquet does not exist")),
     ],
 )

@@ -76,13 +76,22 @@ def begin(settings: Settings, day: str | None, *, again: bool = False) -> Night 
     paths = Paths(settings.state)
     now = _now(settings, paths)
     day_us = now // DAY * DAY - DAY if day is None else nights.day_of(day)
-    if day_us + DAY > now:
-        raise ConfigError(f"day {day_name(day_us)} is not over: the exchange's time is {stamp(now)}")
+    _must_be_over(day_us, now)
     if not _ran_by(paths, day_us + DAY):
         return None
     night = Night(day=day_name(day_us)) if again else nights.load(paths.nights, day_name(day_us))
     nights.save(paths.nights, night)
     return night
+
+
+def check_day(settings: Settings, day: str) -> None:
+    """Raises ConfigError for a day that is none or not over, before anything is started for it."""
+    _must_be_over(nights.day_of(day), _now(settings, Paths(settings.state)))
+
+
+def _must_be_over(day_us: int, now_us: int) -> None:
+    if day_us + DAY > now_us:
+        raise ConfigError(f"day {day_name(day_us)} is not over: the exchange's time is {stamp(now_us)}")
 
 
 def _now(settings: Settings, paths: Paths) -> int:

@@ -30,9 +30,9 @@ def night(
     if context.invoked_subcommand is not None:
         return
     if day is not None:
-        from trader.bootstrap.nights import day_of
+        from trader.bootstrap.night import check_day
 
-        day_of(day)  # refused here in one sentence, before anything of Prefect starts
+        check_day(settings_from(None), day)  # refused here in one sentence, before anything of Prefect starts
     words = [*(("--day", day) if day else ()), *(("--again",) if again else ())]
     command = [sys.executable, "-m", "flows.nightly_analysis", *words]
     raise typer.Exit(subprocess.run(command, check=False, env=os.environ.copy()).returncode)  # noqa: S603 - our own module
