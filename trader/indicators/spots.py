@@ -119,7 +119,7 @@ def _usable(rows: Places, m: Market, wanted: int, wanted_4h: int, bearish: bool)
         while b < len(m.breaks) and m.breaks[b] <= i:
             start, b = m.breaks[b], b + 1
             begin = m.time[start]
-        time = begin + (i - start) * M15  # no look at the column: as long as the whole, and for one value of a bar
+        time = begin + (i - start) * M15  # reckoned: to read it would fetch nearly the whole column for a few of its values
         if due <= time + M15:
             while due <= time + M15:
                 j += 1
