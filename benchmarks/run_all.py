@@ -66,7 +66,7 @@ def run(module: str, more: Sequence[str], figures: dict[str, Mapping[str, Any]])
 def misses(goals: Mapping[str, Mapping[str, Any]], figures: Mapping[str, Mapping[str, Any]], *, quick: bool = False) -> list[str]:
     """What is above its goal, or missing. `ratio` and `value` are upper bounds, `at_least` is a lower bound of the value.
 
-    `quick`: the figures are of a small size, for which a goal may name its own bound of the ratio under that name.
+    `quick`: the figures are of a small size, for which a goal may name its own bound, of what else is bounded, under that name.
     """
     found: list[str] = []
     for name, goal in goals.items():
@@ -77,7 +77,8 @@ def misses(goals: Mapping[str, Mapping[str, Any]], figures: Mapping[str, Mapping
         if figure is None:
             found.append(f"{name}: missing (module {goal.get('module', '?')})")
             continue
-        bounds = goal | {"ratio": goal["quick"]} if quick and "quick" in goal else goal
+        bounded = "at_least" if "at_least" in goal else "ratio"
+        bounds = goal | {bounded: goal["quick"]} if quick and "quick" in goal else goal
         for key, seen in (("ratio", figure["ratio"]), ("value", figure["value"]), ("at_least", figure["value"])):
             if key in bounds and not _meets(key, seen, bounds[key]):
                 found.append(

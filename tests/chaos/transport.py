@@ -11,7 +11,7 @@ import contextlib
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import aiohttp
 from multidict import CIMultiDict
@@ -20,7 +20,6 @@ from trader.kraken.ccxt_session import BODY_LIMIT
 from trader.kraken.transport import Socket, SocketEvents, Unanswered
 from trader.simulation.kraken_server.app import KrakenTwin, Target
 from trader.simulation.kraken_server.wire.replies import MEGABYTE, End, Reply
-from trader.simulation.loops import StepLoop
 
 T = TypeVar("T")
 ADDRESS = "127.0.0.1"
@@ -44,7 +43,7 @@ class Border:
 
     async def passed(self, rank: int) -> None:
         """Returns when it is this message's turn; never, once cut."""
-        loop = cast(StepLoop, asyncio.get_running_loop())
+        loop: Any = asyncio.get_running_loop()  # a StepLoop
         turn: asyncio.Future[None] = loop.create_future()
         loop.at_rest(rank, lambda: turn.done() or self.is_cut or turn.set_result(None))
         await turn
@@ -85,7 +84,8 @@ class Heard:
 
     def _later(self, tell: Callable[[], None]) -> None:
         if not self._waiting:
-            cast(StepLoop, asyncio.get_running_loop()).at_rest(self._rank, self._tell)
+            loop: Any = asyncio.get_running_loop()  # a StepLoop
+            loop.at_rest(self._rank, self._tell)
         self._waiting.append(tell)
 
     def _tell(self) -> None:

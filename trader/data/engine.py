@@ -141,17 +141,24 @@ def _on_connect(engine: Engine, pragmas: tuple[str, ...]) -> None:
             connection.execute(f"PRAGMA {pragma}").close()
 
 
-@contextmanager
-def translated(what: str) -> Iterator[None]:
+class translated:
     """Database errors inside become errors of ours: locked is retryable, damage is CorruptError, the rest is fatal."""
-    try:
-        yield
-    except StatementError as error:
-        text = f"{shown(what)}: {' '.join(str(error.orig).split())}"
-        known = postgres.error_for(error.orig, text, busy_s=BUSY_MS / 1000)
-        raise known or _by_name(getattr(error.orig, "sqlite_errorname", ""), text, error) from error
-    except sqlite3.Error as error:
-        raise _by_name(getattr(error, "sqlite_errorname", ""), f"{what}: {error}", error) from error
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, StatementError):
+            text = f"{shown(self._what)}: {' '.join(str(error.orig).split())}"
+            known = postgres.error_for(error.orig, text, busy_s=BUSY_MS / 1000)
+            raise known or _by_name(getattr(error.orig, "sqlite_errorname", ""), text, error) from error
+        if isinstance(error, sqlite3.Error):
+            raise _by_name(getattr(error, "sqlite_errorname", ""), f"{self._what}: {error}", error) from error
 
 
 def _by_name(name: str, text: str, error: Exception) -> TraderError:

@@ -96,16 +96,17 @@ def _word(text: str) -> tuple[str, str]:
     return word["reason"], word.get("detail", "")
 
 
-def renew_tails(store: HistoryStore, needs: Mapping[Timeframe, int], now_us: int) -> None:
-    """Judge every pair's tail again where the last judgement is too old; by the Polars form of the rules."""
+def renewed_tails(store: HistoryStore, needs: Mapping[Timeframe, int], now_us: int) -> Sequence[tuple[str, str, str, int]]:
+    """The verdicts on every pair's tail, judged again where the last judgement is too old; by the Polars form of the rules."""
     tails = store.catalog.tails("spot")
     oldest = min((checked_us for _, _, _, checked_us in tails), default=None)
     if oldest is not None and now_us - oldest < RENEW_US:
         failing = any(_word(text)[0] for _, _, text, _ in tails)
         if not failing or now_us - oldest < RETRY_US:
-            return
+            return tails
     if pairs := store.pairs():
         store.put_tails(check_tails(tails_of(store, pairs, needs, now_us)), now_us)
+    return store.catalog.tails("spot")
 
 
 def gates(
@@ -116,15 +117,14 @@ def gates(
     A pair with neither is absent, which means not ready. With `needs` (candles a pair must have) old tail verdicts are
     renewed first.
     """
-    if needs:
-        renew_tails(store, needs, now_us)
+    tails = renewed_tails(store, needs, now_us) if needs else store.catalog.tails("spot")
     out = {b.pair: PairGate(pair=b.pair, reason=b.expectation, detail=b.detail) for b in reversed(store.catalog.blocks("spot"))}
-    fresh: dict[str, dict[str, PairGate]] = {}
-    for tf, pair, text, checked_us in store.catalog.tails("spot"):
+    fresh: dict[str, dict[str, tuple[str, str]]] = {}
+    for tf, pair, text, checked_us in tails:
         if now_us - checked_us < rules.TAIL_FRESH_US:
-            reason, detail = _word(text)
-            fresh.setdefault(pair, {})[tf] = PairGate(pair=pair, reason=reason, detail=detail)
+            fresh.setdefault(pair, {})[tf] = _word(text)
     for pair, words in fresh.items():
         if pair not in out and all(t in words for t in timeframes):
-            out[pair] = next((words[t] for t in timeframes if words[t].reason), PairGate(pair=pair))
+            reason, detail = next((words[t] for t in timeframes if words[t][0]), ("", ""))
+            out[pair] = PairGate(pair=pair, reason=reason, detail=detail)
     return out

@@ -23,21 +23,16 @@ class Timeframe(StrEnum):
     H4 = "4h"
     D1 = "1d"
 
-    @property
-    def us(self) -> int:
-        """Length in microseconds."""
-        return _LENGTH[self] * MINUTE
+    minutes: int
+    us: int  # length in microseconds
 
-    @property
-    def minutes(self) -> int:
-        return _LENGTH[self]
+    def __init__(self, word: str) -> None:
+        self.minutes = int(word[:-1]) * {"m": 1, "h": 60, "d": 1440}[word[-1]]
+        self.us = self.minutes * MINUTE
 
     def floor(self, time_us: int) -> int:
         """Open time of the candle that covers `time_us`."""
         return time_us - time_us % self.us
-
-
-_LENGTH = {Timeframe.M1: 1, Timeframe.M5: 5, Timeframe.M15: 15, Timeframe.H1: 60, Timeframe.H4: 240, Timeframe.D1: 1440}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

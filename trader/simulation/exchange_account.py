@@ -107,12 +107,16 @@ class Account:
 
     def held(self, asset: str) -> Decimal:
         """What live orders reserve of an asset."""
-        total = ZERO
+        return self.holds().get(asset, ZERO)
+
+    def holds(self) -> dict[str, Decimal]:
+        """What live orders reserve, by asset."""
+        totals: dict[str, Decimal] = {}
         for orders in self._resting.values():
             for order in orders:
-                if self._held_asset(order) == asset:
-                    total += order.held
-        return total
+                asset = self._held_asset(order)
+                totals[asset] = totals.get(asset, ZERO) + order.held
+        return totals
 
     def available(self, asset: str) -> Decimal:
         """Balance less holds."""

@@ -29,13 +29,13 @@ class Flight:
         self.readers: dict[Channel, asyncio.Transport] = {}
         self._descriptors: dict[Channel, int] = {}
         self._dropped: dict[Channel, int] = {}
-        self._dialling = 0
+        self.dials = 0
 
     def busy(self) -> bool:
         """True while something is on its way to a reader that is reading."""
         if not self.owed:
-            return bool(self._dialling)
-        return bool(self._dialling) or any(units > 0 and self._reads(channel) for channel, units in self.owed.items())
+            return bool(self.dials)
+        return bool(self.dials) or any(units > 0 and self._reads(channel) for channel, units in self.owed.items())
 
     def owed_descriptors(self) -> set[int]:
         """Descriptors that must become readable."""
@@ -47,15 +47,15 @@ class Flight:
 
     def describe(self) -> str:
         waiting = [f"{n} units from port {a} to {b}" for (a, b), n in sorted(self.owed.items()) if n > 0]
-        return ", ".join(waiting) or f"{self._dialling} dials"
+        return ", ".join(waiting) or f"{self.dials} dials"
 
     @contextmanager
     def dialling(self) -> Iterator[None]:
-        self._dialling += 1
+        self.dials += 1
         try:
             yield
         finally:
-            self._dialling -= 1
+            self.dials -= 1
 
     def dialled(self, sock: socket.socket) -> None:
         """A connection of ours was made; its dial is owed to whoever accepts it."""

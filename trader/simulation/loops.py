@@ -38,12 +38,18 @@ class StepSelector(selectors.DefaultSelector):
         super().__init__()
         self._serials: dict[int, int] = {}
         self._next_serial = 0
-        self._idles = 0
+        self._idles = self._registered = 0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = super().register(fileobj, events, data)
         self._next_serial += 1
         self._serials[key.fd] = self._next_serial
+        self._registered = len(self.get_map())
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        key = super().unregister(fileobj)
+        self._registered = len(self.get_map())
         return key
 
     def glance(self) -> Events:
@@ -55,9 +61,12 @@ class StepSelector(selectors.DefaultSelector):
     def idle(self, timeout: float | None) -> Events:
         """Nothing is ready: take what is in flight, else results of threads, else move time."""
         loop = self.loop
-        if loop.flight.busy():
+        if (loop.flight.owed or loop.flight.dials) and loop.flight.busy():
             return self.arrivals()
-        if (timeout is None or self._kernel_may_tell()) and (events := self.poll(0)):
+        self._idles += 1
+        # Connections that stay inside leave only the loop's own pipe to the kernel: without threads it carries signals, which may wait.
+        may_tell = timeout is None or self._registered > 1 or loop.jobs or not self._idles % POLL_EVERY
+        if may_tell and (events := self.poll(0)):
             return events
         if loop.jobs and loop.deliver_job():
             return []
@@ -68,13 +77,8 @@ class StepSelector(selectors.DefaultSelector):
             return []
         if timeout is None:
             raise SimulatedDeadlock(f"simulated deadlock at {loop.time()} s: no timer, nothing ready or in flight: {describe_tasks(loop)}")
-        self.advance_to(loop.due(timeout))
+        loop.advance_to(loop.due(timeout))
         return []
-
-    def _kernel_may_tell(self) -> bool:
-        """Connections that stay inside leave only the loop's own pipe to the kernel: without threads it carries signals, which may wait."""
-        self._idles += 1
-        return len(self.get_map()) > 1 or bool(self.loop.jobs) or self._idles % POLL_EVERY == 0
 
     def advance_to(self, seconds: float) -> None:
         self.loop.advance_to(seconds)

@@ -66,6 +66,7 @@ class TurningLoop(asyncio.SelectorEventLoop):
     _ready: deque[asyncio.Handle]
     _stopping: bool
     _debug: bool
+    _closed: bool
 
     def __init__(self, selector: Any) -> None:
         self.now = 0.0
@@ -83,7 +84,8 @@ class TurningLoop(asyncio.SelectorEventLoop):
     def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.Handle:
         if self._debug:
             return super().call_soon(callback, *args, context=context)
-        self._check_closed()
+        if self._closed:
+            self._check_closed()
         handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
@@ -94,13 +96,14 @@ class TurningLoop(asyncio.SelectorEventLoop):
         return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.TimerHandle:
-        self._check_closed()
+        if self._closed:
+            self._check_closed()
         timer = _Timer(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._serials), timer))
         return timer
 
     def _check_closed(self) -> None:
-        if self.is_closed():
+        if self._closed:
             raise RuntimeError("Event loop is closed")
 
     def due(self, timeout: float) -> float:

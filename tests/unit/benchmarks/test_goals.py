@@ -33,6 +33,9 @@ def test_a_small_size_has_its_own_bound_where_the_goal_names_one() -> None:
     assert misses(goals, figures, quick=True) == ["b: ratio 9, goal <= 2.5"]
     assert misses(goals, figures) == ["a: ratio 9, goal <= 2.5", "b: ratio 9, goal <= 2.5"]
     assert misses(goals, {"a": figure("a", 3, 11), "b": figure("b", 3, 1)}, quick=True) == ["a: ratio 11, goal <= 10"]
+    lower = {"a": {"at_least": 100, "quick": 20}}
+    assert misses(lower, {"a": figure("a", 19, None)}, quick=True) == ["a: value 19, goal >= 20"]
+    assert misses(lower, {"a": figure("a", 99, None)}) == ["a: value 99, goal >= 100"]
 
 
 def test_every_goal_belongs_to_a_benchmark_that_exists() -> None:

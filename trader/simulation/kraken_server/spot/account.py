@@ -41,8 +41,11 @@ class SpotAccount:
         return {asset.asset_id: asset.text(total) for asset, total in self._rows()}
 
     def _balance_ex(self, _: Call) -> dict[str, Any]:
-        held = self._exchange.held
-        return {asset.asset_id: {"balance": asset.text(total), "hold_trade": asset.text(held(asset.name))} for asset, total in self._rows()}
+        holds = self._exchange.holds()
+        return {
+            asset.asset_id: {"balance": asset.text(total), "hold_trade": asset.text(holds.get(asset.name, ZERO))}
+            for asset, total in self._rows()
+        }
 
     def _trade_balance(self, call: Call) -> dict[str, str]:
         """Everything held, valued at last prices in `asset` (default ZUSD: the market's quote where it has none); no margin."""

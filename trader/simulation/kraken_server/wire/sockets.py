@@ -98,7 +98,8 @@ class SocketDoor(ABC, Generic[C]):
 
     async def _send(self, connection: C, text: str) -> None:
         """Send one frame, unless the connection is stalled, gone or far behind."""
-        stalled = asyncio.get_running_loop().time() < connection.wire.stalled_until
+        until = connection.wire.stalled_until
+        stalled = until > 0 and asyncio.get_running_loop().time() < until
         if stalled or connection.socket.closed or connection.transport.is_closing():
             return
         if connection.transport.get_write_buffer_size() > BUFFER:
