@@ -72,9 +72,8 @@ class Material:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A judgement with what it stands on. `digest`: SHA-256 of candles, question and
-    version: equal inputs, equal answers.
-    `ai`: what the AI said of a switch (`optimizer_veto`), None where it was not asked."""
+    """A judgement with what it stands on. `digest`: SHA-256 of candles, question and version: equal inputs, equal answers. `ai`: what
+    the AI said of a switch (`optimizer_veto`), None where it was not asked."""
 
     judgement: Judgement
     question: Question
@@ -172,17 +171,11 @@ def record(material: Material, name: str) -> Run:
 
 def conclude(material: Material, runs: Iterable[Run]) -> Answer:
     """The answer from the records of all strategies; from none of them where the candles do not suffice."""
-    from trader.research.optimizer.conditions import too_little
-
     known, question = _known(material), material.question
     universe = known.candles.universe
-    if known.candles.lacking:
-        judgement = too_little(question.current, known.candles.lacking)
-    else:
-        judgement = concluded(known.candles, question.strategies(), question.current, runs)
     return Answer(
-        judgement=judgement, question=question, digest=material.digest, source=known.name, span=known.span, pairs=universe.pairs,
-        excluded=universe.excluded,
+        judgement=concluded(known.candles, question.strategies(), question.current, runs), question=question, digest=material.digest,
+        source=known.name, span=known.span, pairs=universe.pairs, excluded=universe.excluded,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from trader.research.optimizer.candidates import FIXED, LONGEST, RANGES, strateg
 from trader.research.optimizer.conditions import judge, longest_hold
 from trader.research.optimizer.folds import folds_of, purged_days
 from trader.research.optimizer.series import Run, Trades, run_of
-from trader.research.optimizer.study import Candles, study
+from trader.research.optimizer.study import Candles, concluded
 from trader.research.optimizer.verdict import Decision, Reason
 from trader.research.portfolio import run as portfolio_run
 from trader.strategy.columns import Bars
@@ -268,10 +269,15 @@ def bars() -> dict[str, Bars]:
     return bars_of(market(4, 7, 152))
 
 
+def study(candles: Candles, current: str):
+    return concluded(candles, SIX, current, map(candles.run, SIX))
+
+
 def test_noise_is_kept_and_two_threads_change_nothing(bars: dict[str, Bars]):
     candles = Candles.of(bars, SIX, "BTC/EUR")
     assert len(candles.universe.pairs) == 7 and not candles.lacking
-    one, two = study(candles, SIX, CURRENT), study(candles, SIX, CURRENT, threads=2)
+    with ThreadPoolExecutor(2) as pool:
+        one, two = study(candles, CURRENT), concluded(candles, SIX, CURRENT, pool.map(candles.run, SIX))
     assert one.as_dict() == two.as_dict()
     assert one.decision is Decision.KEEP and one.days >= 56 and len(one.standings) == 6
 
@@ -291,7 +297,7 @@ def test_too_few_pairs_or_days_and_no_reference_are_named(bars: dict[str, Bars])
         (short, "BTC/EUR", "days of READY bars, 120 are needed"),
         (bars, "XBT/EUR", "regime is not known"),
     ):
-        found = study(Candles.of(chosen, SIX, reference), SIX, CURRENT)
+        found = study(Candles.of(chosen, SIX, reference), CURRENT)
         assert found.reason is Reason.NOT_ENOUGH_DATA and said in found.sentence
 
 
@@ -309,7 +315,7 @@ def test_a_pair_with_a_hole_is_left_out_by_name(bars: dict[str, Bars]):
 
 def test_a_current_strategy_that_does_not_compete_is_refused(bars: dict[str, Bars]):
     with pytest.raises(ConfigError, match="seed/sniper/DEFAULT"):
-        study(Candles.of(bars, SIX, "BTC/EUR"), SIX, "seed/sniper/DEFAULT")
+        study(Candles.of(bars, SIX, "BTC/EUR"), "seed/sniper/DEFAULT")
 
 
 def test_a_judgement_is_plain_values_and_readable_as_page_screen_and_rows():

@@ -1,9 +1,8 @@
-"""One study: which pairs may be judged, a run of every strategy over them with one shared account, and the judgement."""
+"""One study: which pairs may be judged, a run of any strategy over them with one shared account, and the judgement from all runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 
 from trader.errors import ConfigError
 from trader.research import portfolio
@@ -85,31 +84,14 @@ class Candles:
         return self._said[strategy.name]
 
 
-def study(
-    candles: Candles, strategies: Sequence[Strategy], current: str, *, threads: int = 1, progress: Callable[[str], None] | None = None
-) -> Judgement:
-    """All strategies over the candles, then the judgement on `current`. Raises ConfigError for a current one that does not compete."""
+def concluded(candles: Candles, strategies: Sequence[Strategy], current: str, runs: Iterable[Run]) -> Judgement:
+    """The judgement from the record of every strategy, wherever it was run; no record is asked for where the candles do not suffice.
+
+    Raises ConfigError for a current strategy that does not compete.
+    """
     competing(strategies, current)
     if candles.lacking:
         return too_little(current, candles.lacking)
-    return concluded(candles, strategies, current, sweep(candles, strategies, threads=threads, progress=progress))
-
-
-def sweep(
-    candles: Candles, strategies: Sequence[Strategy], *, threads: int = 1, progress: Callable[[str], None] | None = None
-) -> list[Run]:
-    """The record of every strategy, in their order."""
-    done = []
-    with ThreadPoolExecutor(threads) as pool:
-        for run in pool.map(candles.run, strategies):
-            done.append(run)
-            if progress is not None:
-                progress(f"{len(done)} of {len(strategies)} strategies: {run.name}, {len(run.trades)} trades")
-    return done
-
-
-def concluded(candles: Candles, strategies: Sequence[Strategy], current: str, runs: Iterable[Run]) -> Judgement:
-    """The judgement from records made by `sweep`, or by its parts elsewhere."""
     return judge(strategies, {run.name: run for run in runs}, current, candles.universe.first_day)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trader.domain.market import DAY, Timeframe
+from trader.domain.market import DAY
+from trader.research.board import M15
+from trader.research.optimizer.folds import BARS_A_DAY
 from trader.research.optimizer.verdict import Universe
 from trader.strategy.columns import Bars, Places
 from trader.strategy.strategies import Strategy
 
-M15 = Timeframe.M15.us
 LEAST_READY_DAYS, LEAST_COVERAGE, LEAST_PAIRS = 120, 0.99, 5
-BARS_A_DAY = 96
 LEAST_READY = LEAST_READY_DAYS * BARS_A_DAY
 
 
