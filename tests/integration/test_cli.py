@@ -40,6 +40,13 @@ def test_help_lists_every_verb_with_a_whole_sentence(tmp_path: Path) -> None:
     assert all(text.endswith(".") and not text.endswith("...") for text in listed.values()), listed
 
 
+@pytest.mark.parametrize("group", ["ai", "data", "db", "night"])
+def test_a_group_lists_its_verbs_with_whole_sentences(group: str, tmp_path: Path) -> None:
+    listed = re.findall(r"^  [a-z]+ +(\S.*)$", trader(group, "--help", cwd=tmp_path, COLUMNS="80").stdout.split("Commands:\n")[1], re.M)
+    assert len(listed) >= 3
+    assert all(text.endswith(".") and not text.endswith("...") for text in listed), listed
+
+
 def test_no_word_at_all_shows_the_help(tmp_path: Path) -> None:
     bare = trader(cwd=tmp_path)
     assert (bare.returncode, bare.stdout) == (0, trader("--help", cwd=tmp_path).stdout)

@@ -46,7 +46,7 @@ def cassette(
     end: Annotated[str | None, typer.Option("--to", help="moment before which it ended")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write every answer the AI gave to a file, addressed by the question. `trader backtest --ai cassette` replays it."""
+    """Write every answer of the AI to a file. Each is addressed by its question; `trader backtest --ai cassette` replays it."""
     from trader.bootstrap.cassettes import from_store, summary
     from trader.bootstrap.paths import Paths
     from trader.bootstrap.world import moment

@@ -40,7 +40,7 @@ def night(
 
 @app.command("list")
 def listed(state: StateDir = None, as_json: JsonFlag = False, config: SettingsFile = None) -> None:
-    """Show what was suggested, newest first, with the walk-forward result and what people decided."""
+    """Show what was suggested, newest first. With the walk-forward result of each, and what people decided."""
     from trader.bootstrap.suggesting import listed as found
 
     rows = found(settings_from(config, state_dir=str(state) if state else None))
