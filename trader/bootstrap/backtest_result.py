@@ -202,8 +202,9 @@ def warnings(ran: Ran, figures: TradeFigures) -> list[str]:
     if days < FEW:
         found.append(f"{days:g} days: Sharpe, Sortino and Calmar of so few daily returns say nothing.")
     if (idle := _idle_days(ran)) >= 1:
+        less = "" if ran.asked.warmup == "short" else ", or --warmup short,"
         found.append(
-            f"No pair was ready in the first {idle:.0f} of {days:.0f} days (candles before the range, or --warmup short, would help): "
+            f"No pair was ready in the first {idle:.0f} of {days:.0f} days (candles before the range{less} would help): "
             "they count as days without a trade in every figure, while holding began with the first."
         )
     if ran.excluded:
