@@ -71,7 +71,7 @@ class PartReader:
     def __init__(self, files: Sequence[Path], pairs: Collection[str]) -> None:
         self._chosen = pl.col("pair").is_in(list(pairs)) if len(pairs) < MANY else None
         self._runs = {path: _runs(path, self._chosen, set(pairs)) for path in files}
-        self._small: dict[Path, Sequence[Piece]] = {}  # parts too small to be decoded more than once
+        self._small: dict[Path, Sequence[Piece]] = {}  # parts too small to be decoded once for every few pairs
         self.rows: dict[str, int] = {}
         self.spans: dict[str, tuple[int, int]] = {}
         for runs in self._runs.values():
@@ -88,6 +88,10 @@ class PartReader:
                 first, end = min(runs[pair].first for pair in inside), max(runs[pair].first + runs[pair].rows for pair in inside)
                 found.add(self._chunks(path, first, end), runs, inside)
         return found
+
+    def forget(self) -> None:
+        """Drop the parts that are held."""
+        self._small.clear()
 
     def _chunks(self, path: Path, first: int, end: int) -> Sequence[Piece]:
         """The rows [first, end) of a part, and maybe more."""
@@ -115,7 +119,7 @@ def _runs(path: Path, chosen: pl.Expr | None, pairs: Collection[str]) -> dict[st
 def _chunks(rows: pl.DataFrame, first: int) -> list[Piece]:
     """Rows as Polars decoded them, chunk by chunk, which copies little; `first`: of which row of the part the first one is."""
     chunks = {name: rows[name].to_physical().get_chunks() for name in FIELDS}
-    if len({tuple(map(len, one)) for one in chunks.values()}) != 1:  # never seen
+    if len({tuple(map(len, one)) for one in chunks.values()}) != 1:  # Polars does not promise to cut all columns at the same rows
         chunks = {name: [rows[name].to_physical().rechunk()] for name in FIELDS}
     found, begin = [], first
     for columns in zip(*chunks.values(), strict=True):

@@ -65,6 +65,8 @@ class PinnedReader:
                 yield pair, {timeframe: columns for timeframe, columns in built.items() if columns is not None}
                 del built
             del decoded
+        for reader in self._readers.values():
+            reader.forget()
 
 
 def _batches(pairs: Iterable[str], rows: Mapping[str, int]) -> Iterator[list[str]]:
