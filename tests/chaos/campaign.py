@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.chaos.behaviour import behaviours
 from tests.chaos.catalogue import ROWS, Row
 from tests.chaos.invariants import INVARIANTS
 from tests.chaos.ordeal import Ended, Ground, play, scratch
@@ -83,7 +84,7 @@ def run(task: Task) -> Result:
         "looks": evidence.seen.looks,
     }
     return Result(
-        **common, delivered=dict(ended.delivered), behaviour=dict(evidence.seen.behaviour),
+        **common, delivered=dict(ended.delivered), behaviour=behaviours(evidence),
         deaths=len(evidence.seen.deaths), compared=compared, beats=ended.beats, cpu_s=ended.cpu_s,
     )  # fmt: skip
 
@@ -150,19 +151,16 @@ def _tell(result: Result, told: Callable[[Result], None]) -> Result:
 
 def report(results: Sequence[Result], rows: Iterable[Row], *, fault_us: int) -> dict[str, Any]:
     """The campaign in one object: verdict, every fault with its count under pending work, throughput."""
-    delivered, seen = Counter[str](), dict[str, tuple[int, str]]()
+    delivered, seen = Counter[str](), dict[str, tuple[int | None, str]]()
     for result in results:
         delivered.update(result.delivered)
         for row, text in result.behaviour.items():
             seen.setdefault(row, (result.seed, text))
-    first: dict[str, int] = {}
-    for result in results:
-        for row in result.delivered:
-            first.setdefault(row, result.seed)
-    faults = {
-        row.id: {"what": row.what, "under_pending": delivered[row.id], "seed": first.get(row.id), "seen": seen.get(row.id, (0, ""))[1]}
-        for row in rows if row.injectable
-    }  # fmt: skip
+    faults: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row.injectable:
+            seed, text = seen.get(row.id, (None, ""))
+            faults[row.id] = {"what": row.what, "under_pending": delivered[row.id], "seed": seed, "seen": text}
     never = [name for name, fault in faults.items() if not fault["under_pending"]]
     failing = [result for result in results if result.problems]
     cpu_s, beats = sum(result.cpu_s for result in results), sum(result.beats for result in results)

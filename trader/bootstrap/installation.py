@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import uuid
 from dataclasses import asdict, dataclass
 
-from trader.bootstrap.paths import Paths
+from trader.bootstrap.paths import Paths, write_whole
 from trader.config import Settings
-from trader.errors import ConfigError, CorruptError
+from trader.errors import ConfigError, CorruptError, UnwritableError
 
 DEMO = "demo"
 
@@ -42,15 +41,19 @@ def environment_of(paths: Paths) -> str:
 
 
 def claim(settings: Settings, paths: Paths) -> Installation:
-    """Make the directory this environment's and account's. Raises ConfigError where it is another's: books are never shared."""
+    """Make the directory this environment's and account's. Raises ConfigError where it is another's, since books are never shared, and
+    UnwritableError where the disk takes no file."""
     found, wanted = installed(paths), (settings.environment, settings.account)
     if found is None and (paths.world.exists() or paths.ledger.exists()):
         raise ConfigError(f"state_dir {paths.root}: a demo has lived there; name another directory for {settings.environment}")
     if found is None:
         found = Installation(environment=settings.environment, account=settings.account, tag=_tag(settings.account, paths))
-        handle = os.open(paths.installed_for, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(found), file)
+        try:
+            write_whole(paths.installed_for, asdict(found))
+        except OSError as error:
+            raise UnwritableError(
+                f"{paths.installed_for}: {error.strerror}; nothing was started, and stops rest on the exchange"
+            ) from error
     if (found.environment, found.account) != wanted:
         here = f"{found.environment} of account {found.account!r}"
         raise ConfigError(f"state_dir {paths.root} is that of {here}; name another directory for {wanted[0]} of account {wanted[1]!r}")
