@@ -90,7 +90,8 @@ BUGS: tuple[Bug, ...] = (
         new="        if final.filled == ZERO:\n",
     ),
     Bug(
-        name="halts are judged when deciding only", file="trader/data/ledger_orders.py", breaks=("INV-18",), faults="N7", seeds=4,
+        name="halts are judged when deciding only", file="trader/data/ledger_orders.py", breaks=("INV-18",),
+        faults="N7,H1,H3,H21,H22,H5", seeds=5, days=0.25,
         old="    if halted:\n", new="    if halted and position is None:\n",
     ),
     Bug(
