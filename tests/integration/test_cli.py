@@ -285,6 +285,7 @@ def test_status_of_an_empty_directory_is_an_answer_and_json(tmp_path: Path) -> N
     done = trader("status", "--json", cwd=tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout)["session"]["state"] == "NEVER_STARTED"
+    assert trader("status", cwd=tmp_path).stdout.splitlines()[1:] == ["session   NEVER_STARTED: no session has run in this directory"]
 
 
 def make_state(path: Path) -> Path:

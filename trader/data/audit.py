@@ -15,6 +15,7 @@ from decimal import Context, Decimal, InvalidOperation, localcontext
 from pathlib import Path
 
 from trader.data.audit_replay import JournalRow, Replay, Rows, decision_digest, replay
+from trader.data.tables import HEAD
 from trader.errors import CorruptError
 
 EXACT = Context(prec=80)
@@ -128,6 +129,9 @@ def _check(connection: sqlite3.Connection) -> LedgerFacts:
     integrity = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if integrity != "ok":
         found.report("file", "ledger", str(integrity))
+    versions = [str(row[0]) for row in connection.execute("SELECT version_num FROM alembic_version")]
+    if versions != [HEAD]:
+        found.report("schema", "ledger", f"it is {', '.join(versions) or 'not told'}, this program checks {HEAD}")
     triggers = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
     for name in sorted(TRIGGERS - triggers):
         found.report("triggers", name, "missing: rows could be altered")

@@ -7,16 +7,19 @@ from textwrap import wrap
 from typing import Any
 
 WIDTH = 100
+UNKNOWN = ("NEVER_STARTED", "UNREADABLE")  # states of which no figure is known
 Row = Mapping[str, Any]
 
 
 def status_screen(status: Row) -> str:
-    """Account, session, positions, last trades and decisions, halts, and what needs a person."""
+    """Account, session, positions, last trades and decisions, halts, and what needs a person; of what nothing is known, only why."""
     money, session, ai = status["money"], status["session"], status["ai"]
+    head = f"trader {status['environment']}" + (": simulated market, no real money" if status["environment"] == "demo" else "")
+    if session["state"] in UNKNOWN:
+        told = wrap(f"session   {session['state']}: {session['detail']}", WIDTH, subsequent_indent=" " * 10, break_on_hyphens=False)
+        return "\n".join([head, *told])
     lines = [
-        f"trader {status['environment']}: simulated market, no real money"
-        if status["environment"] == "demo"
-        else f"trader {status['environment']}",
+        head,
         f"session   {session['state']} ({session['detail']}), {session['strategy']}, {session['pairs']} pairs",
         f"as of     {status['as_of']} UTC, beat {session['beat_number']}, {_ago(session['beat_age_s'])}",
         f"equity    {_money(money['equity'])} {money['quote']}, cash {_money(money['cash'])}, in positions {_money(money['held'])}",

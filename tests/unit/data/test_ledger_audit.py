@@ -96,6 +96,7 @@ def test_a_deleted_row_is_named(copy: Path, table: str) -> None:
         ("UPDATE position SET quantity = '4' WHERE pair = 'ETH/EUR'", "position vs fills"),
         ("UPDATE cash SET quantity = '10001' WHERE asset = 'EUR'", "cash vs fills"),
         ("UPDATE journal SET payload = replace(payload, '0.7', '0.8') WHERE type = 'fill' AND payload LIKE '%\"0.7\"%'", "journal chain"),
+        ("UPDATE alembic_version SET version_num = '9999'", "schema"),
     ],
 )
 def test_the_named_check_is_the_right_one(copy: Path, statement: str, check: str) -> None:
