@@ -19,7 +19,7 @@ from trader.bootstrap.outcome import Outcome, describe
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.playback import STEPPED, Doors, Progress, play_session
 from trader.bootstrap.stand_ins import HOST, Plans, gemini_twin, kraken_twin, read_plans
-from trader.bootstrap.world import World, of_a_replay, world_of
+from trader.bootstrap.world import World, world_of
 from trader.config import Settings
 from trader.data.history import HistoryStore
 from trader.domain.market import SECOND
@@ -51,7 +51,6 @@ def run_demo(
     `judge`: the data gate (None: Great Expectations in a process of its own).
     """
     speed = _speed(options.speed)
-    of_a_replay(options.replay, options.start)
     world = world_of(settings, replay=options.replay, start=options.start)
     plans = read_plans(options.plan, world.seed)
     with contextlib.ExitStack() as stack:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.stand_ins import DEMO_KEY, HOST, TIER, gemini_twin, kraken_twin, read_plans
-from trader.bootstrap.world import World, of_a_replay, world_of
+from trader.bootstrap.world import World, world_of
 from trader.config import Settings, load
 from trader.domain.market import SECOND
 from trader.errors import ConfigError, TraderError
@@ -109,7 +109,8 @@ def _world(settings: Settings, paths: Paths | None, *, replay: Path | None, star
         if replay is not None and saved.replay != str(replay.resolve()):
             raise ConfigError(f"--replay {replay}: the books in {paths.root} belong to another market; name another --state")
         return saved
-    of_a_replay(replay, start)
+    if replay is None and start is not None:  # whose time is the wall's
+        raise ConfigError(f"--from {start!r} names the first moment of a replay: add --replay FILE")
     if replay is not None and start is None:
         start = _first_moment(replay)
     world = world_of(settings, replay=replay, start=start)

@@ -68,12 +68,6 @@ def moment(text: str, option: str = "") -> int:
     return int(parsed.timestamp()) * 1_000_000
 
 
-def of_a_replay(replay: Path | None, start: str | None) -> None:
-    """Raises ConfigError where a first moment is named and nothing is replayed."""
-    if replay is None and start is not None:
-        raise ConfigError(f"--from {start!r} names the first moment of a replay: add --replay FILE")
-
-
 def world_of(settings: Settings, *, replay: Path | None = None, start: str | None = None) -> World:
     """The world these settings describe; a replay needs the moment it starts at."""
     if replay is not None and start is None:

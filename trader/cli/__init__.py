@@ -60,7 +60,7 @@ def demo(  # noqa: PLR0917 - the options of a command line
     pairs: Annotated[int | None, typer.Option(min=1, max=500, help="pairs of the synthetic market (default 150)")] = None,
     strategy: Annotated[str | None, typer.Option(help="MODE/VARIATION (default mitraillette/AGGRESSIVE)")] = None,
     replay: Annotated[Path | None, typer.Option(help="a Parquet file of real candles instead of the synthetic market")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="first simulated moment of a replay, e.g. 2024-07-15")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="first simulated moment, e.g. 2024-07-15; a replay needs one")] = None,
     plan: Annotated[Path | None, typer.Option(help="fault plan (TOML)")] = None,
     state: Annotated[
         Path | None, typer.Option("--state", file_okay=False, help="keep everything in this new directory (default: a temporary one)")
@@ -80,7 +80,8 @@ def demo(  # noqa: PLR0917 - the options of a command line
         tape_of(ai_mode or "", cassette, miss, get_args(AiSettings.model_fields["mode"].annotation)),
         "veto" if ai_mode == "cassette" else ai_mode,
     )
-    settings = settings_from(config, market__seed=seed, market__pairs=pairs, ai__mode=mode, **_strategy(strategy))
+    epoch = start if replay is None else None
+    settings = settings_from(config, market__seed=seed, market__pairs=pairs, market__epoch=epoch, ai__mode=mode, **_strategy(strategy))
     options = DemoOptions(minutes=minutes, replay=replay, start=start, plan=plan, state=state, speed=speed, tape=tape)
     result = run_demo(settings, options, progress=None if as_json and not sys.stderr.isatty() else hint)
     say(json.dumps(result, indent=2) if as_json else table(result))

@@ -54,12 +54,13 @@ def test_a_fall_and_its_depth_are_seen() -> None:
 def test_an_entry_drawn_where_the_strategy_entered_has_the_strategys_result() -> None:
     one = walk(1)
     swept = taken(FREE, kernel.rule_of(FREE), one)
-    signals = np.unique(swept.entry_bar) - 1
+    bars_of_entry, share = swept.legs[:, kernel.ENTRY], swept.legs[:, kernel.SOLD] / kernel.LOTS
+    signals = np.unique(bars_of_entry) - 1
     found = random_entries(
         FREE, {"A/EUR": Taken(bars=one, count=len(signals), eligible=signals[:1], units=np.ones(1))}, seed=1, draws=3
     )  # fmt: skip
-    first = swept.entry_bar == swept.entry_bar[0]
-    result = float(np.sum((swept.exit_price / swept.entry_price - 1)[first] * swept.share[first]))
+    first = bars_of_entry == bars_of_entry[0]
+    result = float(np.sum((swept.exit_price / swept.entry_price - 1)[first] * share[first]))
     assert found is not None
     assert found.means.tolist() == pytest.approx([result] * 3)
 
