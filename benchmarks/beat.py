@@ -2,7 +2,8 @@
 
     python -m benchmarks.beat [--quick] [--pairs 144] [--rounds 200]
 
-Reference `talib.full`: the nine TA-Lib calls of the kernel over each pair's newest 500 bars, in turn with ours in every round.
+References, in turn with ours in every round: `talib.full`, the nine TA-Lib calls of the kernel over each pair's newest 500 bars, on TA-Lib
+as a program imports it; `talib.bare`, the same as we import it, where no call looks whether it was given a series of pandas or polars.
 JSON lines on stdout; exit code 1 where a live row differs from the whole arrays by one bit.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import sys
 import time
@@ -23,8 +25,8 @@ from trader.domain.costs import Costs
 from trader.domain.market import Candle, Timeframe
 from trader.execution import exits
 from trader.execution.engine import Engine
+from trader.indicators import ta
 from trader.indicators.series import features
-from trader.indicators.ta import talib
 from trader.ports import Columns
 from trader.strategy.context import cut
 from trader.strategy.modes import lookback_4h, lookback_15m, parameters
@@ -51,7 +53,16 @@ def candle(pair: str, columns: Columns, i: int) -> Candle:
     return Candle(pair=pair, timeframe=Timeframe.M15, time_us=int(columns.time[i]), open=o, high=h, low=low, close=c, volume=v)
 
 
-def full(columns: Columns, end: int) -> None:
+def as_usual() -> Any:
+    """TA-Lib imported once more, where it finds pandas and polars: each call looks first whether it was given a series of theirs."""
+    ours = {name: sys.modules.pop(name) for name in ("talib", "talib.stream")}
+    try:
+        return importlib.import_module("talib")
+    finally:
+        sys.modules.update(ours)
+
+
+def full(talib: Any, columns: Columns, end: int) -> None:
     """The nine calls over the newest 500 bars."""
     part = slice(end - BARS, end)
     close, high, low, volume = columns.close[part], columns.high[part], columns.low[part], columns.volume[part]
@@ -80,8 +91,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int)
     asked = parser.parse_args()
     rounds = min(asked.rounds or (60 if asked.quick else 300), 16 * 40)
+    references = {"full": as_usual(), "bare": ta.talib}  # before any stream is open, since TA-Lib begins anew with its import
     engine, candles, hours = prepared(asked.pairs, rounds)
-    spent = measure(engine, candles, rounds)
+    spent = measure(engine, candles, rounds, references)
     for percentile in (50, 99):
         report(spent, percentile)
     step_figures(2_000 if asked.quick else 20_000)
@@ -105,7 +117,7 @@ def prepared(pairs: int, rounds: int) -> tuple[Engine, dict[str, Columns], dict[
     return engine, candles, hours
 
 
-def measure(engine: Engine, candles: dict[str, Columns], rounds: int) -> dict[str, list[float]]:
+def measure(engine: Engine, candles: dict[str, Columns], rounds: int, references: dict[str, Any]) -> dict[str, list[float]]:
     """Milliseconds of every round by name. 4h candles come from the engine's own builders, outside what is timed."""
     spent: dict[str, list[float]] = {}
     streams = {pair: state.streams for pair, state in engine.pairs.items()}
@@ -114,7 +126,8 @@ def measure(engine: Engine, candles: dict[str, Columns], rounds: int) -> dict[st
         new = {pair: candle(pair, columns, end - 1) for pair, columns in candles.items()}
         seen = {pair: dataclasses.replace(one, timeframe=Timeframe.M1) for pair, one in new.items()}
         close_us = next(iter(new.values())).close_us
-        timed(spent, "full", lambda end=end: [full(columns, end) for columns in candles.values()])
+        for name, talib in references.items():
+            timed(spent, name, lambda talib=talib, end=end: [full(talib, columns, end) for columns in candles.values()])
         timed(spent, "peek", lambda seen=seen: [engine.peek(pair, one, rsi_below=NEAR) for pair, one in seen.items()])
         timed(spent, "update", lambda new=new: [streams[pair].update(one) for pair, one in new.items()])
         for pair, state in engine.pairs.items():
@@ -127,11 +140,14 @@ def measure(engine: Engine, candles: dict[str, Columns], rounds: int) -> dict[st
 
 
 def report(spent: dict[str, list[float]], percentile: int) -> None:
-    reference = float(np.percentile(spent["full"], percentile))
-    line(f"talib.full.p{percentile}", reference, "ms", None, None)
+    """Both references, and of each how much ours is of it."""
+    values = {name: float(np.percentile(times, percentile)) for name, times in spent.items()}
+    for reference in ("full", "bare"):
+        line(f"talib.{reference}.p{percentile}", values[reference], "ms", None, None)
     for name in ("update", "peek", "decide", "all"):
-        value = float(np.percentile(spent[name], percentile))
-        figure(f"{name}.p{percentile}", value, "ms", f"talib.full.p{percentile}", value / reference)
+        for reference, mark in (("full", ""), ("bare", ".bare")):
+            against = f"talib.{reference}.p{percentile}"
+            figure(f"{name}{mark}.p{percentile}", values[name], "ms", against, values[name] / values[reference])
 
 
 def step_figures(calls: int) -> None:
