@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from textwrap import wrap
 from typing import Any
 
 HEADS = ("strategy", "mean a day", "Sharpe", "p", "p Holm", "trades", "pairs", "a trade", "train Sharpe", "fails")
 NARROW = ("Sharpe", "p Holm", "train Sharpe"), ("mean a day", "p", "trades", "pairs", "a trade")
 """Columns of the leaderboard and of the table beside it where a page has room for six."""
+SCREEN = ("mean a day", "Sharpe", "p Holm", "trades", "a trade", "train Sharpe")
+WIDTH = 100  # of a terminal
 
 
 def rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -70,10 +73,10 @@ def _day(number: int) -> str:
 
 
 def screen(told: Mapping[str, Any]) -> str:
-    """The judgement for a terminal; its last line is the answer."""
+    """The judgement for a terminal, its tables of at most 100 columns; its last line is the answer."""
     parts = []
     if told["leaderboard"]:
-        parts += [_grid(rows(told)), "", _grid(fold_rows(told)), ""]
+        parts += [_grid(_on_screen(told)), "", *_would_fail(told), "", _grid(narrow(told)[2]), ""]
     if told["no_edge"]:
         parts.append("NO_EDGE: no strategy gains after costs by more than luck")
     if told["excluded"]:
@@ -82,6 +85,21 @@ def screen(told: Mapping[str, Any]) -> str:
     if told.get("ai"):
         parts.append(ai_words(told["ai"]))
     return "\n".join([*parts, told["sentence"]])
+
+
+def _on_screen(told: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The leaderboard without profiles, with how many conditions each strategy would fail."""
+    board = []
+    for row, one in zip(rows(told), told["leaderboard"], strict=True):
+        fails = "in use" if one["name"] == told["current"] else str(len(_failed(one)) or "nothing")
+        board.append({"strategy": one["name"].partition("/")[2] or one["name"], **{head: row[head] for head in SCREEN}, "fails": fails})
+    return board
+
+
+def _would_fail(told: Mapping[str, Any]) -> list[str]:
+    """A line a candidate, of what it would fail."""
+    lines = [f"{_short(row['strategy'], told)} would fail: {row['fails']}" for row in rows(told) if row["strategy"] != told["current"]]
+    return [part for line in lines for part in wrap(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False)]
 
 
 def ai_words(ai: Mapping[str, Any]) -> str:

@@ -326,7 +326,9 @@ def test_a_judgement_is_plain_values_and_readable_as_page_screen_and_rows():
     form = leaderboard.form(told)  # what a person answers below: leaderboard and conditions, no column wider than the form
     assert f"- (6) {told['conditions'][-1]['words']}" in form and "plain returns" not in form
     assert sum(line.startswith(("| mitraillette/", "| sniper/")) for line in form.splitlines()) == 6 and form.count("(in use)") == 1
-    assert leaderboard.screen(told).splitlines()[-1] == told["sentence"]
+    *tables, answer = leaderboard.screen(told).splitlines()
+    assert answer == told["sentence"]
+    assert f"{BETTER.partition('/')[2]} would fail: costs" in tables and max(map(len, tables)) <= 100
     assert [row["fails"] for row in leaderboard.rows(told) if row["strategy"] == BETTER] == ["costs"]
     assert len(leaderboard.fold_rows(told)) == 8
     assert f"- {BETTER.partition('/')[2]}: costs\n" in leaderboard.markdown(told)
