@@ -157,10 +157,10 @@ def _spans(figures: Found) -> str:
 
 
 def _span(name: str, one: Found) -> dict[str, str]:
-    interval = UNKNOWN if one["win_low"] is None else f"{percent(one['win_low'], 0)} to {percent(one['win_high'], 0)}"
-    return {
-        "closed": name, "trades": str(one["trades"]), "net": money(one["net"], sign=True), "win rate": _share(one["win_rate"]),
-        "95 %": interval, "profit factor": _number(one["profit_factor"]), "expectancy": _number(one["expectancy"]),
+    interval = "" if one["win_low"] is None else f" ({percent(one['win_low'], 0)} to {percent(one['win_high'], 0)})"
+    return {  # eight columns fit Prefect's page
+        "closed": name, "trades": str(one["trades"]), "net": money(one["net"], sign=True), "won (95 %)": _share(one["win_rate"]) + interval,
+        "profit factor": _number(one["profit_factor"]), "expectancy": _number(one["expectancy"]),
         "fees": money(one["fees"]), "fees of gains": _share(one["fee_share"]),
     }  # fmt: skip
 
