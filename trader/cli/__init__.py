@@ -76,10 +76,8 @@ def demo(  # noqa: PLR0917 - the options of a command line
     from trader.bootstrap.cassettes import tape_of
     from trader.bootstrap.demo import DemoOptions, run_demo
 
-    tape, mode = (
-        tape_of(ai_mode or "", cassette, miss, get_args(AiSettings.model_fields["mode"].annotation)),
-        "veto" if ai_mode == "cassette" else ai_mode,
-    )
+    tape = tape_of(ai_mode or "", cassette, miss, get_args(AiSettings.model_fields["mode"].annotation))
+    mode = "veto" if ai_mode == "cassette" else ai_mode
     epoch = start if replay is None else None
     settings = settings_from(config, market__seed=seed, market__pairs=pairs, market__epoch=epoch, ai__mode=mode, **_strategy(strategy))
     options = DemoOptions(minutes=minutes, replay=replay, start=start, plan=plan, state=state, speed=speed, tape=tape)

@@ -40,15 +40,24 @@ def narrow(told: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[dict[str
     wide = rows(told)
     boards = [[{"strategy": _short(row["strategy"], told), **{head: row[head] for head in heads}} for row in wide] for heads in NARROW]
     for row, one in zip(boards[0], told["leaderboard"], strict=True):
-        row["fails"] = "" if one["name"] == told["current"] else str(len(_failed(one)) or "nothing")
-    folds = [
+        row["fails"] = _count(one, told, in_use="")
+    return boards[0], boards[1], _narrow_folds(told)
+
+
+def _count(one: Mapping[str, Any], told: Mapping[str, Any], *, in_use: str) -> str:
+    """How many conditions a strategy would fail as a candidate; `in_use` for the one that is none."""
+    return in_use if one["name"] == told["current"] else str(len(_failed(one)) or "nothing")
+
+
+def _narrow_folds(told: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One row a fold, without its number and train block."""
+    return [
         {
             "test": fold["test"], "best in train": _short(fold["best in train"], told), "a day": fold["it made a day"],
             "in use": fold["in use made a day"], "trades": fold["trades"],
         }
         for fold in fold_rows(told)
     ]  # fmt: skip
-    return boards[0], boards[1], folds
 
 
 def _short(name: str, told: Mapping[str, Any]) -> str:
@@ -76,7 +85,7 @@ def screen(told: Mapping[str, Any]) -> str:
     """The judgement for a terminal, its tables of at most 100 columns; its last line is the answer."""
     parts = []
     if told["leaderboard"]:
-        parts += [_grid(_on_screen(told)), "", *_would_fail(told), "", _grid(narrow(told)[2]), ""]
+        parts += [_grid(_on_screen(told)), "", *_would_fail(told), "", _grid(_narrow_folds(told)), ""]
     if told["no_edge"]:
         parts.append("NO_EDGE: no strategy gains after costs by more than luck")
     if told["excluded"]:
@@ -89,11 +98,14 @@ def screen(told: Mapping[str, Any]) -> str:
 
 def _on_screen(told: Mapping[str, Any]) -> list[dict[str, str]]:
     """The leaderboard without profiles, with how many conditions each strategy would fail."""
-    board = []
-    for row, one in zip(rows(told), told["leaderboard"], strict=True):
-        fails = "in use" if one["name"] == told["current"] else str(len(_failed(one)) or "nothing")
-        board.append({"strategy": one["name"].partition("/")[2] or one["name"], **{head: row[head] for head in SCREEN}, "fails": fails})
-    return board
+    return [
+        {
+            "strategy": one["name"].partition("/")[2] or one["name"],
+            **{head: row[head] for head in SCREEN},
+            "fails": _count(one, told, in_use="in use"),
+        }
+        for row, one in zip(rows(told), told["leaderboard"], strict=True)
+    ]
 
 
 def _would_fail(told: Mapping[str, Any]) -> list[str]:

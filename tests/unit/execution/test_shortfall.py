@@ -16,7 +16,7 @@ HOUR_S = 3600.0
 
 
 async def taken_away(house: House) -> tuple[Position, Decimal]:
-    """A position whose stop and coins somebody else has taken off the exchange; what was taken."""
+    """A position whose stop and coins somebody else has taken off the exchange, two minutes ago; what was taken."""
     position = await house.buy()
     balances = house.world.twin.exchange.state.balances
     (stop,) = house.intents(Leg.STOP)
@@ -24,6 +24,7 @@ async def taken_away(house: House) -> tuple[Position, Decimal]:
     taken, balances[BASE] = balances[BASE], Decimal(0)
     (held,) = house.keeper.held.values()
     await house.keeper.protect(held)
+    await asyncio.sleep(120)
     return position, taken
 
 
@@ -46,7 +47,6 @@ async def end(house: House) -> None:
 def test_coins_that_are_gone_are_one_halt_and_no_endless_noise() -> None:
     async def test(house: House) -> None:
         position, _ = await taken_away(house)
-        await asyncio.sleep(120)
         assert halts(house) == [f"unknown {BASE}"]
         first, noted = tried(house), house.rows().count("stop.refused")
         await asyncio.sleep(2 * HOUR_S)
@@ -62,7 +62,6 @@ def test_coins_that_are_gone_are_one_halt_and_no_endless_noise() -> None:
 def test_a_stop_stands_once_the_coins_are_back_and_the_halt_ends() -> None:
     async def test(house: House) -> None:
         position, taken = await taken_away(house)
-        await asyncio.sleep(120)
         house.world.twin.exchange.state.balances[BASE] = taken
         (held,) = house.keeper.held.values()
         await house.keeper.protect(held)
@@ -78,7 +77,6 @@ def test_a_stop_stands_once_the_coins_are_back_and_the_halt_ends() -> None:
 def test_attempts_begin_anew_where_a_person_has_looked() -> None:
     async def test(house: House) -> None:
         _, taken = await taken_away(house)
-        await asyncio.sleep(120)
         house.ledger.clear_halt(f"unknown {BASE}", "me", "the coins are back", house.world.clock.now_us())
         house.world.twin.exchange.state.balances[BASE] = taken
         (held,) = house.keeper.held.values()
@@ -93,7 +91,6 @@ def test_attempts_begin_anew_where_a_person_has_looked() -> None:
 def test_a_way_out_is_tried_whenever_it_is_due() -> None:
     async def test(house: House) -> None:
         _, taken = await taken_away(house)
-        await asyncio.sleep(120)
         house.world.twin.exchange.state.balances[BASE] = taken
         (held,) = house.keeper.held.values()
         await house.keeper.leave(held, "EXIT")
