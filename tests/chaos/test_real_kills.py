@@ -96,8 +96,8 @@ def test_each_check_of_the_books_can_fail(orders: int, unprotected: list[str], b
 def test_what_happens_to_a_life_is_a_table_of_moments() -> None:
     assert timetable("", EXIT_US * 3) == ((EXIT_US, "exit"), (EXIT_US * 2, "exit"))
     assert [what for _, what in timetable("kill_switch_set", EXIT_US * 2)] == [
-        "kill_switch_set",
         "exit",
+        "kill_switch_set",
         "resume",
         "kill_switch_set",
         "resume",

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -74,25 +73,26 @@ class Heard:
 
     def __init__(self, border: Border, events: SocketEvents, rank: int) -> None:
         self._border, self._events, self._rank = border, events, rank
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: list[tuple[Callable[[str], None], str]] = []
+        self._frame = events.frame
 
     def frame(self, text: str) -> None:
-        self._later(partial(self._events.frame, text))
+        self._later(self._frame, text)
 
     def lost(self, reason: str) -> None:
-        self._later(partial(self._events.lost, reason))
+        self._later(self._events.lost, reason)
 
-    def _later(self, tell: Callable[[], None]) -> None:
+    def _later(self, tell: Callable[[str], None], word: str) -> None:
         if not self._waiting:
             loop: Any = asyncio.get_running_loop()  # a StepLoop
             loop.at_rest(self._rank, self._tell)
-        self._waiting.append(tell)
+        self._waiting.append((tell, word))
 
     def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for tell in waiting:
+        for tell, word in waiting:
             if not self._border.is_cut:
-                tell()
+                tell(word)
 
 
 class Told:

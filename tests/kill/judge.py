@@ -31,7 +31,10 @@ class Busy:
 
 
 def busy_with(paths: Paths) -> Busy | None:
-    """Read right after the death; None where nothing was ever begun."""
+    """Read right after the death; None where nothing was ever begun, not even the ledger's first table."""
+    with closing(sqlite3.connect(f"{paths.ledger.as_uri()}?mode=ro", uri=True)) as raw:
+        if raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'intent'").fetchone() is None:
+            return None
     reader = LedgerReader(paths.ledger)
     try:
         orders = [view.intent for view in reader.orders(limit=10_000)]

@@ -175,7 +175,7 @@ def life(place: Place, *, number: int, holder: str = "session") -> dict[str, Any
             await catch_up(stage, place.paths, clock)
         while True:
             ended = await _session(place, stage, clock, reaper, holder)
-            if place.act != "kill_switch_set" or clock.now_us() >= place.until_us:
+            if place.act not in ("kill_switch_set", "ending") or clock.now_us() >= place.until_us:
                 return ended
             await clock.sleep(DOWNTIME_S)  # stopped by a person, who starts it again
 

@@ -129,6 +129,7 @@ class Session:
         if not isinstance(self.progress.failure, LeaseLostError):
             w.ledger.came_back(w.clock.now_us())
             w.ledger.note("system.stopped", {"ended": self.summary.ended or "failed"}, w.clock.now_us())
+            w.kill.reach("mid_shutdown")
             if self.desk.lease is not None:
                 w.ledger.release_lease(self.desk.lease, w.clock.now_us())
 
