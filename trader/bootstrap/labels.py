@@ -21,12 +21,12 @@ from trader.bootstrap.promotion import costs_of
 from trader.bootstrap.state_time import now_of
 from trader.bootstrap.world import World
 from trader.config import Settings
-from trader.data import parts
 from trader.data.engine import exists
 from trader.data.history import HistoryStore
 from trader.data.outcomes import Outcomes
 from trader.data.reader import ALL, LedgerReader
 from trader.data.reader_activity import DecisionView
+from trader.data.resample import columns_by_pair
 from trader.domain.costs import Costs
 from trader.domain.market import DAY, Timeframe
 from trader.domain.messages import Action, Decision
@@ -162,5 +162,4 @@ def _candles(paths: Paths, signals: Iterable[Signal]) -> dict[str, Candles]:
 
 def _columns(store: HistoryStore, timeframe: Timeframe, pairs: Sequence[str], since_us: int) -> dict[str, Columns]:
     frame = store.snapshot(tf=timeframe, since=since_us, provisional=True).window(pairs, ALL)
-    groups = frame.sort("pair", "time").group_by("pair", maintain_order=True)
-    return {str(pair): parts.columns_of(rows) for (pair,), rows in groups}
+    return dict(columns_by_pair(frame.sort("pair", "time")))

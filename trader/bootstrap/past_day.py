@@ -12,11 +12,11 @@ from trader.bootstrap import wire
 from trader.bootstrap.ingestion import lookbacks
 from trader.bootstrap.paths import Paths
 from trader.config import Settings
-from trader.data import parts
 from trader.data.engine import exists
 from trader.data.history import HistoryStore
 from trader.data.reader import ALL, LedgerReader
 from trader.data.reader_activity import DecisionView
+from trader.data.resample import columns_by_pair
 from trader.domain.market import DAY, MINUTE, Timeframe
 from trader.domain.messages import TradeLeg, stamp
 from trader.execution.asking import USED
@@ -109,8 +109,7 @@ def _by_pair(
 ) -> tuple[dict[str, Columns], str]:
     snapshot = store.snapshot(tf=timeframe, since=since_us, until=until_us, provisional=True)
     frame = snapshot.window(None, periods or 2 * DAY // MINUTE)
-    groups = frame.sort("pair", "time").group_by("pair", maintain_order=True)
-    return {str(pair): parts.columns_of(rows) for (pair,), rows in groups}, snapshot.digest
+    return dict(columns_by_pair(frame.sort("pair", "time"))), snapshot.digest
 
 
 def read_traded(paths: Paths, day_us: int, until_us: int) -> Traded:

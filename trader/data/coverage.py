@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from trader.data.parts import times
 from trader.domain.market import Timeframe
 
 
@@ -51,7 +52,7 @@ def covered(frame: pl.DataFrame, timeframe: Timeframe, source: str, batch_id: st
     if frame.is_empty():
         return []
     rows = frame.select("pair", "time").sort("pair", "time")
-    pair, time = rows["pair"], rows["time"].to_physical().to_numpy()
+    pair, time = rows["pair"], times(rows)
     step = np.diff(time)
     begins = np.flatnonzero(np.append(True, (pair[1:] != pair[:-1]).to_numpy() | ((step != timeframe.us) & (step != 0))))
     lows, highs = time[begins], time[np.append(begins[1:], len(time)) - 1]

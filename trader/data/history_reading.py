@@ -14,7 +14,7 @@ import polars as pl
 from trader.data import parts
 from trader.data.catalog import Catalog, Part
 from trader.data.parts import Source
-from trader.data.resample import SHORTER, cut, overlay, resample, resample_frame, segments, whole
+from trader.data.resample import SHORTER, columns_by_pair, cut, overlay, resample, resample_frame, segments, whole
 from trader.data.snapshot import Snapshot, digest
 from trader.data.tails import Tail
 from trader.domain.market import DAY, Candle, Timeframe
@@ -124,17 +124,17 @@ class HistoryReader:
         newest = self.catalog.rows(stored)[0][0] or 0
         since = newest - 2 * periods * timeframe.us - DAY  # twice the need: some pairs lag, none of it is lost when they do not
         for source in sources:
-            for (pair,), rows in self._rows(pairs, source, since).group_by("pair", maintain_order=True):
-                built = resample(parts.columns_of(rows), source, timeframe)
+            for pair, columns in columns_by_pair(self._rows(pairs, source, since)):
+                built = resample(columns, source, timeframe)
                 if len(built):
-                    out[str(pair)] = overlay(out[str(pair)], built) if pair in out else built
+                    out[pair] = overlay(out[pair], built) if pair in out else built
         return out
 
     def _rows(self, pairs: Sequence[str], timeframe: Timeframe, since_us: int | None) -> pl.DataFrame:
         """Stored and buffered rows of some pairs, sorted by (pair, time)."""
         chosen = pl.col("pair").is_in(list(pairs))
         found = [self._some(part, chosen) for part in self.catalog.parts("spot", timeframe, since_us)]
-        rows = pl.concat([parts.empty(), *found])
+        rows = pl.concat(found) if found else parts.empty()
         if held := self._buffer.get(timeframe):
             return parts.merge(rows, stream_rows(held).filter(chosen)).frame
         return rows.sort(*parts.KEY) if len(found) > 1 else rows

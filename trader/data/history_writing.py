@@ -118,7 +118,7 @@ class HistoryWriter(HistoryReader):
         added = revisions = written = 0
         with self.catalog.write():
             self.reach("commit_begun")
-            times = np.unique(frame["time"].to_physical().to_numpy())
+            times = np.unique(parts.times(frame))
             low, high = (int(times[0]), int(times[-1]) + 1) if len(times) else (0, 0)
             owners = self.catalog.parts(market, timeframe, low - 31 * DAY, high + 31 * DAY) if len(times) else []
             while len(times):
@@ -197,29 +197,30 @@ class HistoryWriter(HistoryReader):
 
 def fingerprint(frame: pl.DataFrame) -> str:
     """SHA-256 of the rows as they came."""
-    hasher = hashlib.sha256("\n".join(frame["pair"].fill_null("").to_list()).encode())
+    hasher = hashlib.sha256("\n".join(name or "" for name in frame["pair"].to_list()).encode())
     for column in ("time", "open", "high", "low", "close", "volume"):
-        hasher.update(frame[column].to_physical().fill_null(0).to_numpy().tobytes())
+        values = frame[column]
+        hasher.update((values.to_physical().fill_null(0) if values.null_count() else values).to_numpy().tobytes())
     return hasher.hexdigest()
 
 
 def span(frame: pl.DataFrame, timeframe: Timeframe) -> tuple[int, int]:
     """First open and last close among the rows."""
-    time = frame["time"].to_physical()
-    return int(time.min()), int(time.max()) + timeframe.us  # type: ignore[arg-type]
+    time = parts.times(frame)
+    return int(time.min()), int(time.max()) + timeframe.us
 
 
 def _between(frame: pl.DataFrame, start_us: int, end_us: int) -> pl.DataFrame:
     """Rows of the times from start to before the end."""
-    time = frame["time"].to_physical()
-    if start_us <= int(time.min()) and int(time.max()) < end_us:  # type: ignore[arg-type]
+    time = parts.times(frame)
+    if start_us <= int(time.min()) and int(time.max()) < end_us:
         return frame
-    return frame.filter(time.is_between(start_us, end_us, closed="left"))
+    return frame.filter((time >= start_us) & (time < end_us))
 
 
 def _by_day(frame: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
     """Rows per UTC day, oldest first; the day's first microsecond names it."""
-    days = frame["time"].to_physical() // DAY * DAY
+    days = parts.times(frame) // DAY * DAY
     if len(days) and days.min() == days.max():  # nearly always
         return [(int(days[0]), frame)]
-    return [(int(day), frame.filter(days == day)) for day in days.unique().sort().to_list()]
+    return [(int(day), frame.filter(days == day)) for day in np.unique(days)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -31,6 +31,7 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
     "source": pl.UInt8(),
 }
 COLUMNS: Final = tuple(SCHEMA)
+MEASURED: Final = ("open", "high", "low", "close", "volume", "vwap")
 VALUES: Final = ("open", "high", "low", "close", "volume", "vwap", "count", "filled")
 COMPARED: Final = ("open", "high", "low", "close", "volume", "filled")
 """What makes two candles differ. Not vwap and count: the archive has no vwap and its older files no count, and REST rounds vwap."""
@@ -38,6 +39,7 @@ SCHEMA_VERSION: Final = 1
 KEY: Final = ("pair", "time")
 NO_KEYS: Final = pl.DataFrame(schema={name: SCHEMA[name] for name in KEY})
 SCAN_FROM: Final = 8 << 20  # bytes
+Times = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Source(IntEnum):
@@ -67,28 +69,27 @@ def frame_of(candles: Iterable[Candle], source: Source) -> pl.DataFrame:
     """Candles as rows in the order given, nothing judged and nothing filled."""
     rows = list(candles)
     return pl.DataFrame(
-        {
-            "pair": [c.pair for c in rows],
-            "time": pl.Series([c.time_us for c in rows], dtype=pl.Int64).cast(TIME),
-            "open": [c.open for c in rows],
-            "high": [c.high for c in rows],
-            "low": [c.low for c in rows],
-            "close": [c.close for c in rows],
-            "volume": [c.volume for c in rows],
-            "vwap": [c.vwap for c in rows],
-            "count": [c.count for c in rows],
-            "filled": [c.filled for c in rows],
-            "source": np.full(len(rows), int(source), np.uint8),
-        },
-        schema=SCHEMA,
+        [
+            pl.Series("pair", [c.pair for c in rows], pl.String()),
+            pl.Series("time", [c.time_us for c in rows], pl.Int64()).cast(TIME),
+            *(pl.Series(name, np.array([getattr(c, name) for c in rows], np.float64)) for name in MEASURED),
+            pl.Series("count", [c.count for c in rows], pl.Int32()),
+            pl.Series("filled", [c.filled for c in rows], pl.Boolean()),
+            pl.Series("source", np.full(len(rows), int(source), np.uint8)),
+        ]
     )
+
+
+def times(frame: pl.DataFrame) -> Times:
+    """The opens of rows, none of them missing, in UTC microseconds; as a rule a view. Polars' own `to_physical` takes 0.1 ms."""
+    return frame["time"].to_numpy().view(np.int64)
 
 
 def columns_of(frame: pl.DataFrame) -> Columns:
     """Rows of one pair, ascending, as aligned numpy columns."""
     one = frame.rechunk()
     return Columns(
-        time=one["time"].to_physical().to_numpy(),
+        time=times(one),
         open=one["open"].to_numpy(),
         high=one["high"].to_numpy(),
         low=one["low"].to_numpy(),
@@ -100,7 +101,9 @@ def columns_of(frame: pl.DataFrame) -> Columns:
 
 def mark_filled(frame: pl.DataFrame) -> pl.DataFrame:
     """Zero-volume rows without trades count as filled, however the source words them."""
-    return frame.with_columns(filled=pl.col("filled") | ((pl.col("volume") == 0) & (pl.col("count") == 0)))
+    if not (idle := frame["volume"] == 0).any():
+        return frame
+    return frame.with_columns(filled=frame["filled"] | (idle & (frame["count"] == 0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +117,9 @@ class Merge:
 def merge(old: pl.DataFrame, new: pl.DataFrame) -> Merge:
     """Rows of both, one per (pair, time): the higher-ranked source, at equal rank the newer batch (`new`)."""
     both = pl.concat([old, new]).sort(*KEY, "source", maintain_order=True)  # so that `new` stands behind `old` of equal rank
-    pair, time = both["pair"], both["time"].to_physical()
-    if not ((pair[1:] == pair[:-1]) & (time[1:] == time[:-1])).any():
+    pair, time = both["pair"], times(both)
+    same = np.flatnonzero(time[1:] == time[:-1])
+    if not (pair[same] == pair[same + 1]).any():
         return Merge(frame=both, lost=NO_KEYS)
     kept = _measured(both).unique(KEY, keep="last", maintain_order=True)
     differ = pl.any_horizontal(pl.col(f"{c}_kept").ne_missing(pl.col(f"{c}_other")) for c in COMPARED)

@@ -7,17 +7,17 @@ filled = all. Source: DATA.md section 4.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from trader.data.parts import SCHEMA, TIME
+from trader.data.parts import SCHEMA, TIME, Times, columns_of
 from trader.domain.market import Timeframe
 from trader.ports import Columns
 
-Times = np.ndarray[Any, np.dtype[np.int64]]
 SHORTER: Final = {
     Timeframe.M1: (),
     Timeframe.M5: (Timeframe.M1,),
@@ -101,6 +101,15 @@ def overlay(under: Columns, over: Columns) -> Columns:
     keep = ~np.isin(under.time, over.time, assume_unique=True)
     order = np.argsort(np.concatenate([under.time[keep], over.time]), kind="stable")
     return Columns(**{name: np.concatenate([getattr(under, name)[keep], getattr(over, name)])[order] for name in NAMES})
+
+
+def columns_by_pair(frame: pl.DataFrame) -> Iterator[tuple[str, Columns]]:
+    """Each pair of rows sorted by key with its columns, which are views of columns of all rows."""
+    columns, first = columns_of(frame), 0
+    runs = frame["pair"].rle().struct
+    for pair, size in zip(runs.field("value").to_list(), runs.field("len").to_list(), strict=True):
+        yield pair, cut(columns, first, first + size)
+        first += size
 
 
 def cut(columns: Columns, start: int, stop: int | None = None) -> Columns:

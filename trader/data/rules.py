@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from trader.domain.market import Timeframe
@@ -127,6 +128,7 @@ def summary_rules(timeframe: Timeframe) -> tuple[Rule, ...]:
     return (*counted, LACKING)
 
 
+@cache
 def suite_version() -> str:
     """A digest of the rule table: changes exactly when a rule does."""
     rules = [*TABLE_RULES, *row_rules(Timeframe.M1), *TAIL_RULES, LACKING]

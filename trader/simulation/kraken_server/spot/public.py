@@ -92,7 +92,7 @@ class SpotPublic:
     def _ticker_row(self, rules: PairRules, now_us: int) -> dict[str, Any]:
         bid, ask, last = self._view.quotes(rules)
         stats, places = self._view.stats(rules, now_us), rules.pair_decimals
-        figures = {name: f"{value:.{places}f}" for name, value in stats.items()}
+        day_vwap, vwap, opened = (f"{stats[name]:.{places}f}" for name in ("today_vwap", "vwap", "today_open"))
         highest, lowest = max(stats["high"], float(last)), min(stats["low"], float(last))
         today = max(stats["today_high"], float(last)), min(stats["today_low"], float(last))
         volume, trades = self._view.today.at(self._view.exchange.state.tick_us, rules.index)
@@ -101,11 +101,11 @@ class SpotPublic:
             "b": [f"{bid:.{places}f}", "1", "1.000"],
             "c": [f"{last:.{places}f}", f"{rules.ordermin:.8f}"],
             "v": [f"{volume:.8f}", f"{stats['volume']:.8f}"],
-            "p": [figures["today_vwap"], figures["vwap"]],
+            "p": [day_vwap, vwap],
             "t": [trades, int(stats["trades"])],
             "l": [f"{today[1]:.{places}f}", f"{lowest:.{places}f}"],
             "h": [f"{today[0]:.{places}f}", f"{highest:.{places}f}"],
-            "o": figures["today_open"],
+            "o": opened,
         }
 
     def _depth(self, call: Call) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Hub(SocketDoor[Connection]):
         while True:
             await asyncio.sleep(self._switches.heartbeat_s)
             for connection in tuple(self.connections):
-                if connection.subscribed and not connection.busy:
+                if not connection.busy and connection.subscribed:
                     await self._send(connection, frames.HEARTBEAT)
                 connection.busy = False
 
