@@ -119,7 +119,7 @@ def merge(old: pl.DataFrame, new: pl.DataFrame) -> Merge:
     both = pl.concat([old, new]).sort(*KEY, "source", maintain_order=True)  # so that `new` stands behind `old` of equal rank
     pair, time = both["pair"], times(both)
     same = np.flatnonzero(time[1:] == time[:-1])
-    if not (pair[same] == pair[same + 1]).any():
+    if not len(same) or not (pair[same] == pair[same + 1]).any():
         return Merge(frame=both, lost=NO_KEYS)
     kept = _measured(both).unique(KEY, keep="last", maintain_order=True)
     differ = pl.any_horizontal(pl.col(f"{c}_kept").ne_missing(pl.col(f"{c}_other")) for c in COMPARED)

@@ -61,7 +61,8 @@ class StepSelector(selectors.DefaultSelector):
     def idle(self, timeout: float | None) -> Events:
         """Nothing is ready: take what is in flight, else results of threads, else move time."""
         loop = self.loop
-        if (loop.flight.owed or loop.flight.dials) and loop.flight.busy():
+        flight = loop.flight
+        if (flight.owed or flight.dials) and flight.busy():
             return self.arrivals()
         self._idles += 1
         # Connections that stay inside leave only the loop's own pipe to the kernel: without threads it carries signals, which may wait.

@@ -28,9 +28,12 @@ class DayTotals:
             self._until_us = midnight
             self._volume, self._trades = np.zeros_like(self._volume), np.zeros_like(self._trades)
         while self._until_us < open_us:
-            volume = np.nan_to_num(self._market.minute(self._until_us).volume)
-            self._volume, self._trades = self._volume + volume, self._trades + PARTS * (volume > 0)
+            volume = self._market.minute(self._until_us).volume
+            traded = volume > 0  # a pair without a candle has NaN
+            self._volume, self._trades = self._volume + np.where(traded, volume, 0.0), self._trades + PARTS * traded
             self._until_us += base.us
         part = sum(tick_us - open_us >= tick.offset_us for tick in ticks(base))
-        running = float(np.nan_to_num(self._market.minute(open_us).volume[index]))
-        return float(self._volume[index] + seen_volume(running, part)), int(self._trades[index]) + (part if running > 0 else 0)
+        running = float(self._market.minute(open_us).volume[index])
+        if not running > 0:
+            return float(self._volume[index]), int(self._trades[index])
+        return float(self._volume[index] + seen_volume(running, part)), int(self._trades[index]) + part

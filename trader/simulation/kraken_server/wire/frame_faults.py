@@ -30,9 +30,13 @@ class FrameFaults:
     def __init__(self, plan: FaultPlan) -> None:
         self._plan = plan
 
+    def touch(self, wire: Wire, channel: str) -> bool:
+        """Whether a frame of the channel could leave as anything but itself."""
+        return bool(self._plan.watches(channel) or wire.late or channel in wire.jumps or channel in wire.merging)
+
     def outgoing(self, wire: Wire, channel: str, symbol: str, text: str, *, now: float, snapshot: bool = False) -> list[str] | None:
         """The frames to send for this one, in order; None: cut the connection. `now`: loop time."""
-        if not (self._plan.watches(channel) or wire.late or channel in wire.jumps or channel in wire.merging):
+        if not self.touch(wire, channel):
             return [text]
         texts = self._joined(wire, channel, text)
         fields = {"pair": symbol, "symbol": symbol, "type": "snapshot" if snapshot else "update"}

@@ -114,8 +114,12 @@ class SocketDoor(ABC, Generic[C]):
 
     async def _push(self, connection: C, channel: str, symbol: str, text: str, *, snapshot: bool = False) -> None:
         """Send a frame of a channel through the fault plan."""
+        name = self._prefix + channel
+        if not self._faults.touch(connection.wire, name):
+            await self._send(connection, text)
+            return
         now = asyncio.get_running_loop().time()
-        texts = self._faults.outgoing(connection.wire, self._prefix + channel, symbol, text, now=now, snapshot=snapshot)
+        texts = self._faults.outgoing(connection.wire, name, symbol, text, now=now, snapshot=snapshot)
         if texts is None:
             connection.transport.abort()
             return
