@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.amounts import whole
 from trader.domain.account import ExitPlan
 from trader.domain.costs import Costs
 from trader.domain.market import Candle, Timeframe
@@ -87,8 +88,8 @@ def timed(into: dict[str, list[float]], name: str, work: Callable[[], object]) -
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.beat", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--pairs", type=int, default=144)
-    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--pairs", type=whole(), default=144)
+    parser.add_argument("--rounds", type=whole())
     asked = parser.parse_args()
     rounds = min(asked.rounds or (60 if asked.quick else 300), 16 * 40)
     references = {"full": as_usual(), "bare": ta.talib}  # before any stream is open, since TA-Lib begins anew with its import

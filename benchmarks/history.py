@@ -22,6 +22,7 @@ import polars as pl
 
 from benchmarks.candles import APRIL, generated
 from benchmarks.history_bare import bare_append, gate_cost
+from tests.amounts import whole
 from trader.data.catalog import Batch
 from trader.data.coverage import covered
 from trader.data.history import HistoryStore
@@ -79,7 +80,7 @@ def days_of(pairs: list[str]) -> Callable[[int], pl.DataFrame]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--pairs", type=int)
+    parser.add_argument("--pairs", type=whole())
     asked = parser.parse_args()
     pairs = [f"P{i:03d}/EUR" for i in range(asked.pairs or (24 if asked.quick else 144))]
     with tempfile.TemporaryDirectory() as folder:

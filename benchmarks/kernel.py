@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.s1 import s1_data, s1_trades
+from tests.amounts import whole
 from trader.domain.market import Timeframe
 from trader.indicators import technical
 from trader.research.backtester import S1, run, run_all, six
@@ -116,8 +117,8 @@ def differing(data: Data) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernel", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--pairs", type=int)
-    parser.add_argument("--bars", type=int)
+    parser.add_argument("--pairs", type=whole())
+    parser.add_argument("--bars", type=whole())
     asked = parser.parse_args()
     pairs, bars = asked.pairs or (4 if asked.quick else 144), asked.bars or (5_000 if asked.quick else 43_200)
     data = generated(pairs, bars)

@@ -24,6 +24,7 @@ from typing import Any
 
 from sqlalchemy import event
 
+from tests.amounts import whole
 from trader.data.engine import PRAGMAS
 from trader.data.ledger import SqlLedger
 from trader.data.reader import LedgerReader
@@ -160,7 +161,7 @@ def line(name: str, value: float, against: str | None = None, reference: float |
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="300 transactions instead of 3,000")
-    parser.add_argument("--transactions", type=int, default=0)
+    parser.add_argument("--transactions", type=whole(0), default=0)
     arguments = parser.parse_args()
     count = arguments.transactions or (300 if arguments.quick else 3_000)
     with tempfile.TemporaryDirectory(prefix="trader-bench-") as folder:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.amounts import whole
 from trader.domain.costs import Costs
 from trader.domain.market import DAY, Timeframe
 from trader.indicators.series import features
@@ -62,9 +63,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", default="bench-out")
     parser.add_argument("--file")
-    parser.add_argument("--seeds", type=int, default=16)
-    parser.add_argument("--drift-seeds", type=int, default=200)
-    parser.add_argument("--signal-seeds", type=int, default=60)
+    parser.add_argument("--seeds", type=whole(), default=16)
+    parser.add_argument("--drift-seeds", type=whole(), default=200)
+    parser.add_argument("--signal-seeds", type=whole(), default=60)
     return parser.parse_args()
 
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from benchmarks.kernel import figure
 from benchmarks.worlds import BARS, GENERATORS, Shape, candles_of, generators, names_of, planted, stored
+from tests.amounts import above, whole
 from trader.bootstrap.optimizing import Answer, Question, decide_on
 from trader.research.backtester import six
 from trader.research.optimizer.folds import TEST_DAYS, TRAIN_DAYS
@@ -265,12 +266,12 @@ def calibrate(seed: int, pairs: int, worlds: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.noise", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--worlds", type=int)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--days", type=int, default=112, help="of test blocks")
-    parser.add_argument("--edge", type=float, default=0.0, help="daily Sharpe ratio of the planted strategy, net of costs")
-    parser.add_argument("--pairs", type=int, default=24)
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--worlds", type=whole())
+    parser.add_argument("--seed", type=whole(0), default=1)
+    parser.add_argument("--days", type=whole(), default=112, help="of test blocks")
+    parser.add_argument("--edge", type=above(or_equal=True), default=0.0, help="daily Sharpe ratio of the planted strategy, net of costs")
+    parser.add_argument("--pairs", type=whole(), default=24)
+    parser.add_argument("--jobs", type=whole(), default=1)
     kind = parser.add_mutually_exclusive_group()
     for name in ("table", "quick", "calibrate"):
         kind.add_argument(f"--{name}", action="store_true")

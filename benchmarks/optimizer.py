@@ -28,6 +28,7 @@ import polars as pl
 
 from benchmarks.kernel import Clocked, figure, nine
 from benchmarks.worlds import candles_of, gaussian, stored
+from tests.amounts import whole
 from trader.bootstrap.candles import StoreSource
 from trader.bootstrap.optimizing import Question, decide_on, forget
 from trader.ports import Columns
@@ -83,8 +84,8 @@ def decoded(state: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.optimizer", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--pairs", type=int)
-    parser.add_argument("--bars", type=int)
+    parser.add_argument("--pairs", type=whole())
+    parser.add_argument("--bars", type=whole())
     asked = parser.parse_args()
     pairs, bars = asked.pairs or (6 if asked.quick else 144), asked.bars or (14_400 if asked.quick else 43_200)
     with tempfile.TemporaryDirectory() as folder:

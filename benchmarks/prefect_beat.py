@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.amounts import whole
+
 STAGES = ("check", "protect", "universe", "report", "decide")
 KINDS = ("session", "empty")
 FIGURES = (("client", "CPU-ms/beat"), ("server", "CPU-ms/beat"), ("database", "kB/beat"))
@@ -67,8 +69,8 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prefect_beat", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one round")
-    parser.add_argument("--beats", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--beats", type=whole(), default=50)
+    parser.add_argument("--rounds", type=whole(), default=3)
     parser.add_argument("--child", choices=("session", "empty", "bare"), help=argparse.SUPPRESS)
     return parser.parse_args()
 

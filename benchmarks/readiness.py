@@ -24,6 +24,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks.kernel import figure
+from tests.amounts import above, whole
 from trader.bootstrap.demo import DemoOptions, run_demo
 from trader.bootstrap.paths import Paths
 from trader.config import load
@@ -111,10 +112,10 @@ def measure(asked: argparse.Namespace) -> Seen:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readiness", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--hours", type=float, default=24.0, help="simulated, of each market")
-    parser.add_argument("--pairs", type=int, default=150)
-    parser.add_argument("--seed", type=int, default=11, help="of the first market")
-    parser.add_argument("--signals", type=int, default=SIGNALS_LEAST, help="how many to judge by")
+    parser.add_argument("--hours", type=above(), default=24.0, help="simulated, of each market")
+    parser.add_argument("--pairs", type=whole(), default=150)
+    parser.add_argument("--seed", type=whole(0), default=11, help="of the first market")
+    parser.add_argument("--signals", type=whole(), default=SIGNALS_LEAST, help="how many to judge by")
     parser.add_argument("--replay", type=Path, default=None, help="a Parquet file of real candles instead of the demo market")
     parser.add_argument(
         "--from", dest="start", default=None, help="first moment of a replay, e.g. 2024-07-15 (default: 120 days into the file)"

@@ -23,6 +23,7 @@ from statistics import NormalDist
 import numpy as np
 
 from benchmarks.kernel import figure
+from tests.amounts import whole
 from trader.domain.verdicts import Ruling
 from trader.research.scorecard.card import Card, card
 from trader.research.scorecard.scored import Group, Scored
@@ -126,9 +127,9 @@ def tell(runs: int, labels: int, seed: int) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scorecard", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=500)
-    parser.add_argument("--labels", type=int, default=LABELS, help="at which skill of 0.3 must be found")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=whole(), default=500)
+    parser.add_argument("--labels", type=whole(), default=LABELS, help="at which skill of 0.3 must be found")
+    parser.add_argument("--seed", type=whole(0), default=1)
     parser.add_argument("--quick", action="store_true", help="40 runs; goals that a few runs cannot decide are only printed")
     asked = parser.parse_args(arguments)
     if asked.runs < 1 or asked.labels < WINDOW:

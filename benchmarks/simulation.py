@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 
+from tests.amounts import above, whole
 from tests.chaos.ordeal import Ended, Ground, play, scratch
 from tests.chaos.plan import draw
 from trader.domain.market import MINUTE
@@ -25,8 +26,8 @@ TRANSPORTS = ("direct", "wire")
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one hour")
-    parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--hours", type=float, default=12.0)
+    parser.add_argument("--pairs", type=whole(), default=20)
+    parser.add_argument("--hours", type=above(), default=12.0)
     given = parser.parse_args(words)
     fault_us = int((1.0 if given.quick else given.hours) * 60) * MINUTE
     with scratch("trader-bench-") as folder:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.kernel import figure
+from tests.amounts import whole
 from trader.domain.market import SECOND
 from trader.domain.orders import Side
 from trader.domain.verdicts import AiMode, AskOutcome, Ruling, Verdict, VerdictKey
@@ -187,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdict", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} look-ups a condition instead of {FULL}")
-    parser.add_argument("--lookups", type=int, help="look-ups a condition")
+    parser.add_argument("--lookups", type=whole(), help="look-ups a condition")
     asked = parser.parse_args(arguments)
     count = asked.lookups or (QUICK if asked.quick else FULL)
     if count < 1_000:

@@ -29,6 +29,7 @@ from typing import Any
 
 from benchmarks.kernel import Clocked, Data, differing, figure, generated, plain
 from benchmarks.s1 import VARIATIONS
+from tests.amounts import whole
 from trader.domain.costs import Costs
 from trader.research.backtester import S1, Bars, Exits, Signals, Strategy, run, run_all
 
@@ -56,9 +57,9 @@ ENGINES = (
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--venv", type=Path, nargs="+", required=True, metavar="DIR")
-    parser.add_argument("--pairs", type=int, default=FULL[0])
-    parser.add_argument("--bars", type=int, default=FULL[1])
-    parser.add_argument("--slow-pairs", type=int, default=FULL[0])
+    parser.add_argument("--pairs", type=whole(), default=FULL[0])
+    parser.add_argument("--bars", type=whole(), default=FULL[1])
+    parser.add_argument("--slow-pairs", type=whole(), default=FULL[0])
     asked = parser.parse_args()
     found = {engine.module: python for engine in ENGINES if (python := interpreter(engine, asked.venv)) is not None}
     if not found:

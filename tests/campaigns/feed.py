@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.amounts import whole
 from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.domain.messages import BarsClosed
 from trader.kraken import board as board_module
@@ -204,9 +205,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.campaigns.feed", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--minutes", type=int, default=120)
-    parser.add_argument("--pairs", type=int, default=150)
+    parser.add_argument("--seeds", type=whole(), default=5)
+    parser.add_argument("--minutes", type=whole(), default=120)
+    parser.add_argument("--pairs", type=whole(), default=150)
     words = parser.parse_args()
     if words.seeds < 1 or words.minutes < 20 or words.pairs < 2:
         parser.error("--seeds is 1 or more, --minutes 20 or more, --pairs 2 or more")

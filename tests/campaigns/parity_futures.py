@@ -22,6 +22,7 @@ from typing import Any
 
 import polars as pl
 
+from tests.amounts import above, whole
 from tests.campaigns.parity_legs import ALL, CORE
 from trader.bootstrap.kernel_run import kernel_session
 from trader.bootstrap.replay import Replayed, replay_session
@@ -102,14 +103,14 @@ def _by_bar(payments: Sequence[FundingPayment], end_us: int) -> dict[tuple[str, 
 def main(arguments: list[str] | None = None) -> int:
     """Run the campaign; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns.parity_futures", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--days", type=float, default=3.0)
+    parser.add_argument("--days", type=above(), default=3.0)
     parser.add_argument("--from", dest="start", default="2024-08-20")
     parser.add_argument("--strategies", nargs="+", default=["mitraillette/AGGRESSIVE"], choices=ALL, metavar="MODE/VARIATION")
     parser.add_argument("--pairs", nargs="*", default=[], metavar="BASE", help="bases to trade; none: all of the file")
     parser.add_argument("--warmup", default="exact", choices=WARMUPS, help="short: three periods, for files that begin too late")
-    parser.add_argument("--leverage", type=int, default=1)
+    parser.add_argument("--leverage", type=whole(), default=1)
     parser.add_argument("--data", type=Path, default=CORE)
-    parser.add_argument("--least", type=int, default=10, help="short legs compared in all, below which nothing is proved")
+    parser.add_argument("--least", type=whole(), default=10, help="short legs compared in all, below which nothing is proved")
     asked = parser.parse_args(arguments)
     shorts, differing, short = 0, 0, asked.warmup == "short"
     with tempfile.TemporaryDirectory(prefix="trader-parity-") as folder:

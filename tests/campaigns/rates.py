@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
+from tests.amounts import whole
 from trader.domain.market import MINUTE, SECOND, Instrument
 from trader.domain.orders import Acked, Intent, Leg, OrderType, Side
 from trader.errors import RetryableError
@@ -241,8 +242,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.campaigns.rates", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--minutes", type=int, default=30)
-    parser.add_argument("--pairs", type=int, default=144)
+    parser.add_argument("--minutes", type=whole(), default=30)
+    parser.add_argument("--pairs", type=whole(), default=144)
     parser.add_argument("--tier", choices=("starter", "intermediate", "pro"), default="intermediate")
     words = parser.parse_args()
     if words.minutes < 2 or words.pairs < 1:

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 
+from tests.amounts import above, whole
 from tests.chaos.campaign import Result, Task, in_processes, play_all, report
 from tests.chaos.catalogue import chosen
 from tests.chaos.kills import POINTS, WHEN, kill_task, kills_report
@@ -58,16 +59,16 @@ def _kills(first: int, jobs: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10, help="how many seeds (default 10)")
-    parser.add_argument("--first", type=int, default=1, help="the first seed (default 1)")
-    parser.add_argument("--days", type=float, default=0.25, help="simulated days of faults each (default 0.25)")
+    parser.add_argument("--seeds", type=whole(), default=10, help="how many seeds (default 10)")
+    parser.add_argument("--first", type=whole(), default=1, help="the first seed (default 1)")
+    parser.add_argument("--days", type=above(), default=0.25, help="simulated days of faults each (default 0.25)")
     parser.add_argument("--faults", default="all", help="all, none, or ids of the catalogue with commas: H2,K4,W3")
     parser.add_argument("--only", default="", help="of each seed's plan, what these rows do: a failing seed's smallest plan again")
     parser.add_argument("--transport", choices=("direct", "wire"), default="direct")
-    parser.add_argument("--pairs", type=int, default=8)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--twice", type=int, default=0, help="play the first so many seeds twice and compare journals and books")
-    parser.add_argument("--both", type=int, default=0, help="play the first so many seeds over both transports and compare")
+    parser.add_argument("--pairs", type=whole(), default=8)
+    parser.add_argument("--jobs", type=whole(), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--twice", type=whole(0), default=0, help="play the first so many seeds twice and compare journals and books")
+    parser.add_argument("--both", type=whole(0), default=0, help="play the first so many seeds over both transports and compare")
     parser.add_argument("--no-shrink", action="store_true", help="do not look for the smallest plan that fails")
     parser.add_argument("--kills", action="store_true", help="instead: every kill point, first, second and during a recovery")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout (--kills prints no other)")

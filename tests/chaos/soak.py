@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.amounts import above, whole
 from tests.chaos.acts import ACTS
 from tests.chaos.catalogue import chosen
 from tests.chaos.evidence import gather
@@ -137,6 +138,7 @@ async def _sampled(world: World, samples: list[Sample]) -> None:
         session = world.session
         if session is not None:
             samples.append(_sample(world, len(session._work), len(samples) + 1))
+            print(f"hour {samples[-1].hour}: {samples[-1].rss_mb:.1f} MB, {samples[-1].tasks} tasks", file=sys.stderr, flush=True)
 
 
 def _sample(world: World, work: int, hour: int) -> Sample:
@@ -150,9 +152,9 @@ def _sample(world: World, work: int, hour: int) -> Sample:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the soak and print its report."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--days", type=float, default=3.0)
-    parser.add_argument("--pairs", type=int, default=144)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--days", type=above(), default=3.0)
+    parser.add_argument("--pairs", type=whole(), default=144)
+    parser.add_argument("--seed", type=whole(0), default=1)
     given = parser.parse_args(words)
     if given.days * 24 < WARM_UP_H + 4:
         parser.error(f"--days {given.days}: the warm-up takes {WARM_UP_H} h and a slope 3 h more")

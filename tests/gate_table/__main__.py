@@ -19,6 +19,7 @@ import polars as pl
 
 from tasks.quality_gate import judge_frame
 from tests import candle_kit as kit
+from tests.amounts import whole
 from tests.gate_table.cases import CASES, unaltered
 from trader.data import ingest, parts, quality, rules, tails
 from trader.data.history import HistoryStore
@@ -136,8 +137,8 @@ def clean(count: int, names: list[str]) -> int:
 def main() -> int:
     """Entry point; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.gate_table", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=144)
-    parser.add_argument("--clean", type=int, default=200, help="good batches to judge (default: %(default)s)")
+    parser.add_argument("--pairs", type=whole(), default=144)
+    parser.add_argument("--clean", type=whole(), default=200, help="good batches to judge (default: %(default)s)")
     parser.add_argument("--rules", nargs="+", default=["all"], help="rule names, or all")
     chosen = parser.parse_args()
     os.environ["GX_ANALYTICS_ENABLED"] = "false"

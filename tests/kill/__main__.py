@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.amounts import above, whole
 from tests.chaos.kills import FIRST, SECOND, WHEN
 from tests.kill.campaign import Size, campaign
 from tests.kill.points import POINTS, Kill
@@ -41,18 +42,18 @@ def _one(words: argparse.Namespace) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.kill", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--point", default=ALL, choices=[ALL, *sorted(POINTS)])
-    parser.add_argument("--line", type=int, default=0, help="instead of a point: the line of the journal at which it dies")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--line", type=whole(0), default=0, help="instead of a point: the line of the journal at which it dies")
+    parser.add_argument("--seed", type=whole(0), default=1)
     parser.add_argument("--when", choices=WHEN, default=FIRST, help="at the first hit, the second, or while it recovers from a death")
     parser.add_argument("--occurrence", type=int, choices=(1, 2), default=1, help="2: the same as --when second")
-    parser.add_argument("--hours", type=float, default=1.0, help="simulated hours in all (default 1)")
+    parser.add_argument("--hours", type=above(), default=1.0, help="simulated hours in all (default 1)")
     parser.add_argument("--keep", type=Path, help="leave the state directories here")
     parser.add_argument("--history", type=Path, help="candles of this seed that were fetched before")
-    parser.add_argument("--kills", type=int, default=300, help="all: how many, numbered ones first, then lines of the journal")
-    parser.add_argument("--points", type=int, default=len(POINTS), help="all: how many of the numbered points, spread over their order")
-    parser.add_argument("--repeat", type=int, default=20, help="all: so many are played twice, with equal journals")
-    parser.add_argument("--wall", type=int, default=10, help="all: so many more in the machine's own time, with its other stories")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="all: how many at a time")
+    parser.add_argument("--kills", type=whole(), default=300, help="all: how many, numbered ones first, then lines of the journal")
+    parser.add_argument("--points", type=whole(), default=len(POINTS), help="all: how many of the numbered points, spread over their order")
+    parser.add_argument("--repeat", type=whole(0), default=20, help="all: so many are played twice, with equal journals")
+    parser.add_argument("--wall", type=whole(0), default=10, help="all: so many more in the machine's own time, with its other stories")
+    parser.add_argument("--jobs", type=whole(), default=os.cpu_count() or 1, help="all: how many at a time")
     return parser
 
 

@@ -12,13 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.amounts import whole
 from tests.lookahead.checks import CHECKS, World
 from tests.lookahead.studies import CLEAN, LEAKS
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lookahead", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--points", type=int, default=25, help="moments of the series each check is tried at")
+    parser.add_argument("--points", type=whole(), default=25, help="moments of the series each check is tried at")
     asked = parser.parse_args(arguments)
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.amounts import whole
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -80,8 +82,8 @@ class Campaign:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.store_kill", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--point", action="append", choices=POINTS)
-    parser.add_argument("--random", type=int, metavar="K")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--random", type=whole(), metavar="K")
+    parser.add_argument("--seed", type=whole(0), default=1)
     parser.add_argument("--break", dest="broken", choices=("file_fsync", "dir_fsync", "transaction"))
     asked = parser.parse_args()
     points = asked.point or (() if asked.random is not None else POINTS)

@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.amounts import above
+
 ROOT = Path(__file__).resolve().parents[2]
 READERS, READS_PER_S = 3, 80
 
@@ -67,7 +69,7 @@ def run(directory: Path, seconds: float, *, broken: bool = False) -> Outcome:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.store_readers", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seconds", type=above(), default=120.0)
     parser.add_argument("--break", dest="broken", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
