@@ -202,6 +202,7 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown(environ: dict[str, 
         (b"\xff\xfe", "trader.toml: not valid TOML"),
         (b'[pairs]\ndeny = ["ALL"]', "pairs.deny: entry 1 is no pair such as DOGE/EUR"),
         (b"market = 5", "market: input should be a table"),
+        (b"[halts]\nstops = true", "halts.stops: true and false are no value of it"),
     ],
 )
 def test_a_file_that_says_nothing_usable_is_one_sentence(
