@@ -95,7 +95,7 @@ class HistoryReader:
         Where a pair's own candles of this timeframe are whole and as new as anybody's, the shorter ones need not be read.
         """
         found = self._overlaid(pairs, timeframe, lookback, (timeframe,))
-        newest_us = max((int(columns.time[-1]) for columns in found.values()), default=0)
+        newest_us = self._newest_us(timeframe)
         lacking = [p for p in pairs if p not in found or not whole(found[p], timeframe, lookback, newest_us)]
         if lacking:
             found |= self._all(lacking, timeframe, lookback)
@@ -107,6 +107,12 @@ class HistoryReader:
             newest = None if last is None else int(last.time[-1])
             out.append(Tail(timeframe=timeframe, pair=pair, rows=0 if last is None else len(last), gaps=gaps, newest_us=newest))
         return out
+
+    def _newest_us(self, timeframe: Timeframe) -> int:
+        """The newest open that any pair has of this timeframe, as far as coverage tells."""
+        stored = "SELECT max(end_us) FROM coverage WHERE market = 'spot' AND tf = ? AND state = 'fetched'"
+        end_us = self.catalog.rows(stored, (str(timeframe),))[0][0] or 0
+        return max([end_us - timeframe.us, *(candle.time_us for candle in self._buffer.get(timeframe, ()))])
 
     def pairs(self, market: str = "spot") -> list[str]:
         """Every pair the store knows of, by name."""

@@ -86,7 +86,7 @@ class Intake:
 
 
 RENEW_US, RETRY_US = 60 * MINUTE, 5 * MINUTE
-"""Tail verdicts are renewed every hour; sooner while one of them fails, so that a repaired pair trades again soon."""
+"""Tail verdicts are renewed every hour; those of a pair that fails sooner, so that once repaired it trades again soon."""
 
 
 @lru_cache(maxsize=1024)
@@ -100,12 +100,13 @@ def renewed_tails(store: HistoryStore, needs: Mapping[Timeframe, int], now_us: i
     """The verdicts on every pair's tail, judged again where the last judgement is too old; by the Polars form of the rules."""
     tails = store.catalog.tails("spot")
     oldest = min((checked_us for _, _, _, checked_us in tails), default=None)
-    if oldest is not None and now_us - oldest < RENEW_US:
-        failing = any(_word(text)[0] for _, _, text, _ in tails)
-        if not failing or now_us - oldest < RETRY_US:
-            return tails
-    if pairs := store.pairs():
-        store.put_tails(check_tails(tails_of(store, pairs, needs, now_us)), now_us)
+    if oldest is None or now_us - oldest >= RENEW_US:
+        pairs = store.pairs()
+    else:
+        pairs = sorted({pair for _, pair, text, checked_us in tails if now_us - checked_us >= RETRY_US and _word(text)[0]})
+    if not pairs:
+        return tails
+    store.put_tails(check_tails(tails_of(store, pairs, needs, now_us)), now_us)
     return store.catalog.tails("spot")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import candle_kit as kit
 import pytest
 
+from trader.data import parts
 from trader.data.history import HistoryStore
 from trader.data.link import DirectHistoryLink
 from trader.domain.market import MINUTE, Timeframe
@@ -74,5 +75,28 @@ def test_blocked_pair_goes_on_being_stored_and_a_hole_is_only_a_hole(tmp_path: P
             assert await link.append([candle]) == []
         assert len((await link.warm(["A/EUR"], M1, 500))["A/EUR"]) == 10
         assert (await link.gates())["A/EUR"].reason == "expect_column_values_to_be_between(low)"
+
+    asyncio.run(scene())
+
+
+def test_a_pair_that_fails_is_judged_again_soon_and_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        rows, needs = kit.minutes(kit.pairs(3), 90), {M1: 60}
+        clock = kit.HandClock(rows[69][0].close_us)
+        store = HistoryStore(tmp_path / "history", commit_every_us=0)
+        link = DirectHistoryLink(store, clock, timeframes=[M1], needs=needs)
+        for candles in rows[:70]:
+            await link.append(candles[:2] if candles in rows[50:52] else candles)
+        gates = await link.gates()
+        assert [gates[pair].reason == "" for pair in kit.pairs(3)] == [True, True, False]
+        first_us = clock.time_us
+        for candles in rows[70:76]:
+            clock.time_us = candles[0].close_us
+            await link.append(candles)
+        kit.put(store, parts.frame_of([rows[50][2], rows[51][2]], parts.Source.REST), M1, name="what was missing", now_us=clock.time_us)
+        assert (await link.gates())["P002/EUR"].reason == ""
+        assert {pair: checked_us for _, pair, _, checked_us in store.catalog.tails("spot")} == {
+            "P000/EUR": first_us, "P001/EUR": first_us, "P002/EUR": clock.time_us,
+        }  # fmt: skip
 
     asyncio.run(scene())
