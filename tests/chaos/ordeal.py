@@ -83,7 +83,7 @@ async def _story(world: World) -> World:
     async with served(world):
         calm_us = world.clock.now_us() + world.plan.fault_us
         acting = [asyncio.create_task(_acts(world, world.plan.fault_us), name="acts"), asyncio.create_task(persons(world), name="persons")]
-        healing = asyncio.create_task(_heal(world, calm_us, acting), name="heal")
+        healing = asyncio.create_task(heal(world, calm_us, acting), name="heal")
         await world.lives(lambda: calm_us + world.shifted_us + HEAL_US)
         await healing
     return world
@@ -106,7 +106,7 @@ async def _acts(world: World, fault_us: int) -> None:
                 group.create_task(one(injection.act, injection.row, injection.at), name=f"act {injection.row}")
 
 
-async def _heal(world: World, calm_us: int, acting: list[asyncio.Task[None]]) -> None:
+async def heal(world: World, calm_us: int, acting: list[asyncio.Task[None]]) -> None:
     """The faults stop; a person clears the halts that only a person may clear."""
     while world.clock.now_us() < calm_us + world.shifted_us:
         await world.clock.sleep_until(calm_us + world.shifted_us)

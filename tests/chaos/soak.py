@@ -24,7 +24,7 @@ from tests.chaos.acts import ACTS
 from tests.chaos.catalogue import chosen
 from tests.chaos.evidence import gather
 from tests.chaos.invariants import judge
-from tests.chaos.ordeal import BEAT_S, Ground, scratch
+from tests.chaos.ordeal import BEAT_S, HEAL_US, Ground, heal, scratch
 from tests.chaos.persons import persons
 from tests.chaos.plan import draw
 from tests.chaos.world import World, served
@@ -34,6 +34,7 @@ from trader.simulation.loops import run_stepped
 
 STORM = ("W4", "W6", "N2")  # rows that go on all the time; Slack's outbox fills beside them
 WARM_UP_H = 1
+MARKET_DAYS = 3  # the stand-in's market keeps so many days of minutes; they are made first, as they are no growth of the trader's
 RSS_MB_PER_H = 1.0
 SPREAD = 2.0  # standard errors from a slope to its upper bound, and from what is flat to what grows
 MISSED_SHARE = 0.02  # of the beats: a start after a halt may cost one
@@ -115,15 +116,16 @@ def soak(seed: int, *, days: float, pairs: int) -> dict[str, object]:
 
 async def _story(world: World, samples: list[Sample]) -> World:
     async with served(world):
-        end_us = world.clock.now_us() + world.plan.fault_us
-        work = (_sampled(world, samples), persons(world), _flapping(world))
-        beside = [asyncio.create_task(one, name=f"soak {number}") for number, one in enumerate(work)]
-        await world.lives(lambda: end_us)
-        for task in beside:
-            task.cancel()
-        for result in await asyncio.gather(*beside, return_exceptions=True):
-            if isinstance(result, Exception):
-                raise result
+        for back in range(MARKET_DAYS):
+            world.twin.market.minute(world.clock.now_us() // DAY * DAY - back * DAY)
+        calm_us = world.clock.now_us() + world.plan.fault_us
+        acting = [asyncio.create_task(one, name=f"soak {number}") for number, one in enumerate((persons(world), _flapping(world)))]
+        sampling = asyncio.create_task(_sampled(world, samples), name="soak samples")
+        healing = asyncio.create_task(heal(world, calm_us, acting), name="heal")
+        await world.lives(lambda: calm_us + HEAL_US)
+        await healing
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
     return world
 
 

@@ -54,6 +54,7 @@ class HistoryWriter(HistoryReader):
         self.reach: Reach = kill_points.reach if kill_points is not None else part_files.nowhere
         self._every = commit_every_us
         self._due: int | None = None
+        self._growing: dict[Timeframe, str] = {}  # the part written last
 
     # --- writing -------------------------------------------------------------------------------------------------------
     def append(self, candles: Sequence[Candle], timeframe: Timeframe, now_us: int) -> int:
@@ -169,6 +170,9 @@ class HistoryWriter(HistoryReader):
             written, timeframe, market=market, rung=rung, interval=(start_us, end_us), old=old, status=status, now_us=now_us
         )
         self._remember(part.path, frame)
+        if (before := self._growing.get(timeframe, part.path)) != part.path:
+            self._cache.pop(before, None)  # no candle is added to it any more; who reads it keeps it again
+        self._growing[timeframe] = part.path
         return part
 
     def catalogue(

@@ -329,3 +329,12 @@ def test_a_file_that_is_no_catalog_is_named(tmp_path: Path) -> None:
     (tmp_path / "catalog.sqlite").write_bytes(b"this is not a database, not at all, whatever the name says" * 20)
     with pytest.raises(CorruptError, match=r"catalog\.sqlite"):
         HistoryStore(tmp_path)
+
+
+def test_a_part_that_no_longer_grows_is_not_kept_in_memory(tmp_path: Path) -> None:
+    store = HistoryStore(tmp_path / "history", commit_every_us=0)
+    for candles in kit.minutes(kit.pairs(2), 180):
+        store.append(candles, Timeframe.M1, candles[0].close_us)
+    assert len(store.catalog.parts("spot", Timeframe.M1)) >= 3
+    assert [len(frame) for frame in store._cache.values()] == [120]
+    assert len(store.series(kit.pairs(2), Timeframe.M1, 500)["P000/EUR"]) == 180
