@@ -54,6 +54,7 @@ class Controls:
                 return "DONE", "no new entries; exits and stops go on"
 
     def _leave(self, control: Control) -> tuple[str, str]:
+        self.keeper.load()  # an entry whose request is on its way has its position in the ledger alone
         chosen = [h for h in self.keeper.held.values() if control.argument in ("", h.position.pair, h.position.position_id)]
         if control.verb == "exit" and not chosen:
             return "REFUSED", f"nothing is held under {control.argument!r}"

@@ -42,6 +42,7 @@ LATER_PASSES_S = 5.0
 CONFIRM_S = 1.0  # from a clean pass that may prove absence to the one that confirms it
 NONCES_REFUSED = 2  # of orders, with none acknowledged between: another program uses the key
 REMEMBERED = 500  # final states the stream told and nobody asked for
+STATUS_S = 0.5  # a status that takes longer is unknown
 CANCEL_PATIENCE_S = (4.0, 10.0)
 GONE_PATIENCE_S = 2.0
 SETTLE_S = (0.05, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -174,12 +175,20 @@ class OrderDesk:
             now = self.clock.now_us()
             if found is not None:
                 return await self._found(intent, found)
+            if (known := self._settled(intent)) is not None:
+                return known  # whoever sent it was answered meanwhile
             past = late or now > intent.deadline_us + int(grace * SECOND)
             clean = [*clean, now] if online and past else []
             if len(clean) >= 2 and clean[-1] - clean[0] >= SECOND:
                 proof = {"passes_us": clean, "deadline_us": intent.deadline_us, "grace_s": grace, "late": late}
                 self.ledger.resolve(intent.cl_ord_id, Outcome.ABSENT, now, proof=proof)
                 return Rejected(kind="absent", message="proved absent")
+
+    def _settled(self, intent: Intent) -> Answer | None:
+        same = next(i for i in self.ledger.intents(position_id=intent.position_id) if i.cl_ord_id == intent.cl_ord_id)
+        if same.outcome is Outcome.ACKED and same.txid is not None:
+            return Acked(txid=same.txid)
+        return None if same.outcome is Outcome.SENT else Rejected(kind="absent", message=f"{same.outcome} meanwhile")
 
     def _known_txid(self, intent: Intent) -> str | None:
         same = (i for i in self.ledger.intents(position_id=intent.position_id) if i.cl_ord_id == intent.cl_ord_id)
@@ -289,7 +298,7 @@ class OrderDesk:
         index = unknown = 0
         while unknown < len(PASSES_S):
             await asyncio.sleep(PASSES_S[index] if index < len(PASSES_S) else LATER_PASSES_S)
-            index += 1
+            index, asked_us = index + 1, self.clock.now_us()
             try:
                 order = next(iter(await self.exchange.orders([txid])), None)
             except RetryableError:
@@ -298,15 +307,16 @@ class OrderDesk:
                 unknown += 1
             elif (quantity is None or order.quantity == quantity) and (trigger_price is None or order.trigger_price == trigger_price):
                 return Acked(txid=txid)
-            elif not order.status.live or self.clock.now_us() > deadline_us:
+            elif not order.status.live or asked_us > deadline_us:
                 return Rejected(kind="gone", message="read back: the amend did not take effect")
         return Ambiguous(message="amend could not be read back")
 
     async def takes_orders(self) -> bool:
         """Whether the venue would take an exit now. In any other mode a stop that is cancelled for it could not be put back."""
         try:
-            return await self.exchange.system_status() == "online"
-        except RetryableError:
+            async with asyncio.timeout(STATUS_S):
+                return await self.exchange.system_status() == "online"
+        except (RetryableError, TimeoutError):
             return True  # unknown: an exit waits for no status
 
     async def cancel(self, intent: Intent) -> RemoteOrder | None:

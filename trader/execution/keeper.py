@@ -173,7 +173,11 @@ class Keeper:
         stop = await self._join(held)
         if not self._refresh(held):
             return
-        quantity, trigger = held.position.quantity, held.guard.stop_price
+        going = (i for i in self.ledger.intents(live_only=True, position_id=held.position.position_id))
+        leaving = add(ZERO, *(i.remaining for i in going if i.leg in (Leg.TARGET, Leg.EXIT)))
+        quantity, trigger = sub(held.position.quantity, leaving), held.guard.stop_price
+        if quantity <= ZERO:
+            return
         if stop is None:
             if not instrument.tradable(quantity, trigger):
                 self.ledger.mark_dust(held.position.position_id, self.clock.now_us())
@@ -301,12 +305,15 @@ class Keeper:
         """The stream says that an order ended: a stop that we did not cancel leaves its position bare, so look at once."""
         intent = None if order.status.live else self.ledger.intent_by_txid(order.txid)
         held = self.held.get(intent.position_id) if intent is not None and intent.leg is Leg.STOP and intent.live else None
-        if intent is not None and held is not None and not held.lock.locked():
+        if intent is not None and held is not None:
             self.spawn(self._stop_ended(held, intent), f"stop ended {order.pair}")
 
     async def _stop_ended(self, held: Held, stop: Intent) -> None:
         async with held.lock:
-            if stop.txid is not None and await self.desk.settle(stop.txid, stop.created_us) is not None:
+            known = self.ledger.intent_by_txid(stop.txid or "")
+            if known is None or not known.live or stop.txid is None:
+                return  # whoever held the lock ended it, or saw its end
+            if await self.desk.settle(stop.txid, stop.created_us) is not None:
                 await self._protect(held)
 
     async def _expect_stop(self, held: Held) -> None:
@@ -321,9 +328,11 @@ class Keeper:
         """Free the leg from the stop, then sell it at the target's level or better; restore the stop on a shortfall."""
         instrument = self.instruments[held.position.pair]
         stop = await self._join(held)
-        if not self._refresh(held):
+        if not self._refresh(held) or held.guard is None or held.guard.has_taken(wanted):
             return
-        quantity = min(wanted.quantity, held.position.quantity)
+        quantity = min(sub(wanted.quantity, self._sold_of(held, wanted.reason)), held.position.quantity)
+        if quantity <= ZERO:
+            return
         rest = held.position.quantity - quantity
         if not instrument.tradable(rest, wanted.price):
             quantity, rest = held.position.quantity, ZERO
@@ -345,6 +354,11 @@ class Keeper:
                 held.guard.took(wanted)  # a shortfall leaves the leg open: the next touch tries again
                 self._save(held)
             await self._protect(held)
+
+    def _sold_of(self, held: Held, reason: str) -> Decimal:
+        """What earlier attempts at a target leg have sold of it."""
+        orders = self.ledger.intents(position_id=held.position.position_id)
+        return add(ZERO, *(i.filled for i in orders if i.leg is Leg.TARGET and i.reason == reason))
 
     async def _leave(self, held: Held, reason: str) -> None:
         """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""

@@ -85,7 +85,11 @@ class Guard:
     def took(self, done: Exit) -> None:
         """A target leg filled in full: its flag is set, the stop and the rest stay as they are now."""
         if done.after is not None:
-            self.state = self.state._replace(legs=self.state.legs | done.after.legs)
+            self.state = self.state._replace(legs=self.state.legs | LEG_OF[done.reason])
+
+    def has_taken(self, wanted: Exit) -> bool:
+        """Whether that leg was sold already, as by an exit that was asked for twice."""
+        return bool(self.state.legs & LEG_OF.get(wanted.reason, 0))
 
     def sold(self, reasons: Sequence[str]) -> None:
         """Target legs that are known to have filled are not sold again."""

@@ -82,7 +82,9 @@ class Recovery:
     async def _judge_clock(self) -> None:
         """No start on a clock more than 1 s off; a running session ends, halted, at more than 5 s: no deadline would hold then."""
         w = self.w
-        skew = abs(await w.exchange.server_time() - w.clock.now_us())
+        before = w.clock.now_us()
+        told = await w.exchange.server_time()
+        skew = max(0, before - told, told - w.clock.now_us())  # it was told at some moment between
         allowed = MAX_SKEW_US if self._last_full_us == 0 else MAX_SKEW_RUNNING_US
         if skew > allowed * max(1.0, w.speed):
             words = f"clock differs from the exchange's by {skew / SECOND:.1f} s; at most {allowed // SECOND} s is allowed"

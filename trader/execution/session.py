@@ -203,9 +203,9 @@ class Session:
         self.summary.candles += len(event.candles)
         closed = self.closing.absorb(event)
         fifteen = [candle for candle in closed if candle.timeframe is Timeframe.M15]
+        for candle in fifteen:
+            self.keeper.on_close(candle)
         if event.close_us % Timeframe.M15.us == 0:
-            for candle in fifteen:
-                self.keeper.on_close(candle)
             self.spawn(self._close(event.close_us, fifteen), "close")
 
     async def _close(self, close_us: int, candles: Sequence[Candle]) -> None:
