@@ -36,7 +36,7 @@ async def raise_minimum(world: World, row: str) -> None:
     pair = await held_pair(world)
     world.happened(row, "AddOrder")
     world.twin.inject(Fault(where="pair", action="raise_minimum", arg={"pair": pair, "ordermin": "1000000", "for_s": 600}))
-    world.trouble(610)
+    world.trouble(610, pair)
     await world.clock.sleep(600)
 
 
@@ -75,7 +75,7 @@ async def delist(world: World, row: str) -> None:
     pair = await held_pair(world)
     world.happened(row, "AddOrder")
     world.twin.inject(Fault(where="pair", action="delist", arg={"pair": pair, "for_s": 600}))
-    world.trouble(620)
+    world.trouble(620, pair)
     await world.clock.sleep(610)
 
 
@@ -100,9 +100,9 @@ async def skew(world: World, row: str) -> None:
 
 
 async def suspend(world: World, _row: str) -> None:
+    world.trouble(2 * HOUR_US / SECOND + 10)  # from the moment at which it fell asleep
     world.clock.origin_us += 2 * HOUR_US
     world.shifted_us += 2 * HOUR_US
-    world.trouble(10)
     await world.clock.sleep(1)
 
 

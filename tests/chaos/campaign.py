@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tests.chaos.behaviour import behaviours
 from tests.chaos.catalogue import ROWS, Row
+from tests.chaos.exits import exits
 from tests.chaos.invariants import INVARIANTS
 from tests.chaos.ordeal import Ended, Ground, play, scratch
 from tests.chaos.plan import ChaosPlan, draw
@@ -76,12 +77,15 @@ def run(task: Task) -> Result:
     if not isinstance(ended, Ended):
         return Result(**common)
     evidence = ended.evidence
+    excused = [one.excused for one in exits(evidence)]
     compared = {
         "fills": len(evidence.fills),
         "orders": len(evidence.ours()),
         "intents": len(evidence.intents),
         "journal": len(evidence.journal),
         "looks": evidence.seen.looks,
+        "exits": excused.count(False),
+        "exits_excused": excused.count(True),
     }
     return Result(
         **common, delivered=dict(ended.delivered), behaviour=behaviours(evidence),
@@ -163,16 +167,18 @@ def report(results: Sequence[Result], rows: Iterable[Row], *, fault_us: int) -> 
             faults[row.id] = {"what": row.what, "under_pending": delivered[row.id], "seed": seed, "seen": text}
     never = [name for name, fault in faults.items() if not fault["under_pending"]]
     failing = [result for result in results if result.problems]
+    compared = sum((Counter(r.compared) for r in results), Counter[str]())
+    unjudged = compared["exits_excused"] > 0 and not compared["exits"]  # INV-8 would say nothing at all
     cpu_s, beats = sum(result.cpu_s for result in results), sum(result.beats for result in results)
     return {
-        "ok": not failing and not never,
+        "ok": not failing and not never and not unjudged,
         "seeds": len(results), "days_each": fault_us / DAY, "violations": sum(len(result.problems) for result in failing),
         "failing": [
             {"seed": r.seed, "problems": r.problems, "plan": list(r.plan), "smallest": list(r.smallest)} for r in failing
         ],
         "faults": faults, "never_delivered": never,
         "not_injectable": {row.id: row.elsewhere for row in rows if not row.injectable},
-        "compared": dict(sum((Counter(r.compared) for r in results), Counter())),
+        "compared": dict(compared),
         "deaths": sum(result.deaths for result in results), "beats": beats, "cpu_s": round(cpu_s, 1),
         "beats_per_cpu_s": round(beats / cpu_s, 1) if cpu_s else 0.0,
     }  # fmt: skip

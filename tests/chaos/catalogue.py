@@ -16,6 +16,15 @@ BUY, EXIT, STOP = {"type": "buy"}, {"type": "sell", "ordertype": "market"}, {"or
 SLOTS: Mapping[str, Mapping[str, str]] = {"buy": BUY, "exit": EXIT, "stop": STOP, "cancel": {}}
 PENDING = {"pending": "yes"}  # what a fault matches that waits for an order, stop or fill under way
 NO_INTEREST = "the twin pays no interest, so no balance stands under `.F` or `.M`; names by class: tests/unit/kraken/test_instruments.py"
+# Rows a delivery of which can make a stop or an exit late. Not those of entries alone, since they end at once and the stop rides on the
+# entry; nor those of streams (REST confirms), candles, the AI and neighbours. What lasts is told by its act: `World.trouble`.
+HINDERING = frozenset({
+    "H3", "H21", "H22",  # an order call without an end holds the key's turn for its patience, 10 s: one private call at a time leaves
+    "H6", "H7", "H8", "H10",  # refused for its rate, or locked out: our own limiter holds later requests back, exits' too
+    "H9", "H17",  # the key is refused: the reads that confirm a cancel or a sale, or the whole session
+    "H12", "H27",  # the exit is refused, or its stop said to be cancelled and is not
+    "H20", "H24",  # what would confirm a cancel or a sale cannot be read, or says that nothing filled
+})  # fmt: skip
 LOGS = "logs belong to the processes of `trader up`: tests/unit/maintenance, tests/integration/test_supervisor.py"
 
 

@@ -1,10 +1,13 @@
 """Fixed seeds of six simulated hours with every fault, and what the campaign itself must be able to do.
 
-`make chaos` plays 200 seeds of a day; a seed that ever failed there joins `SEEDS`: those above 500 did.
+`make chaos` plays 200 seeds of a day; a seed that ever failed joins `SEEDS`: 3 (INV-6), 4 (INV-19) and those above 500 did.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +16,17 @@ import pytest
 
 from tests.chaos.campaign import Result, Task, report, run, shrink
 from tests.chaos.catalogue import BUY, ROWS, chosen
-from tests.chaos.ordeal import Ground, play
+from tests.chaos.ordeal import Ground, play, scratch
 from tests.chaos.plan import ChaosPlan, Injection, Tagged, draw
 from trader.domain.market import MINUTE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
-SEEDS = (1, 2, 9, 501, 503, 505, 508, 513, 516, 517)  # together they plan every fault
+SEEDS = (1, 2, 3, 4, 9, 501, 503, 505, 508, 513, 516, 517)  # together they plan every fault
 BUYS_NOTHING = {505: "its key loses its rights first", 513: "its AI answers nearly nothing, so nothing is admitted"}
 HOURS = 6
 IDS = tuple(ROWS)
+ROOT = Path(__file__).resolve().parents[2]  # where `-c` finds the tests
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -39,6 +43,14 @@ def test_a_fault_that_was_never_delivered_fails_the_campaign() -> None:
     assert not outcome["ok"]
     assert outcome["never_delivered"] == ["H2"]
     assert list(outcome["not_injectable"]) == ["R1"]
+
+
+def test_a_campaign_that_could_judge_no_exit_is_not_ok() -> None:
+    excused = Result(seed=1, problems={}, plan=(), compared={"exits": 0, "exits_excused": 2})
+    judged = Result(seed=2, problems={}, plan=(), compared={"exits": 1, "exits_excused": 0})
+    without = Result(seed=3, problems={}, plan=(), compared={"exits": 0, "exits_excused": 0})
+    verdicts = [report(results, (), fault_us=MINUTE)["ok"] for results in ([excused, without], [excused, judged], [without])]
+    assert verdicts == [False, True, True]
 
 
 def test_the_report_names_every_fault_of_the_catalogue() -> None:
@@ -77,3 +89,26 @@ def test_a_run_leaves_the_same_journal_and_books_over_either_transport(tmp_path:
     assert len(direct.evidence.fills) >= 1
     assert "Connection reset by peer" in str([line.payload for line in direct.evidence.journal])
     assert (direct.journal, direct.books) == (wire.journal, wire.books)
+
+
+TOLD = "from tests.chaos.test_campaign import told; print(told())"
+
+
+def told() -> str:
+    """Journal, books and number of fills of half an hour of faults, for a process of its own."""
+    with scratch("trader-again-") as folder:
+        plan = draw(1, chosen(["H2", "H26", "W1", "W2", "W3", "M4", "K4"]), 30 * MINUTE)
+        ended = play(plan, Ground.of(1, Path(folder), pairs=4), transport="direct")
+    return f"{ended.journal} {ended.books} {len(ended.evidence.fills)}"
+
+
+def begun(hash_seed: str) -> subprocess.Popen[str]:
+    environ = os.environ | {"PYTHONHASHSEED": hash_seed}
+    return subprocess.Popen([sys.executable, "-c", TOLD], cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_that_hash_otherwise_leave_the_same_journal_and_books() -> None:
+    """INV-19: no order of a set or of addresses is in what a run writes."""
+    one, other = (process.communicate(timeout=120)[0].split() for process in [begun("1"), begun("2")])
+    assert one == other
+    assert int(one[2]) >= 1

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.catalogue import chosen
 from tests.chaos.evidence import Evidence, JournalLine
+from tests.chaos.exits import exits
 from tests.chaos.invariants import INVARIANTS, judge
 from tests.chaos.ordeal import Ground, play
-from tests.chaos.plan import ChaosPlan
+from tests.chaos.plan import ChaosPlan, draw
+from tests.chaos.watching import Trouble
 from trader.bootstrap.paths import API_SECRET
 from trader.domain.market import MINUTE, SECOND
 
@@ -26,6 +29,14 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     ground = Ground.of(1, tmp_path_factory.mktemp("ground"), pairs=5)
     plan = ChaosPlan(seed=1, fault_us=70 * MINUTE, injections=(), exit_us=25 * MINUTE)
     return play(plan, ground).evidence
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """A run under every fault of its seed, with exits among them."""
+    ground = Ground.of(1, tmp_path_factory.mktemp("faulty"), pairs=5)
+    drawn = draw(1, chosen(["all"]), 150 * MINUTE)
+    return play(replace(drawn, exit_us=25 * MINUTE), ground, transport="direct").evidence
 
 
 def first(e: Evidence, **wanted: Any) -> int:
@@ -71,8 +82,8 @@ def guessed(e: Evidence) -> Evidence:
     return intent(e, 0, outcome="ABSENT", txid=None, proof_json=json.dumps({"passes_us": [1]}))
 
 
-def slow_exit(e: Evidence) -> Evidence:
-    rows = [dict(row) | {"closed_us": row["closed_us"] and row["closed_us"] + MINUTE} for row in e.positions]
+def slow_exit(e: Evidence, late_us: int = MINUTE) -> Evidence:
+    rows = [dict(row) | {"closed_us": row["closed_us"] and row["closed_us"] + late_us} for row in e.positions]
     return replace(e, positions=rows)
 
 
@@ -138,6 +149,53 @@ def test_a_run_without_faults_breaks_nothing_and_has_something_to_look_at(clean:
 def test_an_invariant_fails_on_its_breach(name: str, clean: Evidence) -> None:
     assert INVARIANTS[name](clean) == []
     assert INVARIANTS[name](BREACHES[name](clean))
+
+
+def test_late_exits_are_named_on_a_run_with_faults_too(faulty: Evidence) -> None:
+    assert INVARIANTS["INV-8"](faulty) == []
+    asked = exits(faulty)
+    assert len({one.row for one in faulty.seen.deliveries}) >= 10
+    assert sum(not one.excused for one in asked) >= 2
+    assert len(INVARIANTS["INV-8"](slow_exit(faulty, 30 * MINUTE))) == len(asked)
+
+
+@pytest.mark.parametrize(("lasts_s", "pair", "named"), [(0, "", True), (20, "", True), (50, "", False), (50, "another", True)])
+def test_an_excuse_of_an_exit_ends_with_its_trouble(lasts_s: int, pair: str, named: bool, clean: Evidence) -> None:
+    late, asked = slow_exit(clean), exits(clean)[0]
+    trouble = Trouble(since_us=asked.asked_us, until_us=asked.asked_us + lasts_s * SECOND, pair=pair)
+    assert len(INVARIANTS["INV-8"](seen(late, troubles=[trouble]))) == len(exits(clean)) - (not named)
+
+
+def test_the_time_of_a_dead_trader_is_not_an_exits_own_and_the_next_lifes_is(clean: Evidence) -> None:
+    late, asked = slow_exit(clean), exits(clean)[0]
+    died_us = asked.asked_us + SECOND
+    for back_s, named in ((20, True), (50, False)):
+        lines = [line for line in clean.journal if line.time_us <= died_us]
+        lines += [
+            JournalLine(seq=0, time_us=asked.asked_us + back_s * SECOND, type=type_, payload={})
+            for type_ in ("lease.acquired", "reconcile")
+        ]
+        dead = replace(seen(late, deaths=[("after_cancel_ack", died_us)]), journal=lines)
+        assert bool(INVARIANTS["INV-8"](dead)) == named
+
+
+@pytest.mark.parametrize(("bare_s", "at_s", "named"), [(4.9, None, False), (5.1, None, True), (5.1, 2, False), (12.1, 2, True)])
+def test_a_holding_may_be_bare_for_longer_only_where_a_fault_can_delay_its_stop(
+    bare_s: float, at_s: int | None, named: bool, clean: Evidence
+) -> None:
+    begun = clean.ended_us
+    troubles = [] if at_s is None else [Trouble(since_us=begun + at_s * SECOND, until_us=begun + at_s * SECOND)]
+    told = seen(clean, bare=[("BTC/EUR", begun, begun + int(bare_s * SECOND))], troubles=troubles)
+    assert bool(INVARIANTS["INV-6"](told)) == named
+
+
+def test_only_rows_that_can_delay_an_order_begin_a_trouble(tmp_path: Path) -> None:
+    ground = Ground.of(1, tmp_path, pairs=4)
+    plan = draw(1, chosen(["W1", "W2", "W3", "M4", "H25"]), 40 * MINUTE)
+    told = play(plan, ground, transport="direct").evidence
+    starts_and_heal = 1
+    assert len(told.seen.deliveries) >= 5
+    assert len(told.seen.troubles) == starts_and_heal
 
 
 @pytest.mark.parametrize("error", ["AuthError: Kraken refused: EGeneral:Permission denied", "KeyError: 'SUI/EUR'"])

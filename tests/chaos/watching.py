@@ -25,6 +25,19 @@ class Delivery:
     pending: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A time in which a stop or an exit could really be late: of every pair, or of one."""
+
+    since_us: int
+    until_us: int
+    pair: str = ""
+
+    def concerns(self, pair: str) -> bool:
+        """Whether orders of that pair could be late by it."""
+        return self.pair in ("", pair)
+
+
 class WatchedPlan(FaultPlan):
     """A fault plan that tells of every fault it delivers, and of calls that some rows count as their own.
 
@@ -111,8 +124,11 @@ class Seen:
     tasks: list[int] = field(default_factory=list)
     breaches: dict[str, list[str]] = field(default_factory=dict)  # invariant -> what an act found wrong
     behaviour: dict[str, str] = field(default_factory=dict)  # row -> what the system did, in words
-    troubles: list[tuple[int, int]] = field(default_factory=list)  # from, to: what went wrong at the first stayed wrong until then
-    troubled_until_us: int = 0
+    troubles: list[Trouble] = field(default_factory=list)
+
+    def troubled_until_us(self, pair: str) -> int:
+        """The last moment known so far at which an order of this pair could be late by a fault."""
+        return max((one.until_us for one in self.troubles if one.concerns(pair)), default=0)
 
     def breach(self, invariant: str, text: str) -> None:
         self.breaches.setdefault(invariant, []).append(text)

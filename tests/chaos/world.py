@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.beats import Looker
-from tests.chaos.catalogue import ROWS
+from tests.chaos.catalogue import HINDERING, ROWS
 from tests.chaos.deaths import Arm, MortalLedger, Reaper, copy_ledger, restore_ledger, saving
 from tests.chaos.keys import KEYS
 from tests.chaos.plan import ChaosPlan
 from tests.chaos.transport import Border, direct
-from tests.chaos.watching import Bare, Delivery, LockedHistory, LogLines, Seen, WatchedPlan
+from tests.chaos.watching import Bare, Delivery, LockedHistory, LogLines, Seen, Trouble, WatchedPlan
 from tests.session_kit import NoVerdicts, Stage
 from trader.bootstrap import wire
 from trader.bootstrap.ingestion import lookbacks
@@ -90,9 +90,8 @@ class World:
         """A fault was delivered."""
         now = self.clock.now_us()
         self.seen.deliveries.append(Delivery(row=row, time_us=now, pending=where in ORDERS or self.pending()))
-        self.seen.troubled_until_us = max(self.seen.troubled_until_us, now)
-        if row in LASTS_S:
-            self.trouble(LASTS_S[row])
+        if row in HINDERING:
+            self.trouble(LASTS_S.get(row, 0.0))
 
     def soon(self) -> int:
         """The moment, in Unix seconds, until which an exchange that throttles from now on does so."""
@@ -110,11 +109,10 @@ class World:
         while not self.pending():
             await self.clock.sleep(5.0)
 
-    def trouble(self, seconds: float) -> None:
-        """What is wrong now stays wrong for so long."""
+    def trouble(self, seconds: float, pair: str = "") -> None:
+        """What is wrong now, with one pair or with all, stays wrong for so long."""
         now = self.clock.now_us()
-        self.seen.troubles.append((now, now + int(seconds * SECOND)))
-        self.seen.troubled_until_us = max(self.seen.troubled_until_us, now + int(seconds * SECOND))
+        self.seen.troubles.append(Trouble(since_us=now, until_us=now + int(seconds * SECOND), pair=pair))
 
     def die(self, why: str) -> None:
         """The process is killed at this instant: its committed ledger stays, nothing it does from now on counts."""
@@ -265,7 +263,7 @@ class World:
     def _bare_from(self, pair: str) -> int:
         """Since when a living and untroubled trader has let this holding be bare."""
         since = self._twins_bare[pair]
-        return max(since, self._bare.get(pair, since), self.seen.troubled_until_us)
+        return max(since, self._bare.get(pair, since), self.seen.troubled_until_us(pair))
 
     def _covered(self, pair: str) -> None:
         """Its stops have its size again."""
