@@ -154,8 +154,7 @@ class Keeper:
 
     def _is_bare(self, held: Held) -> bool:
         """Whether it ought to have a stop and has none."""
-        wanted = held.guard is not None and held.position.state is PositionState.OPEN
-        return wanted and self.stop_of(held.position.position_id) is None
+        return held.guard is not None and held.position.state is PositionState.OPEN and self.stop_of(held.position.position_id) is None
 
     async def _protect_again(self, held: Held) -> None:
         """After a pause: the venue may take stops again, and the next beat is far."""
