@@ -14,7 +14,7 @@ import sys
 
 from tests.amounts import above, whole
 from tests.chaos.campaign import Result, Task, in_processes, play_all, report
-from tests.chaos.catalogue import chosen
+from tests.chaos.catalogue import Row, chosen
 from tests.chaos.kills import POINTS, WHEN, kill_task, kills_report
 from trader.domain.market import DAY
 
@@ -23,9 +23,10 @@ def main(words: list[str] | None = None) -> int:
     """Run the campaign that the words describe and print its report."""
     given = _parser().parse_args(words)
     try:
-        rows = () if given.faults == "none" else chosen([name for name in given.faults.split(",") if name])
+        rows = () if given.faults == "none" else _rows("--faults", given.faults)
+        only = _rows("--only", given.only) if given.only else ()
     except ValueError as error:
-        print(f"--faults: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
     fault_us = int(given.days * DAY)
     if given.kills:
@@ -35,14 +36,22 @@ def main(words: list[str] | None = None) -> int:
         Task(
             seed=seed, fault_us=fault_us, ids=tuple(row.id for row in rows), transport=given.transport, pairs=given.pairs,
             twice=seed - given.first < given.twice, both=seed - given.first < given.both, shrink=not given.no_shrink,
-            only=tuple(filter(None, given.only.split(","))),
+            only=tuple(row.id for row in only),
         )
         for seed in seeds
     ]  # fmt: skip
     results = play_all(tasks, given.jobs, _tell)
-    outcome = report(results, rows, fault_us=fault_us)
+    outcome = report(results, only or rows, fault_us=fault_us)
     print(json.dumps(outcome, indent=1) if given.json else _table(outcome))
     return 0 if outcome["ok"] else 1
+
+
+def _rows(option: str, words: str) -> tuple[Row, ...]:
+    """The rows that an option names. Raises ValueError that names the option and what it was given."""
+    try:
+        return chosen([name for name in words.split(",") if name])
+    except ValueError as error:
+        raise ValueError(f"{option} {words!r}: {error}") from error
 
 
 def _kills(first: int, jobs: int) -> int:
@@ -62,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=whole(), default=10, help="how many seeds (default 10)")
     parser.add_argument("--first", type=whole(), default=1, help="the first seed (default 1)")
     parser.add_argument("--days", type=above(), default=0.25, help="simulated days of faults each (default 0.25)")
-    parser.add_argument("--faults", default="all", help="all, none, or ids of the catalogue with commas: H2,K4,W3")
+    parser.add_argument("--faults", default="all", help="all, none for no fault, or ids of the catalogue with commas: H2,K4,W3")
     parser.add_argument("--only", default="", help="of each seed's plan, what these rows do: a failing seed's smallest plan again")
     parser.add_argument("--transport", choices=("direct", "wire"), default="direct")
     parser.add_argument("--pairs", type=whole(), default=8)

@@ -198,8 +198,10 @@ ROWS: Mapping[str, Row] = {row.id: row for row in _rows()}
 
 
 def chosen(ids: Iterable[str]) -> tuple[Row, ...]:
-    """The rows of these ids, or all for `all`. Raises ValueError naming one that does not exist."""
+    """The rows of these ids, or all for `all`. Raises ValueError naming one that does not exist, or where there is none."""
     names = list(ids)
+    if not names:
+        raise ValueError(f"no fault is named; allowed: all, or of {', '.join(ROWS)}")
     if names == ["all"]:
         return tuple(ROWS.values())
     if unknown := [name for name in names if name not in ROWS]:

@@ -83,6 +83,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(words)
     chosen = [bug for bug in BUGS if given.only in bug.name]
+    if not chosen:
+        print(f"--only {given.only!r}: no bug's name holds that; allowed: a part of {'; '.join(bug.name for bug in BUGS)}", file=sys.stderr)
+        return 2
     with tree_copy() as root:
         broken = control(root)
         if broken:

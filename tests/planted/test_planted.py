@@ -11,6 +11,7 @@ import pytest
 
 from tests.chaos.catalogue import ROWS
 from tests.chaos.invariants import INVARIANTS
+from tests.planted.__main__ import main
 from tests.planted.bugs import BUGS, Bug
 from tests.tree_copy import ROOT, patched
 
@@ -30,6 +31,14 @@ def test_there_are_twenty_bugs_and_each_names_what_must_notice_it() -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 20
     assert all(set(bug.breaks) <= set(INVARIANTS) and bug.breaks for bug in BUGS)
     assert all(name in ROWS for bug in BUGS for name in bug.faults.split(",") if name != "none")
+
+
+def test_a_name_that_no_bug_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", "zzz"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "--only 'zzz'" in said.err
+    assert BUGS[0].name in said.err
 
 
 def test_a_line_that_is_not_there_is_an_error(tmp_path: Path) -> None:
