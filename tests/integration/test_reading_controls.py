@@ -50,8 +50,28 @@ def test_refusal_is_an_error(tmp_path: Path) -> None:
     state = lively(tmp_path)
     session = answering(state, "REFUSED", "no such position")
     with pytest.raises(RejectedError, match="refused: no such position"):
-        control(state, "exit", "DOGE/EUR")
+        control(state, "exit", "SOL/EUR")
     session.join()
+
+
+@pytest.mark.parametrize("end", [False, True], ids=["running", "ended"])
+@pytest.mark.parametrize(
+    ("verb", "argument", "said"),
+    [
+        ("exit", "DOGE/EUR", r"nothing is held under 'DOGE/EUR'; held are: SOL/EUR \(\S+\)"),
+        ("resume", "nonsense:so", "no halt 'nonsense' is on; on are: DAILY_LOSS"),
+    ],
+)
+def test_what_is_not_there_is_refused_at_once_and_not_stored(verb: str, argument: str, said: str, end: bool, tmp_path: Path) -> None:
+    state = lively(tmp_path, end=end)
+    with pytest.raises(RejectedError, match=said):
+        control(state, verb, argument)
+    assert not status_of(state)["controls"]
+
+
+@pytest.mark.parametrize(("verb", "argument"), [("exit", "SOL/EUR"), ("resume", "DAILY_LOSS:so"), ("resume", "")])
+def test_without_a_session_what_is_there_is_stored(verb: str, argument: str, tmp_path: Path) -> None:
+    assert "no session runs now" in control(lively(tmp_path, end=True), verb, argument)
 
 
 def test_silence_is_told_after_the_patience(tmp_path: Path) -> None:
