@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,9 +43,15 @@ class SmallDisk:
         paths.emergency.symlink_to(outside / "emergency.journal")
         return paths
 
+    def nearly_fill(self) -> None:
+        """Leave a megabyte free, so that filling the rest takes no time in which anything could happen."""
+        with self._filler.open("wb", buffering=0) as file:
+            for _ in range(shutil.disk_usage(self.at).free // MEGABYTE - 1):
+                file.write(b"\0" * MEGABYTE)
+
     def fill(self) -> None:
         """Leave not a byte free."""
-        with self._filler.open("wb", buffering=0) as file:
+        with self._filler.open("ab", buffering=0) as file:
             for size in (MEGABYTE, 4096, 1):
                 try:
                     while file.write(b"\0" * size):

@@ -6,25 +6,29 @@ is what the exchange's books and the ledger say in the end.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.kill.disk import SmallDisk
-from tests.kill.judge import journal_of
 from tests.kill.processes import PACED
 from tests.kill.run import PATIENCE_S, await_ready, finish, free_port, start, verdict
 from tests.session_kit import HOUR, Stage, state_dir
 from trader.bootstrap.paths import Paths
+from trader.data.emergency import EmergencyJournal
 from trader.data.ledger_control import submit_control
 from trader.data.reader import LedgerReader
+from trader.domain.halts import LEDGER
+from trader.domain.orders import Leg
 from trader.simulation.clock import PacedClock
 from trader.simulation.exchange_orders import unit_hash
 
@@ -152,7 +156,10 @@ def stopped(seed: int, root: Path, history: Path) -> dict[str, Any]:
 
 
 def disk(seed: int, root: Path, history: Path) -> dict[str, Any]:
-    """A ledger on a disk that fills up while an exit is asked for, and that is read-only at the next start."""
+    """A ledger on a disk that fills up while an exit is asked for, and that is read-only at the next start.
+
+    The exit must go through the emergency journal, and what it was asked for must be sold in the end.
+    """
     with SmallDisk.on(root / "state") as small:
         if small is None:
             return {"ok": True, "skipped": "no right to mount a small disk here: needs root"}
@@ -169,9 +176,11 @@ def _filled(here: Stand, small: SmallDisk) -> dict[str, Any]:
     life = here.life()
     position = _first_position(here)
     now = here.clock.now_us()
+    small.nearly_fill()
     submit_control(here.paths.ledger, "exit", position, "person", now, key=f"exit{now}")
     small.fill()
     time.sleep(FULL_S)
+    exits = [one.intent for one in EmergencyJournal(here.paths.emergency).read() if one.intent.leg is Leg.EXIT]
     small.free()
     time.sleep(FULL_S)
     here.kill(life)
@@ -183,25 +192,32 @@ def _filled(here: Stand, small: SmallDisk) -> dict[str, Any]:
         life = here.life()
     time.sleep(FULL_S)
     outcome = here.end(life)
-    halted = _halts(here.paths)
-    return outcome | {"ok": outcome["ok"] and halted >= 1, "halted": halted, "read_only": words[-200:]}
+    told = {
+        "halted": _refused_writes(here.paths),
+        "exits_in_emergency": sum(intent.position_id == position for intent in exits),
+        "sold": position not in _held(here.paths),
+    }
+    return outcome | {"ok": outcome["ok"] and all(told.values()), **told, "read_only": words[-200:]}
 
 
 def _first_position(here: Stand) -> str:
     """Wait for something to be held; its id."""
     give_up = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up:
-        reader = LedgerReader(here.paths.ledger)
-        try:
-            held = [view.position.position_id for view in reader.positions()]
-        finally:
-            reader.close()
-        if held:
+        if held := _held(here.paths):
             return held[0]
         time.sleep(0.2)
     raise RuntimeError("nothing was bought")
 
 
-def _halts(paths: Paths) -> int:
+def _held(paths: Paths) -> list[str]:
+    """Ids of the positions that the ledger holds, oldest first."""
+    with closing(LedgerReader(paths.ledger)) as reader:
+        return [view.position.position_id for view in reader.positions()]
+
+
+def _refused_writes(paths: Paths) -> int:
     """How often the ledger said that it had taken no writes."""
-    return sum(type_ == "halt.set" for type_, _ in journal_of(paths.ledger))
+    with closing(sqlite3.connect(f"{paths.ledger.as_uri()}?mode=ro", uri=True)) as raw:
+        told = raw.execute("SELECT payload FROM journal WHERE type = 'halt.set'").fetchall()
+    return sum(json.loads(payload)["cause"] == LEDGER for (payload,) in told)
