@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.catalogue import ROWS
 from tests.chaos.invariants import INVARIANTS
-from tests.planted.__main__ import main
+from tests.planted.__main__ import controls, main
 from tests.planted.bugs import BUGS, Bug
 from tests.tree_copy import ROOT, patched
 
@@ -39,6 +39,13 @@ def test_a_name_that_no_bug_has_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert said.out == ""
     assert "--only 'zzz'" in said.err
     assert BUGS[0].name in said.err
+
+
+def test_each_campaign_is_played_once_without_a_bug_first() -> None:
+    clean = controls(BUGS)
+    assert {(one.faults, one.seeds, one.days, one.words) for one in clean} == {(b.faults, b.seeds, b.days, b.words) for b in BUGS}
+    assert len(clean) < len(BUGS)
+    assert not any(one.file or one.new for one in clean)
 
 
 def test_a_line_that_is_not_there_is_an_error(tmp_path: Path) -> None:
