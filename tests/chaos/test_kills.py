@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos.deaths import Killed
 from tests.chaos.kills import FIRST, IN_RECOVERY, POINTS, RECOVERING, kill, kills_report
-from tests.chaos.ordeal import Ground
+from tests.chaos.ordeal import Ended, Ground
 from trader.data.ledger import SqlLedger
 from trader.data.migrations import run as migrations
 from trader.domain.market import SECOND
@@ -20,6 +20,7 @@ from trader.domain.market import SECOND
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 SEED = 1
+LEAVING = ("before_cancel_stop", "after_cancel_send", "after_cancel_ack", "after_exit_intent", "after_exit_send")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,15 @@ def test_killed_at_a_point_nothing_is_lost_and_nothing_doubled(name: str, ground
     assert ended.problems == {}
     assert len(ended.evidence.seen.deaths) == (2 if name in IN_RECOVERY else 1)
     assert len(ended.evidence.fills) >= 1
+    if name in LEAVING:
+        assert _sold_after_us(ended) < 60 * SECOND, "a person's exit is carried out by the next life"
+
+
+def _sold_after_us(ended: Ended) -> int:
+    """From the death to the fill of the exit that was under way."""
+    died_us = ended.evidence.seen.deaths[-1][1]
+    exits = {row["txid"] for row in ended.evidence.intents if row["leg"] == "exit"}
+    return min(row["time_us"] for row in ended.evidence.fills if row["txid"] in exits) - died_us
 
 
 def test_the_table_has_forty_points_and_names_why_some_are_not_reached() -> None:

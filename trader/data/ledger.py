@@ -359,6 +359,9 @@ class SqlLedger:
     def pending_controls(self) -> Sequence[Control]:
         return self._asked(lambda: list(self._waiting.answer("controls", lambda: ledger_control.pending(self._connection))))
 
+    def leaving(self) -> Mapping[str, str]:
+        return dict(self._recall("leaving", lambda c: ledger_control.leaving(c, self.account)))
+
     def answer_control(self, control_id: str, state: str, answer: str, now_us: int) -> None:
         self._changed(now_us, lambda tx: ledger_control.answer(tx, control_id, state, answer))
         self._waiting.forget()

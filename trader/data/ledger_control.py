@@ -6,13 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
 
 from trader.data import ledger_sql as sql
 from trader.data.journal import Tx, from_outside
 from trader.data.prepared import Prepared
 from trader.data.tables import control as control_table
 from trader.data.tables import halt as halt_table
+from trader.data.tables import position as position_table
 from trader.errors import FatalError, RejectedError
 from trader.ports import Control, Halt
 
@@ -21,6 +22,22 @@ OPERATOR = "operator"
 VERBS = ("pause", "resume", "stop", "flatten", "exit")
 HALTING = {"pause": REDUCING, "stop": HALTED, "flatten": HALTED}
 ANSWERS = ("DONE", "REFUSED", "EXPIRED")
+LEAVING = Prepared(
+    select(position_table.c.position_id, control_table.c.verb)
+    .join_from(position_table, control_table, control_table.c.answered_us >= position_table.c.opened_us)
+    .where(
+        position_table.c.account == bindparam("at_account"),
+        or_(position_table.c.state == "OPENING", position_table.c.state == "OPEN"),
+        control_table.c.state == "DONE",
+        or_(control_table.c.verb == "exit", control_table.c.verb == "flatten"),
+        or_(
+            control_table.c.argument == "",
+            control_table.c.argument == position_table.c.pair,
+            control_table.c.argument == position_table.c.position_id,
+        ),
+    )
+    .order_by(position_table.c.position_id, control_table.c.seq)
+)
 PENDING = Prepared(select(control_table).where(control_table.c.state == "PENDING").order_by(control_table.c.seq))
 
 
@@ -56,6 +73,14 @@ def clear_halt(tx: Tx, cause: str, who: str, reason: str) -> None:
 def pending(connection: Connection) -> list[Control]:
     """Controls nobody answered yet, oldest first."""
     return [to_control(row) for row in PENDING.all(connection)]
+
+
+def leaving(connection: Connection, account: str) -> dict[str, str]:
+    """Positions that a person told a session to leave and that are still there: position id -> verb of the newest such control.
+
+    A control means what was opened before it was answered, however often a sale was refused and whoever's session it is now.
+    """
+    return {row.position_id: row.verb for row in LEAVING.all(connection, {"at_account": account})}
 
 
 def to_control(row: Row[Any]) -> Control:

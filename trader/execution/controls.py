@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,6 +17,7 @@ from trader.execution.wiring import Wiring
 from trader.ports import Control
 
 OPERATOR = "operator"
+AGAIN_S = 10.0  # from one round of attempts to leave a position to the next
 UNDER_WAY_S = 90  # an entry without an answer is found, or proved absent, within its deadline and grace
 REBASED = ("DAILY_LOSS", "DRAWDOWN", "CONSECUTIVE_STOPS")
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
@@ -32,6 +34,7 @@ class Controls:
     def __init__(self, wiring: Wiring, keeper: Keeper, accounting: Accounting, *, spawn: Spawn, stop: Callable[[str], None]) -> None:
         self.moves = Moves(wiring, accounting)
         self.w, self.keeper, self.accounting, self.spawn, self.stop = wiring, keeper, accounting, spawn, stop
+        self._again: dict[str, float] = {}  # position id -> loop time before which nothing new is done to leave it
 
     def poll(self) -> None:
         """Obey and answer everything that is pending. A stop that a later resume took back ends no session."""
@@ -40,6 +43,7 @@ class Controls:
             overtaken = control.verb == "stop" and any(taken_back(later.verb, later.argument) for later in pending[index:])
             state, answer = ("EXPIRED", "resumed since") if overtaken else self._obey(control)
             self.w.ledger.answer_control(control.control_id, state, answer, self.w.clock.now_us())
+        self._carry_out()
 
     def _obey(self, control: Control) -> tuple[str, str]:
         match control.verb:
@@ -58,18 +62,29 @@ class Controls:
         chosen = [h for h in self.keeper.held.values() if control.argument in ("", h.position.pair, h.position.position_id)]
         if control.verb == "exit" and not chosen:
             return "REFUSED", f"nothing is held under {control.argument!r}"
-        for held in chosen:
-            self.spawn(self._out(held, control.verb.upper()), f"{control.verb} {held.position.pair}")
         return "DONE", f"closing {len(chosen)} positions at market: {', '.join(h.position.pair for h in chosen) or 'none held'}"
+
+    def _carry_out(self) -> None:
+        """Leave what a person told to leave, until it is gone: after refusals, later fills and deaths as well."""
+        loop_s = asyncio.get_running_loop().time()
+        for position_id, verb in self.w.ledger.leaving().items():
+            held = self.keeper.held.get(position_id)
+            if held is not None and not held.leaving and loop_s >= self._again.get(position_id, 0.0):
+                self._again[position_id] = math.inf
+                self.spawn(self._out(held, verb.upper()), f"{verb} {held.position.pair}")
 
     async def _out(self, held: Held, reason: str) -> None:
         """Sell a position; one whose entry is still under way, once it is known what that bought."""
-        for _ in range(UNDER_WAY_S):
-            known = self.w.ledger.position(held.position.position_id)
-            if known is None or known.state is not PositionState.OPENING:
-                break
-            await asyncio.sleep(1.0)
-        await self.keeper.leave(held, reason)
+        name = held.position.position_id
+        try:
+            for _ in range(UNDER_WAY_S):
+                known = self.w.ledger.position(name)
+                if known is None or known.state is not PositionState.OPENING:
+                    break
+                await asyncio.sleep(1.0)
+            await self.keeper.leave(held, reason)
+        finally:
+            self._again[name] = asyncio.get_running_loop().time() + AGAIN_S
 
     def _resume(self, control: Control) -> tuple[str, str]:
         """Clear the operator's halt, or `CAUSE: written reason` of a halt that only a person may clear."""

@@ -13,6 +13,7 @@ from ledger_kit import ACCOUNT, T0, ack, buy, entry, fill_of, lease_of, open_led
 from trader.data.audit import audit
 from trader.data.ledger import SqlLedger
 from trader.data.ledger_control import submit_control
+from trader.domain.market import MINUTE
 from trader.domain.orders import ExchangeStatus, Leg, Outcome
 from trader.errors import FatalError
 from trader.ports import Halt
@@ -116,6 +117,20 @@ def test_controls_are_remembered_until_somebody_gives_or_answers_one(tmp_path: P
     assert len(ledger.pending_controls()) == 1 and seen == []
     ledger.answer_control(given.control_id, "DONE", "no entries", T0)
     assert ledger.pending_controls() == []
+
+
+def test_what_a_person_told_to_leave_is_known_until_it_is_gone_and_nothing_that_came_later(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    lease = lease_of(ledger)
+    first = buy(ledger, lease, close_us=T0, trade_id="1")
+    assert ledger.leaving() == {}
+    given = submit_control(ledger.path, "exit", first.pair, "me", T0)
+    assert ledger.leaving() == {}, "nobody has answered it"
+    ledger.answer_control(given.control_id, "DONE", "closing 1", T0 + 5)
+    later = buy(ledger, lease, close_us=T0 + MINUTE, trade_id="2")
+    assert later.pair == first.pair and ledger.leaving() == {first.position_id: "exit"}
+    ledger.mark_dust(first.position_id, T0 + MINUTE)
+    assert ledger.leaving() == {}
 
 
 def test_what_another_connection_writes_is_seen(tmp_path: Path) -> None:
