@@ -13,6 +13,7 @@ from trader.data.journal import Tx, from_outside
 from trader.data.prepared import Prepared
 from trader.data.tables import control as control_table
 from trader.data.tables import halt as halt_table
+from trader.data.tables import intent as intent_table
 from trader.data.tables import position as position_table
 from trader.errors import FatalError, RejectedError
 from trader.ports import Control, Halt
@@ -24,7 +25,8 @@ HALTING = {"pause": REDUCING, "stop": HALTED, "flatten": HALTED}
 ANSWERS = ("DONE", "REFUSED", "EXPIRED")
 LEAVING = Prepared(
     select(position_table.c.position_id, control_table.c.verb)
-    .join_from(position_table, control_table, control_table.c.answered_us >= position_table.c.opened_us)
+    .join_from(position_table, intent_table, intent_table.c.cl_ord_id == position_table.c.position_id)
+    .join(control_table, control_table.c.answered_us >= intent_table.c.created_us)
     .where(
         position_table.c.account == bindparam("at_account"),
         or_(position_table.c.state == "OPENING", position_table.c.state == "OPEN"),
@@ -78,7 +80,7 @@ def pending(connection: Connection) -> list[Control]:
 def leaving(connection: Connection, account: str) -> dict[str, str]:
     """Positions that a person told a session to leave and that are still there: position id -> verb of the newest such control.
 
-    A control means what was opened before it was answered, however often a sale was refused and whoever's session it is now.
+    A control means what was begun before it was answered, however often a sale was refused and whoever's session it is now.
     """
     return {row.position_id: row.verb for row in LEAVING.all(connection, {"at_account": account})}
 

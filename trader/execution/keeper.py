@@ -16,6 +16,7 @@ from trader.domain.market import Candle, Instrument
 from trader.domain.money import ZERO, add, sub
 from trader.domain.orders import Acked, Answer, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder
 from trader.errors import BeginRefused
+from trader.execution import target_legs
 from trader.execution.adoption import Adoption
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.held import Held
@@ -66,7 +67,7 @@ class Keeper:
             elif position.state is PositionState.OPEN and position.pair in self.instruments:
                 held.guard = Guard.restore(position, self.instruments[position.pair], self.ledger.exit_states().get(position_id))
                 if held.guard is not None:
-                    held.guard.sold(self._targets_taken(position_id))
+                    held.guard.sold(target_legs.taken(self.ledger, position_id))
 
     def by_pair(self, pair: str) -> list[Held]:
         return [held for held in self.held.values() if held.position.pair == pair]
@@ -82,11 +83,6 @@ class Keeper:
     def stop_of(self, position_id: str) -> Intent | None:
         """The live resting stop of a position that stays when several are joined."""
         return next(reversed(self.stops_of(position_id)), None)
-
-    def _targets_taken(self, position_id: str) -> list[str]:
-        """Target legs that filled in full, by the orders: a crash may have come before the exit state was saved."""
-        orders = self.ledger.intents(position_id=position_id)
-        return [i.reason for i in orders if i.leg is Leg.TARGET and i.filled > ZERO and i.remaining == ZERO]
 
     # --- fills ---------------------------------------------------------------------------------------------------------
     def booked(self, changes: Sequence[tuple[Fill, Intent | None]]) -> None:
@@ -329,7 +325,8 @@ class Keeper:
         stop = await self._join(held)
         if not self._refresh(held) or held.guard is None or held.guard.has_taken(wanted):
             return
-        quantity = min(sub(wanted.quantity, self._sold_of(held, wanted.reason)), held.position.quantity)
+        sold = target_legs.sold(self.ledger, held.position.position_id, wanted.reason)
+        quantity = min(sub(wanted.quantity, sold), held.position.quantity)
         if quantity <= ZERO:
             return
         rest = held.position.quantity - quantity
@@ -353,11 +350,6 @@ class Keeper:
                 held.guard.took(wanted)  # a shortfall leaves the leg open: the next touch tries again
                 self._save(held)
             await self._protect(held)
-
-    def _sold_of(self, held: Held, reason: str) -> Decimal:
-        """What earlier attempts at a target leg have sold of it."""
-        orders = self.ledger.intents(position_id=held.position.position_id)
-        return add(ZERO, *(i.filled for i in orders if i.leg is Leg.TARGET and i.reason == reason))
 
     async def _leave(self, held: Held, reason: str) -> None:
         """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""
