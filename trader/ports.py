@@ -208,6 +208,9 @@ class Ledger(Protocol):
     def renew_lease(self, lease: Lease, now_us: int, ttl_us: int) -> Lease:
         """Raises LeaseLostError where the token is no longer the newest."""
 
+    def check_lease(self, lease: Lease, now_us: int) -> None:
+        """Raises LeaseLostError where `begin` would: the token is no longer the newest, or it has expired."""
+
     def release_lease(self, lease: Lease, now_us: int) -> None: ...
     # orders
     def begin(self, intent: Intent, lease: Lease, now_us: int, *, position: Position | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import uuid
 from dataclasses import asdict, dataclass
 
@@ -58,6 +59,27 @@ def claim(settings: Settings, paths: Paths) -> Installation:
         here = f"{found.environment} of account {found.account!r}"
         raise ConfigError(f"state_dir {paths.root} is that of {here}; name another directory for {wanted[0]} of account {wanted[1]!r}")
     return found
+
+
+def holder_of(paths: Paths) -> str:
+    """By what name a session of this directory takes the ledger's lease: no other directory's, as two machines may have one ledger in
+    Postgres; the same after a kill, so that a restart need not wait for the lease of the dead. Raises UnwritableError."""
+    if (known := _known_holder(paths)) is not None:
+        return known
+    name = f"{socket.gethostname()} {uuid.uuid4().hex[:12]}"
+    try:
+        write_whole(paths.holder, {"holder": name})
+    except OSError as error:
+        raise UnwritableError(f"{paths.holder}: {error.strerror}; nothing was started, and stops rest on the exchange") from error
+    return name
+
+
+def _known_holder(paths: Paths) -> str | None:
+    """None where the file is not there or spoilt: a new name costs the next start the time of a lease, and nothing else."""
+    try:
+        return str(json.loads(paths.holder.read_text(encoding="utf-8"))["holder"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def must_be_demo(paths: Paths) -> None:

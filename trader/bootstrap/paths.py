@@ -64,6 +64,11 @@ class Paths:
         return self.root / "installation.json"
 
     @property
+    def holder(self) -> Path:
+        """By what name sessions of this directory take the ledger's lease."""
+        return self.root / "lease.holder"
+
+    @property
     def backups(self) -> Path:
         return self.root / "backups"
 

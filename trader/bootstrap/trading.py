@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from trader.bootstrap import wire
 from trader.bootstrap.grounds import stand
 from trader.bootstrap.ingestion import lookbacks
+from trader.bootstrap.installation import holder_of
 from trader.bootstrap.paths import Paths
 from trader.bootstrap.promotion import active, earned
 from trader.config import Settings
@@ -103,6 +104,7 @@ async def trade(
                     quote=ground.quote,
                     taker=float(taker),
                     seed=ground.seed,
+                    holder=holder_of(paths),
                     tag=ground.tag,
                     tau=earned(paths, settings.strategy),
                     timing=wire.paced(Timing(speed=ground.speed), settings),

@@ -214,16 +214,17 @@ def wiring(
     timing: Timing,
     taker: float,
     seed: int,
+    holder: str,
     stage: Stage = run_directly,
     kill: KillPoints | None = None,
-    holder: str = "session",
     short_warmup: bool = False,
     kind: MarketKind = MarketKind.SPOT,
     book: VerdictBook | None = None,
     tag: str = "",
     tau: float | None = None,
 ) -> Wiring:
-    """A session's parts; without a `tag` the orders carry the demo world's. Raises ConfigError for an unknown strategy."""
+    """A session's parts; without a `tag` the orders carry the demo world's. `holder`: who takes the ledger's lease, no two
+    installations by one name (`installation.holder_of`). Raises ConfigError for an unknown strategy."""
     chosen = parameters_of(settings)
     book = book or VerdictBook(confirmation(settings))
     return Wiring(

@@ -7,7 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from sqlalchemy import not_, update
+from sqlalchemy import Connection, not_, update
 
 from trader.data import ledger_sql as sql
 from trader.data.journal import Tx
@@ -34,20 +34,20 @@ def acquire(tx: Tx, account: str, holder: str, ttl_us: int) -> Lease:
     return Lease(account=account, holder=holder, token=token, expires_us=tx.now_us + ttl_us)
 
 
-def check(tx: Tx, lease: Lease) -> None:
+def check(connection: Connection, lease: Lease, now_us: int) -> None:
     """Raise LeaseLostError unless `lease` carries the newest token and has not expired."""
-    row = sql.LEASE_OF.first(tx.connection, {"at_account": tx.account})
+    row = sql.LEASE_OF.first(connection, {"at_account": lease.account})
     if row is None or row.token != lease.token or row.holder != lease.holder or row.released:
         newest = "none" if row is None else f"{row.token} of {row.holder!r}{', released' if row.released else ''}"
         raise LeaseLostError(f"lease token {lease.token} of {lease.holder!r} is not the newest ({newest})")
-    if row.expires_us <= tx.now_us:
-        late = (tx.now_us - row.expires_us) / 1e6
+    if row.expires_us <= now_us:
+        late = (now_us - row.expires_us) / 1e6
         raise LeaseLostError(f"lease token {lease.token} expired {late:.1f} s ago; acquire and reconcile first")
 
 
 def renew(tx: Tx, lease: Lease, ttl_us: int) -> Lease:
     """Extend a lease that is still ours. Renewals are not journalled: they change no state of the account."""
-    check(tx, lease)
+    check(tx.connection, lease, tx.now_us)
     expires_us = tx.now_us + ttl_us
     sql.LEASE_SET.run(tx.connection, {"at_account": tx.account, "expires_us": expires_us})
     return Lease(account=lease.account, holder=lease.holder, token=lease.token, expires_us=expires_us)

@@ -238,6 +238,9 @@ class SqlLedger:
     def renew_lease(self, lease: Lease, now_us: int, ttl_us: int) -> Lease:
         return self._jotted(now_us, lambda tx: leases.renew(tx, lease, ttl_us))
 
+    def check_lease(self, lease: Lease, now_us: int) -> None:
+        self._read(lambda c: leases.check(c, lease, now_us))
+
     def release_lease(self, lease: Lease, now_us: int) -> None:
         self._jotted(now_us, lambda tx: leases.release(tx, lease))
 
@@ -252,7 +255,7 @@ class SqlLedger:
 
     def recall(self, intent: Intent, lease: Lease, now_us: int, *, position: Position | None = None) -> None:
         def take_in(tx: Tx) -> None:
-            leases.check(tx, lease)
+            leases.check(tx.connection, lease, tx.now_us)
             ledger_orders.recall(tx, intent, lease.token, position)
 
         self._changed(now_us, take_in)

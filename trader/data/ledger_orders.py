@@ -43,7 +43,7 @@ class Proved:
 
 def begin(tx: Tx, intent: Intent, lease: Lease, position: Position | None) -> None:
     """Every check of RELIABILITY section 2 step 1, then the intent as SENT; see `Ledger.begin`."""
-    leases.check(tx, lease)
+    leases.check(tx.connection, lease, tx.now_us)
     _refuse_repeat(tx, intent)
     if intent.leg is Leg.ENTRY:
         _begin_entry(tx, intent, position)

@@ -18,6 +18,7 @@ from trader.ports import Control
 
 OPERATOR = "operator"
 AGAIN_S = 10.0  # from one round of attempts to leave a position to the next
+AT_ONCE = ("pause", "stop")
 UNDER_WAY_S = 90  # an entry without an answer is found, or proved absent, within its deadline and grace
 REBASED = ("DAILY_LOSS", "DRAWDOWN", "CONSECUTIVE_STOPS")
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
@@ -35,15 +36,19 @@ class Controls:
         self.moves = Moves(wiring, accounting)
         self.w, self.keeper, self.accounting, self.spawn, self.stop = wiring, keeper, accounting, spawn, stop
         self._again: dict[str, float] = {}  # position id -> loop time before which nothing new is done to leave it
+        self.started = True  # False while a start reconciles: what is held is not known, and only a pause or a stop is obeyed
 
     def poll(self) -> None:
         """Obey and answer everything that is pending. A stop that a later resume took back ends no session."""
         pending = self.w.ledger.pending_controls()
         for index, control in enumerate(pending):
+            if not self.started and control.verb not in AT_ONCE:
+                continue
             overtaken = control.verb == "stop" and any(taken_back(later.verb, later.argument) for later in pending[index:])
             state, answer = ("EXPIRED", "resumed since") if overtaken else self._obey(control)
             self.w.ledger.answer_control(control.control_id, state, answer, self.w.clock.now_us())
-        self._carry_out()
+        if self.started:
+            self._carry_out()
 
     def _obey(self, control: Control) -> tuple[str, str]:
         match control.verb:

@@ -108,10 +108,8 @@ class OrderDesk:
 
     async def send(self, intent: Intent, *, position: Position | None = None) -> Answer:
         """Commit, send once, record what is proved. Raises BeginRefused or LeaseLostError before anything left."""
-        if self.lease is None:
-            raise RuntimeError("the desk has no lease; a session sets it before its first order")
         self.kill.reach("before_intent" if intent.leg is Leg.ENTRY else f"before_{intent.leg}_intent")
-        self.ledger.begin(intent, self.lease, self.clock.now_us(), position=position)
+        self.ledger.begin(intent, self._leased(), self.clock.now_us(), position=position)
         self.kill.reach(_point(intent.leg, "intent"))
         self.sent += 1
         answer = await self.exchange.submit(intent)
@@ -127,6 +125,16 @@ class OrderDesk:
         else:
             self.ledger.note("order.unresolved", {"cl_ord_id": intent.cl_ord_id, "pair": intent.pair, "why": answer.message}, now)
         return answer
+
+    def _leased(self) -> Lease:
+        if self.lease is None:
+            raise RuntimeError("the desk has no lease; a session sets it before its first order")
+        return self.lease
+
+    def _must_lead(self) -> None:
+        """Raises LeaseLostError before a resting order is touched: without the lease no other could be begun in its place, as after a
+        suspend, so it stays where it is."""
+        self.ledger.check_lease(self._leased(), self.clock.now_us())
 
     def _heed(self, refused: Rejected, now_us: int) -> None:
         """A refusal that speaks of the key or the account, not of this order, stops all entries until a person has looked."""
@@ -271,8 +279,9 @@ class OrderDesk:
     async def amend(
         self, intent: Intent, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None
     ) -> Answer:
-        """Change a resting stop in place; Acked when the exchange has it. An ambiguous answer is read back."""
+        """Change a resting stop in place; Acked when the exchange has it. An ambiguous answer is read back. Raises LeaseLostError."""
         assert intent.txid is not None
+        self._must_lead()
         self.kill.reach("after_amend_intent")
         deadline = self._deadline(Leg.STOP, self.clock.now_us())
         answer = await self.exchange.amend(
@@ -322,9 +331,10 @@ class OrderDesk:
     async def cancel(self, intent: Intent) -> RemoteOrder | None:
         """Cancel and settle; the final order, whatever it filled meanwhile, or None if it is still live.
 
-        A cancel converges: where the order is still there after an answer that proved nothing, it is asked again.
+        A cancel converges: where the order is still there after an answer that proved nothing, it is asked again. Raises LeaseLostError.
         """
         assert intent.txid is not None
+        self._must_lead()
         self.kill.reach("before_cancel_stop")
         for patience_s in CANCEL_PATIENCE_S:
             answer = await self.exchange.cancel(intent.txid)

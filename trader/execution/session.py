@@ -11,16 +11,17 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from trader.domain.halts import AUTH, FOREIGN
 from trader.domain.market import SECOND, Candle, Timeframe
 from trader.domain.messages import BarsClosed, FeedReset, Filled, OrderChanged, Tick
 from trader.domain.orders import Fill
-from trader.errors import AuthError, FatalError, LeaseLostError, RetryableError, TraderError
+from trader.errors import AuthError, FatalError, LeaseLostError, RejectedError, RetryableError, TraderError
 from trader.execution.close import CloseStage
 from trader.execution.controls import Controls
 from trader.execution.desk import OrderDesk
+from trader.execution.held_bars import HeldBars
 from trader.execution.joiner import Joiner
 from trader.execution.keeper import Keeper
 from trader.execution.pulse import Pulse
@@ -29,6 +30,7 @@ from trader.execution.wiring import Wiring
 from trader.ports import Halt, SessionSummary
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 WIND_UP_S = 30.0  # for what is under way with orders: a stop or an exit without an answer is settled in 12 s, the lease holds 35
 
 
@@ -59,12 +61,14 @@ class Session:
         )  # fmt: skip
         self.recovery = Recovery(wiring, self.desk, self.keeper, self.on_fills)
         self.closing = CloseStage(wiring, self.desk, self.keeper, self.summary, self.spawn)
+        self.held_bars = HeldBars(self.closing.engine)
         self.joiner = Joiner(wiring, self.closing.engine, self.summary, self.closing.blocked)
         self.closing.on_block = self.joiner.block
         self.closing.before_equity = self.recovery.funding_due
         self.controls = Controls(wiring, self.keeper, self.closing.accounting, spawn=self.spawn, stop=self.stop)
+        self.controls.started = False
         self._loops: list[asyncio.Task[None]] = []
-        self._work: set[asyncio.Task[None]] = set()
+        self._work: set[asyncio.Task[Any]] = set()
         self._closing = asyncio.Lock()
         self._ticking: list[str] = []
 
@@ -77,13 +81,8 @@ class Session:
         rules = {"strategy": w.strategy, "ai": w.ai_mode, "settings": w.rules, "environment": w.environment}
         w.ledger.note("system.started", rules, w.clock.now_us())
         try:
-            self.summary.differences = await w.stage("reconcile", self.recovery.run)
-            w.kill.reach("before_ready")
-            for loop, name in (
-                (self._feed, "feed"), (self._beats, "beats"), (self._lease, "lease"), (self._controls, "controls"),
-                (self._prescan, "prescan"), (self._join, "join"),
-            ):  # fmt: skip
-                self._loops.append(asyncio.create_task(self._supervised(loop), name=name))
+            for loop, name in ((self._lease, "lease"), (self._controls, "controls"), (self._start, "start")):
+                self._begin(loop, name)  # what a start finds out may take a minute, longer than a lease lasts or a person waits
             await self.stopping.wait()
         except asyncio.CancelledError:
             self.summary.ended = self.summary.ended or "cancelled"
@@ -93,6 +92,21 @@ class Session:
         if self.progress.failure is not None:
             raise self.progress.failure
         return self.summary
+
+    async def _start(self) -> None:
+        """Reconcile and protect, then trade."""
+        w = self.w
+        self.summary.differences = await w.stage("reconcile", partial(self._kept, self.recovery.run, "reconcile"))
+        self.controls.started = True
+        self._watch()
+        w.kill.reach("before_ready")
+        for loop, name in (
+            (self._feed, "feed"), (self._beats, "beats"), (self._prescan, "prescan"), (self._join, "join"),
+        ):  # fmt: skip
+            self._begin(loop, name)
+
+    def _begin(self, loop: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self._loops.append(asyncio.create_task(self._supervised(loop), name=name))
 
     async def _supervised(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
@@ -139,7 +153,19 @@ class Session:
         self._work.add(task)
         task.add_done_callback(self._finished)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    async def _kept(self, work: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
+        """Await order work that goes on where the loop that waits for it is cancelled: the end of a session waits for work, not for
+        loops, and half of it would leave a position bare."""
+        task = asyncio.create_task(work(), name=name)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._finished)  # nobody else hears of its failure now
+            raise
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
         self._work.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
@@ -176,6 +202,19 @@ class Session:
         if pairs != self._ticking:
             self._ticking = pairs
             self.spawn(self.w.market.watch_ticks(pairs), "watch ticks")
+            if strange := [pair for pair in pairs if pair not in self.closing.engine.pairs]:
+                self.spawn(self._subscribe(strange), "bars of what is held")
+
+    async def _subscribe(self, pairs: Sequence[str]) -> None:
+        """Candles of held pairs that nobody has joined: after a restart, and what is not ranked never is. The running bar's first ones
+        come by REST; where they do not, exits go by the next bar."""
+        for pair in pairs:
+            bar_us = Timeframe.M15.floor(self.w.clock.now_us())
+            try:
+                await self.w.market.add_pairs([pair])
+                self._follow_exits(await self.w.market.history(pair, self.w.base, bar_us), ())
+            except (RetryableError, RejectedError) as error:
+                self.w.ledger.note("history.unknown", {"pair": pair, "error": str(error)}, self.w.clock.now_us())
 
     async def _feed(self) -> None:
         async for event in self.w.market.stream([], self.w.base):
@@ -203,10 +242,13 @@ class Session:
         self.summary.candles += len(event.candles)
         closed = self.closing.absorb(event)
         fifteen = [candle for candle in closed if candle.timeframe is Timeframe.M15]
-        for candle in fifteen:
-            self.keeper.on_close(candle)
+        self._follow_exits(event.candles, fifteen)
         if event.close_us % Timeframe.M15.us == 0:
             self.spawn(self._close(event.close_us, fifteen), "close")
+
+    def _follow_exits(self, candles: Sequence[Candle], closed: Sequence[Candle]) -> None:
+        for bar in self.held_bars.take(self.keeper.pairs(), candles, closed):
+            self.keeper.on_close(bar)
 
     async def _close(self, close_us: int, candles: Sequence[Candle]) -> None:
         async with self._closing:
@@ -230,13 +272,16 @@ class Session:
             beat = pulse.begin(w.clock.now_us())
             self.summary.beats += 1
             if beat.restart:
-                await self._reconcile("a gap of more than two beats")
-            await w.stage("check", self.recovery.cheap_check)
-            await w.stage("protect", self.recovery.stops_present)
+                await self._kept(partial(self._reconcile, "a gap of more than two beats"), "reconcile")
+            await w.stage("check", partial(self._kept, self.recovery.cheap_check, "check"))
+            await w.stage("protect", partial(self._kept, self.recovery.stops_present, "protect"))
             await w.stage("universe", self._universe)
             await w.stage("report", partial(self.closing.report, beat.number, beat.late_us))
-            async with self._closing:  # beside a close under way, each would judge an account that lacks the other's entries
-                await self.closing.redecide_deferred()
+            await self._kept(self._redecide, "redecide")
+
+    async def _redecide(self) -> None:
+        async with self._closing:  # beside a close under way, each would judge an account that lacks the other's entries
+            await self.closing.redecide_deferred()
 
     async def _universe(self) -> None:
         await self.joiner.refresh()
