@@ -27,7 +27,7 @@ class Bug:
 
 
 SUBMIT = "        answer = await self.exchange.submit(intent)\n"
-BEGIN = "        self.ledger.begin(intent, self.lease, self.clock.now_us(), position=position)\n"
+BEGIN = "        self.ledger.begin(intent, self._leased(), self.clock.now_us(), position=position)\n"
 BUGS: tuple[Bug, ...] = (
     Bug(
         name="an order without an answer is sent again under a new id", file=DESK, old=SUBMIT, breaks=("INV-2", "INV-5"), faults="H2,H5",
@@ -121,14 +121,15 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         name="trading begins without a reconciliation", file=SESSION, breaks=("INV-14",), seeds=1,
-        old='            self.summary.differences = await w.stage("reconcile", self.recovery.run)\n',
-        new="            w.ledger.set_opening_cash({a: b.total for a, b in (await w.exchange.balances()).items()}, w.clock.now_us())\n"
-        "            self.recovery._last_full_us = w.clock.now_us() + 3_600_000_000\n",
+        old='        self.summary.differences = await w.stage("reconcile", partial(self._kept, self.recovery.run, "reconcile"))\n',
+        new="        w.ledger.set_opening_cash({a: b.total for a, b in (await w.exchange.balances()).items()}, w.clock.now_us())\n"
+        "        self.recovery._last_full_us = w.clock.now_us() + 3_600_000_000\n",
     ),
     Bug(
         name="a task is left behind at every beat", file=SESSION, breaks=("INV-15",), seeds=1, days=0.2,
-        old='            await w.stage("check", self.recovery.cheap_check)\n',
-        new='            self.spawn(asyncio.sleep(1e9), "left")\n            await w.stage("check", self.recovery.cheap_check)\n',
+        old='            await w.stage("check", partial(self._kept, self.recovery.cheap_check, "check"))\n',
+        new='            self.spawn(asyncio.sleep(1e9), "left")\n'
+        '            await w.stage("check", partial(self._kept, self.recovery.cheap_check, "check"))\n',
     ),
     Bug(
         name="an exit waits for a neighbour", file=KEEPER, breaks=("INV-8",), seeds=1,

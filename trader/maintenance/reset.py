@@ -10,8 +10,8 @@ from trader.maintenance.locks import SUPERVISOR, is_locked
 
 KNOWN = (
     "ledger.", "emergency.", "kraken-key-", "live.armed", "installation.json", "lease.holder", "backups", "history", "world.json",
-    "ai.sqlite", "ops.sqlite", "twin", "clock.json", "logs", "night", "optimizer", "settings.json", "prefect", "trader.lock", "ai.sock", "supervisor.",
-    "past.new", "past.json",
+    "ai.sqlite", "ops.sqlite", "twin", "clock.json", "logs", "night", "optimizer", "settings.json", "prefect", "trader.lock",
+    "ai.sock", "supervisor.", "past.new", "past.json",
 )  # fmt: skip
 """How the names of our files and folders begin."""
 PROOF = ("ledger.sqlite", "world.json", "trader.lock", "supervisor.lock", "past.new", "twin")
