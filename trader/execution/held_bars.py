@@ -6,20 +6,22 @@ being repaired, outside the ranking after a restart) gets its bars from here: me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from trader.domain.market import Candle, Timeframe
 from trader.execution.bars import merge
-from trader.execution.engine import Engine
 
 KEPT_US = 2 * Timeframe.M15.us  # a candle that comes later than this no longer completes its bar
 
 
 class HeldBars:
-    """Collects base candles of held pairs by bar, in whatever order they come. Gives each bar once, from the engine where it has it."""
+    """Collects base candles of held pairs by bar, in whatever order they come. Gives each bar once, from the engine where it has it.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    `followed`: the engine's pairs as they are at any time; `marks`: where it keeps the newest prices.
+    """
+
+    def __init__(self, followed: Collection[str], marks: dict[str, float]) -> None:
+        self._followed, self._marks = followed, marks
         self._parts: dict[str, dict[int, Candle]] = {}
         self._given_us: dict[str, int] = {}
 
@@ -32,8 +34,8 @@ class HeldBars:
         for candle in candles if held else ():
             if candle.pair not in held:
                 continue
-            if candle.pair not in self._engine.pairs:
-                self._engine.marks[candle.pair] = candle.close
+            if candle.pair not in self._followed:
+                self._marks[candle.pair] = candle.close
             if (bar := self._add(candle)) is not None:
                 bars.append(bar)
         return [bar for bar in bars if self._is_news(bar)]

@@ -61,7 +61,7 @@ class Session:
         )  # fmt: skip
         self.recovery = Recovery(wiring, self.desk, self.keeper, self.on_fills)
         self.closing = CloseStage(wiring, self.desk, self.keeper, self.summary, self.spawn)
-        self.held_bars = HeldBars(self.closing.engine)
+        self.held_bars = HeldBars(self.closing.engine.pairs, self.closing.engine.marks)
         self.joiner = Joiner(wiring, self.closing.engine, self.summary, self.closing.blocked)
         self.closing.on_block = self.joiner.block
         self.closing.before_equity = self.recovery.funding_due

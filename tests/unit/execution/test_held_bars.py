@@ -47,12 +47,12 @@ def built(candles: list[Candle]) -> list[Candle]:
 
 # --- the bars ----------------------------------------------------------------------------------------------------------
 def test_its_bars_are_the_engines_to_the_last_bit() -> None:
-    candles, bars = minutes(0, 45), HeldBars(engine_of())
+    candles, bars = minutes(0, 45), HeldBars((), {})
     assert [bar for candle in candles for bar in bars.take([PAIR], [candle], ())] == built(candles)
 
 
 def test_a_bar_that_the_engine_closed_comes_once() -> None:
-    candles, bars = minutes(0, 30), HeldBars(engine_of())
+    candles, bars = minutes(0, 30), HeldBars((), {})
     builder = BarBuilder(Timeframe.M15)
     given = []
     for candle in candles:
@@ -62,13 +62,13 @@ def test_a_bar_that_the_engine_closed_comes_once() -> None:
 
 
 def test_late_candles_complete_their_bar_and_repeats_change_nothing() -> None:
-    candles, bars = minutes(0, 16), HeldBars(engine_of())
+    candles, bars = minutes(0, 16), HeldBars((), {})
     assert bars.take([PAIR], [*candles[:5], *candles[6:]], ()) == []
     assert bars.take([PAIR], [candles[5], candles[5], candles[14]], ()) == built(candles)
 
 
 def test_a_pair_that_is_not_held_costs_nothing_and_one_held_again_begins_anew() -> None:
-    candles, bars = minutes(0, 15), HeldBars(engine_of())
+    candles, bars = minutes(0, 15), HeldBars((), {})
     assert bars.take([], candles, ()) == []
     bars.take([PAIR], candles[:7], ())
     bars.take([], candles[7:8], ())
@@ -76,9 +76,9 @@ def test_a_pair_that_is_not_held_costs_nothing_and_one_held_again_begins_anew() 
 
 
 def test_the_mark_of_a_held_pair_that_nobody_follows_is_its_newest_price() -> None:
-    engine = engine_of()
-    HeldBars(engine).take([PAIR], [*minutes(0, 2), *minutes(0, 2, pair="ETH/EUR")], ())
-    assert engine.marks == {PAIR: 10.0 + 1 / 11}
+    candles, marks = [*minutes(0, 2), *minutes(0, 2, pair="ETH/EUR")], dict[str, float]()
+    HeldBars([PAIR], marks).take([PAIR, "ETH/EUR"], candles, ())
+    assert marks == {"ETH/EUR": 10.0 + 1 / 11}, "the other's is the engine's own"
 
 
 # --- the session -------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def session_of(house: House, engine: Engine, market: Any = None) -> Session:
     session.spawn = spawn  # type: ignore[method-assign]
     wiring: Any = SimpleNamespace(stage=run_directly, market=market, base=Timeframe.M1, ledger=house.ledger, clock=house.world.clock)
     closing: Any = SimpleNamespace(absorb=lambda event: engine.absorb(event.candles), decide=lambda *_: nothing(), engine=engine)
-    session.w, session.closing, session.held_bars = wiring, closing, HeldBars(engine)
+    session.w, session.closing, session.held_bars = wiring, closing, HeldBars(engine.pairs, engine.marks)
     return session
 
 
