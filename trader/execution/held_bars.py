@@ -29,8 +29,7 @@ class HeldBars:
         """The 15m bars to follow exits by: those the engine `closed`, and those that it has not of the held `pairs`, whose prices it
         is told too: equity is unknown without the mark of anything held."""
         held, bars = frozenset(pairs), list(closed)
-        for pair in self._parts.keys() - held:
-            del self._parts[pair]
+        self._parts = {pair: parts for pair, parts in self._parts.items() if pair in held}
         for candle in candles if held else ():
             if candle.pair not in held:
                 continue
