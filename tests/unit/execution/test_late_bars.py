@@ -12,6 +12,7 @@ from kraken_kit import PAIR
 from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.domain.messages import BarsClosed
 from trader.execution.bars import BarBuilder
+from trader.execution.held_bars import HeldBars
 from trader.execution.session import Session
 from trader.execution.wiring import run_directly
 from trader.ports import SessionSummary
@@ -24,7 +25,7 @@ def bars_to(house: House, engine: Any) -> Session:
     session.spawn = house.keeper.spawn  # type: ignore[method-assign]
     wiring: Any = SimpleNamespace(stage=run_directly)
     closing: Any = SimpleNamespace(absorb=engine, decide=lambda *_: _nothing())
-    session.w, session.closing = wiring, closing
+    session.w, session.closing, session.held_bars = wiring, closing, HeldBars([PAIR], {})
     return session
 
 
