@@ -23,6 +23,7 @@ from trader.execution.held import Held
 from trader.execution.positions import Exit, ExitKind, Guard
 from trader.execution.reconcile import RECOVERED
 from trader.execution.shortfall import AGAIN_S, FUNDS, Shortfall
+from trader.execution.venue_rules import too_small
 from trader.ports import Clock, Exchange, Ledger
 
 STOP_WITHIN_S = 5.0
@@ -162,7 +163,6 @@ class Keeper:
     async def _protect(self, held: Held) -> None:
         if not self._refresh(held) or held.guard is None or held.position.state is PositionState.DUST:
             return
-        instrument = self.instruments[held.position.pair]
         if add(*(stop.remaining for stop in self.stops_of(held.position.position_id))) < held.position.quantity:
             await self.adoption.look_for(held.position.position_id)
         stop = await self._join(held)
@@ -174,7 +174,7 @@ class Keeper:
         if quantity <= ZERO:
             return
         if stop is None:
-            if not instrument.tradable(quantity, trigger):
+            if await too_small(self.desk.exchange, self.instruments[held.position.pair], quantity, trigger) and self._refresh(held):
                 self.ledger.mark_dust(held.position.position_id, self.clock.now_us())
                 self.load()
                 return

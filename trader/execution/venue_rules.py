@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
-from trader.domain.market import MINUTE
+from trader.domain.market import MINUTE, Instrument
 from trader.domain.orders import Rejected
 from trader.errors import RejectedError, RetryableError
 from trader.execution.wiring import Wiring
+from trader.ports import Exchange
 
 EVERY_US = 60 * MINUTE
 TOO_OLD_US = 24 * 60 * MINUTE
 DELISTED = "delisted"
 SIZES_REFUSED = 2  # in a row: our idea of the pair's steps and minimums is wrong
+
+
+async def too_small(exchange: Exchange, known: Instrument, quantity: Decimal, price: Decimal) -> bool:
+    """Whether the venue takes no order of this size, by rules read just now: what is known may be a minimum that came down since, and
+    a holding that is written off stays without a stop. Not told, nothing is too small: the attempt will show."""
+    if known.tradable(quantity, price):
+        return False
+    try:
+        fresh = (await exchange.instruments()).get(known.pair)
+    except (RetryableError, RejectedError):
+        return False
+    return fresh is not None and not fresh.tradable(quantity, price)
 
 
 class VenueRules:

@@ -18,7 +18,7 @@ from trader.domain.market import MINUTE, Instrument
 from trader.domain.orders import Rejected
 from trader.errors import RejectedError, RetryableError, TraderError
 from trader.execution.positions import Exit, ExitKind
-from trader.execution.venue_rules import DELISTED, EVERY_US, TOO_OLD_US, VenueRules
+from trader.execution.venue_rules import DELISTED, EVERY_US, TOO_OLD_US, VenueRules, too_small
 
 RULES = Instrument(pair="A/EUR", base="A", quote="EUR", tick=Decimal("0.01"), lot=Decimal("0.1"), order_min=Decimal(1), cost_min=Decimal(1))
 OTHER = replace(RULES, pair="B/EUR", base="B")
@@ -147,3 +147,22 @@ def test_an_exit_below_a_minimum_that_was_raised_leaves_the_stop_where_it_is() -
         assert [p.state for p in house.ledger.positions()] == [PositionState.OPEN]
 
     in_house(test)
+
+
+RAISED = replace(RULES, order_min=Decimal(1000))
+
+
+@pytest.mark.parametrize(
+    ("told", "away", "small"),
+    [
+        ({"A/EUR": RULES}, None, False),  # it came down since it was read
+        ({"A/EUR": RAISED}, None, True),
+        ({"B/EUR": OTHER}, None, False),  # not listed: nobody can say
+        ({"A/EUR": RAISED}, RetryableError("away"), False),
+    ],
+)
+def test_a_holding_is_written_off_only_by_rules_just_read(told: dict[str, Instrument], away: TraderError | None, small: bool) -> None:
+    venue: Any = Venue()
+    venue.told, venue.away = told, away
+    assert asyncio.run(too_small(venue, RAISED, Decimal(5), Decimal(10))) is small
+    assert asyncio.run(too_small(venue, RULES, Decimal(5), Decimal(10))) is False
