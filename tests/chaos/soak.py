@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import ctypes
+import gc
 import json
 import math
 import os
@@ -144,6 +147,9 @@ async def _sampled(world: World, samples: list[Sample]) -> None:
 
 
 def _sample(world: World, work: int, hour: int) -> Sample:
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # glibc's own
+        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps for later is no growth
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return Sample(
         hour=hour, rss_mb=pages * PAGE_MB, descriptors=sum(1 for _ in Path("/proc/self/fd").iterdir()), tasks=len(asyncio.all_tasks()),
