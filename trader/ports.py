@@ -45,7 +45,9 @@ class Exchange(Protocol):
     """A venue's order side. Reads raise RetryableError, RejectedError or FatalError; order calls never raise."""
 
     async def instruments(self) -> Mapping[str, Instrument]: ...
-    async def server_time(self) -> int: ...
+    async def server_time(self) -> int:
+        """Microseconds. An adapter keeps how far its clock is from ours: a deadline passed in is in our time, and sent in the venue's."""
+
     async def system_status(self) -> str: ...
     async def fee_rates(self) -> tuple[Decimal, Decimal]:
         """(taker, maker) of the account's tier, as fractions."""
@@ -238,7 +240,7 @@ class Ledger(Protocol):
         proof: Mapping[str, Any] | None = None,
     ) -> None: ...
     def set_status(self, txid: str, status: ExchangeStatus, now_us: int) -> None:
-        """Idempotent; a final status never changes."""
+        """Idempotent; a final status never changes, but for LOST, which is ours."""
 
     def set_terms(
         self, txid: str, now_us: int, *, quantity: Decimal | None = None, trigger_price: Decimal | None = None, reason: str | None = None

@@ -31,6 +31,7 @@ LINES: Mapping[str, Words] = {
     "exit.refused": lambda p: f"an exit is not begun: {p['why']}",
     "entry.refused": lambda p: f"an entry is not begun: {p.get('why', '')}",
     "order.lost": lambda p: "an acknowledged order is gone, and written down as lost",
+    "order.found": lambda p: "an order written down as lost is listed, and ours again",
     "order.recovered": lambda p: "a forgotten entry is ours again",
     "fill.unexplained": lambda p: "a fill is not explained yet",
     "position.dust": lambda p: "a remainder is dust",

@@ -152,7 +152,7 @@ def resolve(tx: Tx, cl_ord_id: str, proved: Proved) -> None:
 
 
 def set_status(tx: Tx, txid: str, status: ExchangeStatus) -> None:
-    """The venue's newest word on an order; final words stay, late ones are ignored."""
+    """The newest word on an order; final words of the venue stay, late ones are ignored."""
     row = _by_txid(tx, txid)
     before = None if row.status is None else ExchangeStatus(row.status)
     if before is status or (before is not None and status not in STATUS_TRANSITIONS[before]):

@@ -51,13 +51,14 @@ class Outcome(StrEnum):
 
 
 class ExchangeStatus(StrEnum):
-    """The venue's own word; a canceled order can hold fills, so trades decide, never this."""
+    """The venue's own word, but for `lost`; a canceled order can hold fills, so trades decide, never this."""
 
     PENDING = "pending"
     OPEN = "open"
     CLOSED = "closed"
     CANCELED = "canceled"
     EXPIRED = "expired"
+    LOST = "lost"  # our word for an acknowledged order that the venue does not know: any word of its own corrects it
 
     @property
     def live(self) -> bool:
@@ -73,7 +74,8 @@ OUTCOME_TRANSITIONS: dict[Outcome, frozenset[Outcome]] = {
 
 STATUS_TRANSITIONS: dict[ExchangeStatus, frozenset[ExchangeStatus]] = {
     ExchangeStatus.PENDING: frozenset(ExchangeStatus) - {ExchangeStatus.PENDING},
-    ExchangeStatus.OPEN: frozenset({ExchangeStatus.CLOSED, ExchangeStatus.CANCELED, ExchangeStatus.EXPIRED}),
+    ExchangeStatus.OPEN: frozenset(ExchangeStatus) - {ExchangeStatus.PENDING, ExchangeStatus.OPEN},
+    ExchangeStatus.LOST: frozenset(ExchangeStatus) - {ExchangeStatus.LOST},
     ExchangeStatus.CLOSED: frozenset(),
     ExchangeStatus.CANCELED: frozenset(),
     ExchangeStatus.EXPIRED: frozenset(),

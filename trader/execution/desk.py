@@ -37,12 +37,14 @@ ENTRY_DEADLINE_S = 5.0
 REDUCING_DEADLINE_S = 3.0
 ENTRY_GRACE_S = 60.0
 REDUCING_GRACE_S = 4.0
+LISTED_WITHIN_S = 60.0  # the lists of the venue may be as far behind its acknowledgement
 PASSES_S = (0.5, 1.0, 2.0, 4.0)
 LATER_PASSES_S = 5.0
 CONFIRM_S = 1.0  # from a clean pass that may prove absence to the one that confirms it
 NONCES_REFUSED = 2  # of orders, with none acknowledged between: another program uses the key
 REMEMBERED = 500  # final states the stream told and nobody asked for
 STATUS_S = 0.5  # a status that takes longer is unknown
+AMENDS = 2  # attempts at a change that the venue calls late
 CANCEL_PATIENCE_S = (4.0, 10.0)
 GONE_PATIENCE_S = 2.0
 SETTLE_S = (0.05, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -248,17 +250,29 @@ class OrderDesk:
     async def conclude(self, order: RemoteOrder, since_us: int) -> bool:
         """Book the fills an order says it has, then its status; False while trades lag behind it (trades win over status).
 
-        A final status before its fills would free the quantity twice: once by the status, once by the position.
+        A final status before its fills would free the quantity twice: once by the status, once by the position. What it sold
+        waits for what its entry bought, whose last trade may be known nowhere yet.
         """
         intent = self.ledger.intent_by_txid(order.txid)
         if intent is None or intent.filled < order.filled:
             fills = await self.exchange.fills(min(since_us, order.opened_us) - MINUTE)
+            intent = self.ledger.intent_by_txid(order.txid)
+            if intent is not None and self._sells_unbought(intent, order):
+                bought = {i.txid for i in self.ledger.intents(position_id=intent.position_id) if i.leg is Leg.ENTRY}
+                self.on_fills([fill for fill in fills if fill.txid in bought], "rest")
+                if self._sells_unbought(intent, order):
+                    return False
             self.on_fills([fill for fill in fills if fill.txid == order.txid], "rest")
             intent = self.ledger.intent_by_txid(order.txid)
         if intent is None or (intent.filled < order.filled and not order.status.live):
             return False
         self.ledger.set_status(order.txid, order.status, self.clock.now_us())
         return True
+
+    def _sells_unbought(self, intent: Intent, order: RemoteOrder) -> bool:
+        """Whether a reducing order says that it filled more than is booked as held."""
+        position = self.ledger.position(intent.position_id)
+        return intent.leg.reducing and position is not None and position.quantity < order.filled - intent.filled
 
     def heard(self, order: RemoteOrder) -> None:
         """The stream reports an order of ours; a final state saves asking for it."""
@@ -283,11 +297,14 @@ class OrderDesk:
         assert intent.txid is not None
         self._must_lead()
         self.kill.reach("after_amend_intent")
-        deadline = self._deadline(Leg.STOP, self.clock.now_us())
-        answer = await self.exchange.amend(
-            intent.txid, pair=intent.pair, quantity=quantity, trigger_price=trigger_price, deadline_us=deadline
-        )
-        self.kill.reach("after_amend_ack")
+        for _ in range(AMENDS):
+            deadline = self._deadline(Leg.STOP, self.clock.now_us())
+            answer = await self.exchange.amend(
+                intent.txid, pair=intent.pair, quantity=quantity, trigger_price=trigger_price, deadline_us=deadline
+            )
+            self.kill.reach("after_amend_ack")
+            if not (isinstance(answer, Ambiguous) and answer.late):
+                break  # a late one did nothing, and the adapter knows the venue's time since
         if isinstance(answer, Ambiguous):
             answer = await self._read_back(intent.txid, quantity, trigger_price, deadline)
         now = self.clock.now_us()
@@ -354,19 +371,19 @@ class OrderDesk:
 
     async def ended(self, intent: Intent) -> bool:
         """Whether an acknowledged order that seems gone has ended: by its own word, or because two answers a second apart,
-        past the grace, do not know its id. The latter is written down as lost: an exchange that acknowledged it and forgot it."""
+        a minute after it was made, do not know its id. The latter is written down as lost: an exchange that acknowledged it and
+        forgot it, or lists it even later; then it is ours again, and until then a second one would be refused for its coins."""
         assert intent.txid is not None
-        grace = self._grace_s(intent)
         for _ in range(2):
             found = next(iter(await self.exchange.orders([intent.txid])), None)
             if found is not None:
                 return not found.status.live and await self.conclude(found, intent.created_us)
-            if self.clock.now_us() - intent.created_us <= grace * SECOND:
+            if self.clock.now_us() - intent.created_us <= LISTED_WITHIN_S * SECOND:
                 return False
             await asyncio.sleep(1.0)
         now = self.clock.now_us()
         self.ledger.note("order.lost", {"txid": intent.txid, "pair": intent.pair, "leg": intent.leg}, now)
-        self.ledger.set_status(intent.txid, ExchangeStatus.CANCELED, now)
+        self.ledger.set_status(intent.txid, ExchangeStatus.LOST, now)
         return True
 
 

@@ -211,7 +211,7 @@ class Keeper:
                 return
             answer = await self._send_stop(held, held.guard)
             if not isinstance(answer, Rejected):
-                return
+                break
             if not held.again_us:
                 self.ledger.note("stop.refused", {"pair": held.position.pair, "why": answer.message}, self.clock.now_us())
             await self.adoption.look_for(held.position.position_id)
@@ -225,6 +225,8 @@ class Keeper:
                     self.shortfall.refused(held, answer.message)
                 return
             await asyncio.sleep(min(answer.retry_after_s or STOP_PAUSE_S, STOP_WITHIN_S))
+        if not self._refresh(held):
+            await self.wind_down(held.position.position_id)  # what made it flat found no id of this stop to cancel
 
     async def _send_stop(self, held: Held, guard: Guard) -> Answer | None:
         """One attempt; None where the ledger did not begin it, since enough is on sale already."""
@@ -353,8 +355,7 @@ class Keeper:
 
     async def _leave(self, held: Held, reason: str) -> None:
         """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""
-        stops = self.stops_of(held.position.position_id)
-        rules = self.instruments.get(held.position.pair)
+        stops, rules = self.stops_of(held.position.position_id), self.instruments.get(held.position.pair)
         if stops and (rules is None or held.position.quantity < rules.order_min or not await self.desk.takes_orders()):
             return  # its stop stays, also where the minimum was raised; what is due is due again at the next close
         for stop in stops:
@@ -384,9 +385,8 @@ class Keeper:
     async def wind_down(self, position_id: str) -> None:
         """A position went flat: cancel what still rests for it, before anything else on the pair."""
         for intent in self.ledger.intents(live_only=True, position_id=position_id):
-            if intent.leg.reducing and intent.txid:
-                if intent.remaining == ZERO:  # this is the one that filled; only its last word is missing
-                    await self.desk.settle(intent.txid, intent.created_us)
-                    continue
+            if intent.leg.reducing and intent.txid and intent.remaining == ZERO:  # the one that filled; only its last word is missing
+                await self.desk.settle(intent.txid, intent.created_us)
+            elif intent.leg.reducing and intent.txid:
                 self.desk.kill.reach("before_cancel_orphan")
                 await self.desk.cancel(intent)

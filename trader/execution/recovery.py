@@ -11,7 +11,7 @@ from trader.domain.futures import MarketKind
 from trader.domain.halts import FOREIGN, MISMATCH, SKEW, asset_of
 from trader.domain.market import MINUTE, SECOND
 from trader.domain.money import ZERO, sub
-from trader.domain.orders import Fill, Intent, Leg, Outcome, RemoteOrder
+from trader.domain.orders import ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
 from trader.errors import FatalError, RetryableError
 from trader.execution.desk import OrderDesk
 from trader.execution.keeper import Keeper
@@ -203,7 +203,9 @@ class Recovery:
         if intent is None or (not fix.status.live and intent.filled < fix.filled):
             return 0  # its trades are not listed yet: the next pass concludes
         self.w.ledger.set_status(fix.txid, fix.status, now)
-        return 0 if fix.status.live else 1
+        if found := intent.status is ExchangeStatus.LOST:
+            self.w.ledger.note("order.found", {"txid": fix.txid, "pair": intent.pair, "leg": intent.leg, "status": fix.status}, now)
+        return int(found or not fix.status.live)
 
     async def _apply_fills(self, fills: Sequence[Fill]) -> int:
         """Book what is ours; what is of an order we do not know is looked up first, since an answer may be under way."""

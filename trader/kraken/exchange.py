@@ -20,6 +20,7 @@ from trader.kraken.rest import Rest
 from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must_be_timely, named, not_on_rules
 from trader.kraken.tariff import Kind
 from trader.kraken.transport import Transport
+from trader.kraken.venue_clock import VenueClock
 from trader.ports import Clock, Rng
 
 NEAREST_US, FARTHEST_US = 2 * SECOND, 60 * SECOND  # deadlines REST accepts, from now
@@ -35,7 +36,7 @@ class KrakenExchange:
         self, client: Transport, clock: Clock, *, rng: Rng | None = None, limiter: Limiter | None = None, fee_pair: str | None = None
     ) -> None:
         self._rest = Rest(client, clock, rng=rng, limiter=limiter)
-        self._fee_pair = fee_pair
+        self._fee_pair, self._venue_clock = fee_pair, VenueClock(clock)
         self.account = AccountApi(self._rest)
 
     # --- the venue ------------------------------------------------------------------------------------------------------
@@ -43,8 +44,9 @@ class KrakenExchange:
         return await self._rest.load()
 
     async def server_time(self) -> int:
-        """Microseconds; Kraken names whole seconds, so this is the middle of the one it named."""
-        return await self._rest.public("Time", read=lambda result: translate.seconds_us(result["unixtime"], "unixtime") + SECOND // 2)
+        """Microseconds; Kraken names whole seconds, so this is the middle of the one it named. Deadlines count by it from now on."""
+        asking = self._rest.public("Time", read=lambda result: translate.seconds_us(result["unixtime"], "unixtime") + SECOND // 2)
+        return await self._venue_clock.told(asking, exact_us=SECOND // 2)
 
     async def system_status(self) -> str:
         """online, maintenance, cancel_only or post_only."""
@@ -72,7 +74,7 @@ class KrakenExchange:
         answer = _read_answer(result, lambda found: str(_only_id(found)))
         if isinstance(answer, Acked):
             self._rest.limiter.saw_order(answer.txid, intent.pair, self._rest.clock.now_us())
-        return answer
+        return await self._venue_clock.heed(answer, self.server_time)
 
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """AmendOrder in place: same ids; values are absolute, so repeating it is harmless."""
@@ -91,7 +93,8 @@ class KrakenExchange:
         result = await self._rest.order(
             "AmendOrder", build, kind=Kind.AMEND, pair=pair, txid=txid, reducing=True, patience_s=self._left_s(deadline_us)
         )
-        return _read_answer(result, lambda found: txid if translate.text(found.get("amend_id"), "amend_id") else "")
+        answer = _read_answer(result, lambda found: txid if translate.text(found.get("amend_id"), "amend_id") else "")
+        return await self._venue_clock.heed(answer, self.server_time)
 
     async def cancel(self, txid: str) -> Answer:
         """CancelOrder. `gone`: look in closed orders and trades before concluding anything."""
@@ -142,10 +145,10 @@ class KrakenExchange:
         return left_s(deadline_us, self._rest.clock.now_us())
 
     def _deadline(self, deadline_us: int) -> str:
-        """RFC 3339, inside the range REST accepts. Raises NotSent for a deadline that has as good as passed."""
+        """RFC 3339 of the venue's time, inside the range REST accepts. Raises NotSent for a deadline that has as good as passed."""
         now = self._rest.clock.now_us()
         must_be_timely(deadline_us, now)
-        return translate.rfc3339(min(max(deadline_us, now + NEAREST_US), now + FARTHEST_US))
+        return translate.rfc3339(min(max(deadline_us, now + NEAREST_US), now + FARTHEST_US) + self._venue_clock.offset_us)
 
 
 def add_order(intent: Intent, pair_id: str, deadline: str) -> dict[str, Any]:

@@ -34,10 +34,12 @@ from trader.kraken.futures_transport import Endpoint, FuturesTransport
 from trader.kraken.instruments import refusal_of
 from trader.kraken.outcomes import Class
 from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must_be_timely, named, not_on_rules
+from trader.kraken.venue_clock import VenueClock
 from trader.ports import Clock, Rng
 
 FeeSource = Callable[[], Awaitable[tuple[Decimal, Decimal]]]
 FILLS_PAGE = 100
+MILLI = 1000  # microseconds: what futures stamps are exact to
 MOST_PAGES = 400  # 40,000 fills: more means the paging does not end
 SIGNALS = ("mark", "index", "last")
 _DONE = {rest.SEND: ("sendStatus", "placed"), rest.EDIT: ("editStatus", "edited"), rest.CANCEL: ("cancelStatus", "cancelled")}
@@ -56,7 +58,7 @@ class KrakenFuturesExchange:
         if trigger_signal not in SIGNALS:
             raise ValueError(f"trigger_signal {trigger_signal!r} must be one of {', '.join(SIGNALS)}")
         self._rest, self._fees, self._signal = FuturesRest(client, clock, rng=rng, limiter=limiter), fees, trigger_signal
-        self._history = FuturesHistory(self._rest)
+        self._history, self._venue_clock = FuturesHistory(self._rest), VenueClock(clock)
 
     # --- the venue ------------------------------------------------------------------------------------------------------
     async def instruments(self) -> Mapping[str, Instrument]:
@@ -64,8 +66,9 @@ class KrakenFuturesExchange:
         return (await self._rest.load()).instruments
 
     async def server_time(self) -> int:
-        """Microseconds, from the stamp of an answer (milliseconds)."""
-        return await self._rest.read(rest.TICKERS, read=lambda body: translate.stamp_us(body["serverTime"], "serverTime"))
+        """Microseconds, from the stamp of an answer (milliseconds). Deadlines count by it from now on."""
+        asking = self._rest.read(rest.TICKERS, read=lambda body: translate.stamp_us(body["serverTime"], "serverTime"))
+        return await self._venue_clock.told(asking, exact_us=MILLI)
 
     async def system_status(self) -> str:
         """online while any perpetual is tradeable, else maintenance; futures have no status endpoint of their own."""
@@ -87,10 +90,11 @@ class KrakenFuturesExchange:
         refusal = _refusal(intent, self._rest.instruments[intent.pair])
         if refusal is not None:
             return refusal
-        return await self._order(
+        answer = await self._order(
             rest.SEND, lambda: send_order(intent, symbol, self._deadline(intent.deadline_us), self._signal),
             reducing=intent.leg.reducing, patience_s=self._left_s(intent.deadline_us),
         )  # fmt: skip
+        return await self._venue_clock.heed(answer, self.server_time)
 
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """editorder in place: same id; values are absolute, so repeating it is harmless."""
@@ -106,7 +110,8 @@ class KrakenFuturesExchange:
                 fields["stopPrice"] = plain(trigger_price)
             return fields
 
-        return await self._order(rest.EDIT, build, reducing=True, patience_s=self._left_s(deadline_us), txid=txid)
+        answer = await self._order(rest.EDIT, build, reducing=True, patience_s=self._left_s(deadline_us), txid=txid)
+        return await self._venue_clock.heed(answer, self.server_time)
 
     async def cancel(self, txid: str) -> Answer:
         """cancelorder. `gone`: look in closed orders and fills before concluding anything."""
@@ -215,9 +220,9 @@ class KrakenFuturesExchange:
         return left_s(deadline_us, self._rest.clock.now_us())
 
     def _deadline(self, deadline_us: int) -> str:
-        """`processBefore`. Raises NotSent for a deadline that has as good as passed."""
+        """`processBefore`, in the venue's time. Raises NotSent for a deadline that has as good as passed."""
         must_be_timely(deadline_us, self._rest.clock.now_us())
-        return translate.rfc3339(deadline_us)
+        return translate.rfc3339(deadline_us + self._venue_clock.offset_us)
 
 
 def send_order(intent: Intent, symbol: str, deadline: str, signal: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ RESERVE = 0.25  # of each maximum is left to reducing orders and what must be kn
 LONGEST_WAIT_S = 60.0  # a wait beyond this is an answer ("later"), not a pause
 YIELD_S = 0.01  # how often a background call looks whether another one waits
 REMEMBERED = 5000  # orders whose age we know
+PUBLIC = (Kind.PUBLIC, Kind.CANDLES, Kind.STATUS)
 ANY_PAIR = ""  # charges whose pair is not known count for every pair
 ROUNDING = 1e-9  # sums of decimal fractions may end a hair above a maximum
 
@@ -73,6 +74,7 @@ class Limiter:
         self._tier = tier
         self._public_us = int(1e6 / public_per_s) if public_per_s else 0
         self._next_public_us = 0
+        self._next_address_us = 0  # the same but for candles, which the venue counts apart: never later
         self._public_waiting = 0  # calls that no background call may overtake
         self._blocked_until_us = 0
         self._started_us = clock.now_us()
@@ -92,7 +94,7 @@ class Limiter:
         `background`: a public call that lets every other one go first. Raises RetryableError where the wait is over a minute
         (or a lockout lasts).
         """
-        ahead = kind is Kind.PUBLIC and not background
+        ahead = kind in PUBLIC and not background
         self._public_waiting += ahead
         try:
             while (delay := self.delay_s(kind, pair=pair, txid=txid, reducing=reducing, orders=orders, background=background)) > 0:
@@ -113,9 +115,10 @@ class Limiter:
     ) -> float:  # fmt: skip
         """Seconds of exchange time before this call fits."""
         now, share = self._clock.now_us(), 1.0 if reducing else 1.0 - RESERVE
-        if kind is Kind.PUBLIC:
+        if kind in PUBLIC:
             yields_s = max(self._public_us / 1e6, YIELD_S) if background and self._public_waiting else 0.0
-            return max(yields_s, (self._next_public_us - now) / 1e6)
+            free_us = self._next_address_us if kind is Kind.STATUS else self._next_public_us
+            return max(yields_s, (free_us - now) / 1e6)
         blocked = max(0, self._blocked_until_us - now) / 1e6
         if kind in REST_COST:
             return max(blocked, _wait_s(self.rest, self.rest.at(now) + REST_COST[kind], share))
@@ -132,8 +135,10 @@ class Limiter:
     def charge(self, kind: Kind, *, pair: str | None = None, txid: str | None = None, orders: int = 1) -> Charge:
         """Count a call that is about to be made; `settle` it when it has ended."""
         now = self._clock.now_us()
-        if kind is Kind.PUBLIC:
+        if kind in PUBLIC:
             self._next_public_us = max(now, self._next_public_us) + self._public_us
+            if kind is not Kind.CANDLES:
+                self._next_address_us = max(now, self._next_address_us) + self._public_us
             return Charge(None, 0.0)
         if kind in REST_COST:
             made = Charge(self.rest, REST_COST[kind])

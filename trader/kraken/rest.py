@@ -13,7 +13,7 @@ from trader.kraken import instruments, outcomes
 from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
 from trader.kraken.sending import limited, sent_once
-from trader.kraken.tariff import Kind
+from trader.kraken.tariff import PUBLIC_KINDS, Kind
 from trader.kraken.transport import NotSent, Refused, Transport, Unanswered
 from trader.kraken.venue_rest import VenueRest, read_answer, retrying
 from trader.ports import Clock, Rng
@@ -55,11 +55,11 @@ class Rest(VenueRest):
     async def public(self, path: str, params: Mapping[str, str] | None = None, *, read: Callable[[Any], T], background: bool = False) -> T:
         """A public GET; `read` turns the result into a value and may raise ValueError (KeyError, ...) for a malformed one.
 
-        `background`: every other public call goes first.
+        `background`: every other public call goes first. What orders wait for never waits for candles.
         """
 
         async def once() -> T:
-            async with self.limiter.turn(Kind.PUBLIC, background=background):
+            async with self.limiter.turn(PUBLIC_KINDS.get(path, Kind.PUBLIC), background=background):
                 result = await self._errors(self.transport.public(path, params or {}))
             return read_answer(path, read, result)
 

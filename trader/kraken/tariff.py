@@ -13,6 +13,8 @@ class Kind(StrEnum):
     """What a spot call is charged as."""
 
     PUBLIC = "public"
+    CANDLES = "candles"  # OHLC and Trades: the venue counts them by pair, apart from all others
+    STATUS = "status"  # what orders wait for: time and state of the venue
     READ = "read"
     HISTORY = "history"  # TradesHistory, Ledgers
     ADD = "add"  # a batch: once per order
@@ -37,6 +39,7 @@ TIERS = {
     "pro": Tier(rest_max=20, rest_decay=1.0, engine_max=180, engine_decay=3.75),
     "unlimited": Tier(rest_max=1e9, rest_decay=1e9, engine_max=1e9, engine_decay=1e9),  # a twin that counts nothing
 }
+PUBLIC_KINDS = {"OHLC": Kind.CANDLES, "Trades": Kind.CANDLES, "Time": Kind.STATUS, "SystemStatus": Kind.STATUS}  # others: PUBLIC
 REST_COST = {Kind.READ: 1.0, Kind.HISTORY: 2.0}
 
 

@@ -156,6 +156,24 @@ def test_reads_wait_for_the_rest_counter_and_public_calls_for_their_turn() -> No
     assert public == pytest.approx(2.0, abs=0.01)
 
 
+def test_what_orders_wait_for_does_not_wait_for_candles_but_takes_its_turn_among_all_others() -> None:
+    async def run() -> None:
+        clock = HandClock()
+        limiter = Limiter(clock, public_per_s=1.0)
+        for _ in range(8):
+            limiter.charge(Kind.CANDLES)
+        assert limiter.delay_s(Kind.STATUS) == 0.0
+        assert limiter.delay_s(Kind.PUBLIC) == limiter.delay_s(Kind.CANDLES) == 8.0
+        await call(limiter, Kind.STATUS)
+        assert limiter.delay_s(Kind.STATUS) == 1.0, "the venue counts these by address"
+        assert limiter.delay_s(Kind.PUBLIC) == 9.0
+        await clock.sleep(9.0)
+        await call(limiter, Kind.PUBLIC)
+        assert limiter.delay_s(Kind.STATUS) == 1.0
+
+    asyncio.run(run())
+
+
 def test_a_lockout_stops_private_calls_only() -> None:
     async def run() -> None:
         limiter = Limiter(HandClock(), public_per_s=None)
