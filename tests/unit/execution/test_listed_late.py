@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from desk_kit import House, in_house
+from interleave_kit import Wrapped
 from test_halting import recovering
+from test_races import late_fill
 
-from trader.domain.orders import Acked, Answer, ExchangeStatus, Intent, Leg
+from trader.domain.orders import Acked, Answer, ExchangeStatus, Fill, Intent, Leg
 from trader.execution.reconcile import SetStatus
 
 
-class Behind:
+class Behind(Wrapped):
     """The REST side reads a replica that is `lag_s` behind the engine for the first stop; orders themselves work."""
 
     hidden = ""
     until = 0.0
 
     def __init__(self, real: Any, lag_s: float) -> None:
-        self.real, self.lag_s = real, lag_s
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
+        super().__init__(real)
+        self.lag_s = lag_s
 
     async def submit(self, intent: Intent) -> Answer:
         answer: Answer = await self.real.submit(intent)
@@ -84,5 +85,38 @@ def test_a_final_word_of_the_venue_stays_and_our_own_does_not() -> None:
         for word in (ExchangeStatus.OPEN, ExchangeStatus.LOST):
             house.ledger.set_status(stop.txid, word, now)
         assert [i.status for i in house.intents(Leg.STOP)] == [ExchangeStatus.CANCELED]
+
+    in_house(test)
+
+
+class Listing(Wrapped):
+    """An exchange that lists these trades."""
+
+    listed: tuple[Fill, ...] = ()
+
+    async def fills(self, since_us: int) -> tuple[Fill, ...]:
+        return self.listed
+
+
+def test_what_a_stop_sold_is_booked_after_what_its_entry_bought() -> None:
+    """The ledger refuses the one without the other and the session would end; the entry's trades may come in the same answer."""
+
+    async def test(house: House) -> None:
+        position = await house.buy()
+        (stop,), (entry,) = house.keeper.stops_of(position.position_id), house.intents(Leg.ENTRY)
+        assert stop.txid is not None
+        (seen,) = await house.world.exchange.orders([stop.txid])
+        twice = position.quantity * 2
+        house.ledger.set_terms(stop.txid, 1, quantity=twice)  # the second half of the entry has filled, and the stop sold both
+        bought = replace(late_fill(house, entry), trade_id="second half", quantity=position.quantity, cost=position.entry_cost)
+        sold = replace(bought, trade_id="overtook", txid=stop.txid, side=stop.side, quantity=twice, cost=position.entry_cost * 2)
+        ended = replace(seen, status=ExchangeStatus.CLOSED, quantity=twice, filled=twice)
+        house.desk.exchange = listing = Listing(house.world.exchange)
+        listing.listed = (sold,)
+        assert not await house.desk.conclude(ended, stop.created_us)
+        assert house.held().quantity == position.quantity
+        listing.listed = (sold, bought)
+        assert await house.desk.conclude(ended, stop.created_us)
+        assert house.ledger.positions() == []
 
     in_house(test)
