@@ -78,6 +78,8 @@ def test_a_start_that_proves_an_entry_absent_still_holds_its_lease(stage: Stage,
     async def script(world: Trader) -> None:
         for _ in range(2):
             await world.clock.sleep(60)
+            assert world.session.desk.lease is not None
+            world.session.w.ledger.check_lease(world.session.desk.lease, world.clock.now_us())  # a stop could be begun
             seen.append((outcomes(world), world.session.stopping.is_set()))
 
     world, _ = play(stage, tmp_path, script, minutes=4)
