@@ -6,8 +6,9 @@ time without a trader, up to the next life's first reconciliation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tests.chaos.evidence import Evidence, JournalLine
 from trader.domain.market import SECOND
@@ -38,10 +39,17 @@ def exits(e: Evidence) -> list[Leaving]:
         if line.type != "control.answered" or line.payload["verb"] != "exit" or line.payload["state"] != "DONE":
             continue
         row = positions.get(_argument(e, line), {})
-        pair, done = row.get("pair", ""), row.get("closed_us") or e.ended_us
+        pair, done = row.get("pair", ""), _done(e, row)
         hindrances = [*down, *((one.since_us, one.until_us) for one in e.seen.troubles if one.concerns(pair))]
         found.append(Leaving(pair=pair, asked_us=line.time_us, clock_us=_clock(line.time_us, done, hindrances), done_us=done))
     return found
+
+
+def _done(e: Evidence, position: Mapping[str, Any]) -> int:
+    """When the position was closed, as the exchange stamps it; by our own clock while the two differ on purpose."""
+    booked = [x.time_us for x in e.journal if x.type == "fill" and x.payload["position_id"] == position.get("position_id")]
+    closed = position.get("closed_us") or e.ended_us
+    return booked[-1] if booked and position.get("closed_us") and e.in_skew(booked[-1]) else closed
 
 
 def _argument(e: Evidence, answered: JournalLine) -> str:

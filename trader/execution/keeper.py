@@ -23,7 +23,7 @@ from trader.execution.held import Held
 from trader.execution.positions import Exit, ExitKind, Guard
 from trader.execution.reconcile import RECOVERED
 from trader.execution.shortfall import AGAIN_S, FUNDS, Shortfall
-from trader.execution.venue_rules import too_small
+from trader.execution.venue_rules import Minimums, too_small
 from trader.ports import Clock, Exchange, Ledger
 
 STOP_WITHIN_S = 5.0
@@ -52,6 +52,7 @@ class Keeper:
         self.desk, self.exchange, self.ledger, self.clock = desk, exchange, ledger, clock
         self.instruments, self.spawn = instruments, spawn
         self.adoption, self.shortfall = Adoption(desk), Shortfall(ledger, clock)
+        self.minimums = Minimums(lambda: desk.exchange, instruments, clock)
         self.held: dict[str, Held] = {}
 
     # --- state ---------------------------------------------------------------------------------------------------------
@@ -355,8 +356,8 @@ class Keeper:
 
     async def _leave(self, held: Held, reason: str) -> None:
         """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""
-        stops, rules = self.stops_of(held.position.position_id), self.instruments.get(held.position.pair)
-        if stops and (rules is None or held.position.quantity < rules.order_min or not await self.desk.takes_orders()):
+        stops = self.stops_of(held.position.position_id)
+        if stops and (await self.minimums.bar(held.position.pair, held.position.quantity) or not await self.desk.takes_orders()):
             return  # its stop stays, also where the minimum was raised; what is due is due again at the next close
         for stop in stops:
             await self.desk.cancel(stop)

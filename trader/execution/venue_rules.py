@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ from trader.domain.market import MINUTE, Instrument
 from trader.domain.orders import Rejected
 from trader.errors import RejectedError, RetryableError
 from trader.execution.wiring import Wiring
-from trader.ports import Exchange
+from trader.ports import Clock, Exchange
 
 EVERY_US = 60 * MINUTE
 TOO_OLD_US = 24 * 60 * MINUTE
@@ -27,6 +28,30 @@ async def too_small(exchange: Exchange, known: Instrument, quantity: Decimal, pr
     except (RetryableError, RejectedError):
         return False
     return fresh is not None and not fresh.tradable(quantity, price)
+
+
+class Minimums:
+    """Whether a holding is below what the venue takes. Our rules may hold a minimum that has come down since, and a way out does not wait
+    an hour for them: they are read again, at most once a minute."""
+
+    def __init__(self, exchange: Callable[[], Exchange], known: Mapping[str, Instrument], clock: Clock) -> None:
+        self._exchange, self._known, self._clock = exchange, known, clock
+        self._fresh: Mapping[str, Instrument] = {}
+        self._due_us = 0
+
+    async def bar(self, pair: str, quantity: Decimal) -> bool:
+        """Whether an order of this size would be refused. Where nobody tells, the word we have stands: its stop stays."""
+        rules = self._known.get(pair)
+        if rules is not None and quantity >= rules.order_min:
+            return False
+        if self._clock.now_us() >= self._due_us:
+            self._due_us = self._clock.now_us() + MINUTE
+            try:
+                self._fresh = await self._exchange().instruments()
+            except (RetryableError, RejectedError):
+                self._fresh = {}
+        fresh = self._fresh.get(pair)
+        return fresh is None or quantity < fresh.order_min
 
 
 class VenueRules:

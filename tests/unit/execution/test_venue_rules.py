@@ -19,6 +19,7 @@ from trader.domain.orders import Rejected
 from trader.errors import RejectedError, RetryableError, TraderError
 from trader.execution.positions import Exit, ExitKind
 from trader.execution.venue_rules import DELISTED, EVERY_US, TOO_OLD_US, VenueRules, too_small
+from trader.simulation.faults import Fault
 
 RULES = Instrument(pair="A/EUR", base="A", quote="EUR", tick=Decimal("0.01"), lot=Decimal("0.1"), order_min=Decimal(1), cost_min=Decimal(1))
 OTHER = replace(RULES, pair="B/EUR", base="B")
@@ -136,11 +137,21 @@ def test_an_exit_waits_under_its_stop_while_the_venue_takes_none(mode: str) -> N
     in_house(test)
 
 
+def test_an_exit_below_a_minimum_that_came_down_again_is_made() -> None:
+    async def test(house: House) -> None:
+        position = await house.buy()
+        house.keeper.instruments[PAIR] = replace(house.keeper.instruments[PAIR], order_min=position.quantity * 2)  # type: ignore[index]
+        await house.keeper.leave(house.keeper.held[position.position_id], "FLATTEN")
+        assert house.ledger.positions() == []
+
+    in_house(test)
+
+
 def test_an_exit_below_a_minimum_that_was_raised_leaves_the_stop_where_it_is() -> None:
     async def test(house: House) -> None:
         position = await house.buy()
-        listed = house.keeper.instruments
-        house.keeper.instruments = {**listed, PAIR: replace(listed[PAIR], order_min=position.quantity * 2)}
+        house.world.twin.inject(Fault(where="pair", action="raise_minimum", arg={"pair": PAIR, "ordermin": "1000000", "for_s": 600}))
+        house.keeper.instruments[PAIR] = replace(house.keeper.instruments[PAIR], order_min=position.quantity * 2)  # type: ignore[index]
         (stop,) = house.orders(status="open")
         await house.keeper.leave(house.keeper.held[position.position_id], "FLATTEN")
         assert [order.txid for order in house.orders(status="open")] == [stop.txid]
