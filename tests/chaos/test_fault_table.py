@@ -33,7 +33,7 @@ def test_what_is_said_is_each_outcome_once_and_no_usual_line() -> None:
 
 
 def test_a_table_has_every_row_with_its_count_seed_and_what_was_seen() -> None:
-    counts = {"looks": 9, "fills": 1, "orders": 2, "intents": 3}
+    counts = {"looks": 9, "fills": 1, "orders": 2, "intents": 3, "exits": 4, "exits_excused": 1}
     result = Result(seed=4, problems={}, plan=(), delivered={"H2": 5}, behaviour={"H2": "a | b"}, compared=counts)
     page = table(report([result], ROWS.values(), fault_us=MINUTE))
     rows = [text for text in page.splitlines() if text.startswith("| ")][1:]
