@@ -79,10 +79,15 @@ async def delist(world: World, row: str) -> None:
     await world.clock.sleep(610)
 
 
+WITHHOLDING, A_BEAT_S = ("W2", "W3"), 100.0
+
+
 async def dead_man(world: World, row: str) -> None:
     await held_pair(world)
     world.twin.exchange.arm(1, world.clock.now_us())
     world.happened(row, "AddOrder")
+    if any(one.row in WITHHOLDING for one in world.plan.injections):
+        world.trouble(A_BEAT_S)  # a frame that is kept back says nothing of a stop's end: the next beat's comparison does
     await world.clock.sleep(2)
 
 
