@@ -174,8 +174,8 @@ class OrderDesk:
             pause_s = PASSES_S[index] if index < len(PASSES_S) else LATER_PASSES_S
             await asyncio.sleep(CONFIRM_S if clean else pause_s)
             index += 1
-            if (told := self._known_txid(intent)) is not None:
-                return Acked(txid=told)  # the stream was faster
+            if isinstance(told := self._settled(intent), Acked):
+                return told  # the stream was faster
             try:
                 found = await self._look_up(intent)
                 online = found is not None or await self.exchange.system_status() == "online"
@@ -195,14 +195,11 @@ class OrderDesk:
                 return Rejected(kind="absent", message="proved absent")
 
     def _settled(self, intent: Intent) -> Answer | None:
+        """What the ledger has of its outcome by now; None while that is open."""
         same = next(i for i in self.ledger.intents(position_id=intent.position_id) if i.cl_ord_id == intent.cl_ord_id)
         if same.outcome is Outcome.ACKED and same.txid is not None:
             return Acked(txid=same.txid)
         return None if same.outcome is Outcome.SENT else Rejected(kind="absent", message=f"{same.outcome} meanwhile")
-
-    def _known_txid(self, intent: Intent) -> str | None:
-        same = (i for i in self.ledger.intents(position_id=intent.position_id) if i.cl_ord_id == intent.cl_ord_id)
-        return next((i.txid for i in same if i.outcome is Outcome.ACKED), None)
 
     async def _found(self, intent: Intent, order: RemoteOrder) -> Answer:
         """Adopt what a look-up found: its id, then its fills, and a final status only once they are booked."""

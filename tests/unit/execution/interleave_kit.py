@@ -40,5 +40,11 @@ async def at_target(house: House) -> tuple[Held, Decimal]:
     return held, bid
 
 
+def first_leg(house: House, held: Held) -> Decimal:
+    """What the first target is to sell."""
+    assert held.guard is not None
+    return house.keeper.instruments[PAIR].quantity(held.guard.state.terms.leg1)
+
+
 def sold_at_tp1(house: House) -> Decimal:
     return sum((i.filled for i in house.intents(Leg.TARGET)), ZERO)

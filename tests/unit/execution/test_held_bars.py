@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,9 +39,9 @@ def minutes(first: int, count: int, price: float = 10.0, pair: str = PAIR) -> li
     ]  # fmt: skip
 
 
-def built(candles: list[Candle]) -> list[Candle]:
-    """What the engine's own builder makes of them."""
-    builder = BarBuilder(Timeframe.M15)
+def built(candles: Iterable[Candle], builder: BarBuilder | None = None) -> list[Candle]:
+    """What the engine's own builder makes of them, or one that has seen others before."""
+    builder = builder or BarBuilder(Timeframe.M15)
     return [bar for candle in candles if (bar := builder.add(candle)) is not None]
 
 
@@ -104,7 +104,7 @@ class Market:
         return [candle for candle in self.candles if candle.time_us >= since_us]
 
 
-def session_of(house: House, engine: Engine, market: Any = None) -> Session:
+def session_of(house: House, engine: Any, market: Any = None) -> Session:
     """The part of a session through which candles come to the house's keeper."""
     session = Session.__new__(Session)
     session.summary, session.keeper, session._closing, session._ticking = SessionSummary(), house.keeper, asyncio.Lock(), []
@@ -133,6 +133,25 @@ def flat(price: float, first: int, count: int) -> list[Candle]:
         Candle(pair=PAIR, timeframe=Timeframe.M1, time_us=n * MINUTE, open=price, high=price, low=price, close=price, volume=1.0)
         for n in range(first, first + count)
     ]
+
+
+def test_a_time_exit_comes_for_a_bar_whose_last_minute_was_late() -> None:
+    """Its candle came by REST with the close of the next minute; `_bars` hands 15m candles on at quarters only."""
+
+    async def test(house: House) -> None:
+        price = await due_next_close(house)
+        builder = BarBuilder(Timeframe.M15)
+        engine = SimpleNamespace(pairs=[PAIR], marks={}, absorb=lambda candles: built(candles, builder))
+        session = session_of(house, engine)
+        *early, late, after = flat(price, 0, 16)
+        for candle in early:
+            session._bars(BarsClosed(close_us=candle.close_us, candles=(candle,)))
+        session._bars(BarsClosed(close_us=late.close_us, candles=()))
+        session._bars(BarsClosed(close_us=after.close_us, candles=(late, after)))
+        await house.quiet()
+        assert house.ledger.positions() == []
+
+    in_house(test)
 
 
 def test_a_time_exit_comes_for_a_pair_that_the_data_gate_blocks() -> None:

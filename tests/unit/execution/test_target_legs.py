@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from desk_kit import House, in_house
-from interleave_kit import LIMIT_SELL, Wrapped, at_target, sold_at_tp1
+from interleave_kit import LIMIT_SELL, Wrapped, at_target, first_leg, sold_at_tp1
 from kraken_kit import PAIR
 
 from trader.domain.market import Candle, Timeframe
@@ -18,7 +18,7 @@ from trader.simulation.faults import Fault
 def test_two_ticks_of_one_frame_sell_the_first_target_once() -> None:
     async def test(house: House) -> None:
         held, bid = await at_target(house)
-        leg = house.keeper.instruments[PAIR].quantity(held.guard.state.terms.leg1)  # type: ignore[union-attr]
+        leg = first_leg(house, held)
         house.keeper.on_tick(PAIR, bid)  # `_feed` takes both from the queue without giving the loop a turn between
         house.keeper.on_tick(PAIR, bid)
         await house.quiet()
@@ -30,7 +30,7 @@ def test_two_ticks_of_one_frame_sell_the_first_target_once() -> None:
 def test_a_close_while_the_first_target_is_being_sold_does_not_sell_it_again() -> None:
     async def test(house: House) -> None:
         held, bid = await at_target(house)
-        leg = house.keeper.instruments[PAIR].quantity(held.guard.state.terms.leg1)  # type: ignore[union-attr]
+        leg = first_leg(house, held)
         house.keeper.on_tick(PAIR, bid)
         await asyncio.sleep(0.02)  # the stop is being reduced, or the leg under way
         assert held.lock.locked()
@@ -47,7 +47,7 @@ def test_a_close_while_the_first_target_is_being_sold_does_not_sell_it_again() -
 def test_a_leg_that_filled_in_part_sells_only_what_is_missing_at_the_next_touch() -> None:
     async def test(house: House) -> None:
         held, bid = await at_target(house)
-        leg = house.keeper.instruments[PAIR].quantity(held.guard.state.terms.leg1)  # type: ignore[union-attr]
+        leg = first_leg(house, held)
         house.keeper.on_tick(PAIR, bid)
         await house.quiet()
         assert ZERO < sold_at_tp1(house) < leg
