@@ -51,14 +51,18 @@ def covered(frame: pl.DataFrame, timeframe: Timeframe, source: str, batch_id: st
     """The ranges rows cover, per pair: unbroken runs of what was received, whatever their order."""
     if frame.is_empty():
         return []
-    rows = frame.select("pair", "time").sort("pair", "time")
-    pair, time = rows["pair"], times(rows)
+    named, time = frame["pair"].to_list(), times(frame)
+    pairs = sorted(dict.fromkeys(named))
+    place = {pair: at for at, pair in enumerate(pairs)}
+    pair = np.fromiter(map(place.__getitem__, named), np.int64, len(named))
+    order = np.lexsort((time, pair))  # of the few rows of a quarter hour a fraction of a Polars sort, and never slower
+    pair, time = pair[order], time[order]
     step = np.diff(time)
-    begins = np.flatnonzero(np.append(True, (pair[1:] != pair[:-1]).to_numpy() | ((step != timeframe.us) & (step != 0))))
+    begins = np.flatnonzero(np.append(True, (pair[1:] != pair[:-1]) | ((step != timeframe.us) & (step != 0))))
     lows, highs = time[begins], time[np.append(begins[1:], len(time)) - 1]
     return [
-        Coverage(pair=name, start_us=low, end_us=high + timeframe.us, state="fetched", source=source, batch_id=batch_id)
-        for name, low, high in zip(pair[begins].to_list(), lows.tolist(), highs.tolist(), strict=True)
+        Coverage(pair=pairs[at], start_us=low, end_us=high + timeframe.us, state="fetched", source=source, batch_id=batch_id)
+        for at, low, high in zip(pair[begins].tolist(), lows.tolist(), highs.tolist(), strict=True)
     ]
 
 

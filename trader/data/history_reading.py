@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from trader.data import parts
 from trader.data.catalog import Catalog, Part
 from trader.data.parts import Source
-from trader.data.resample import SHORTER, columns_by_pair, cut, overlay, resample, resample_frame, segments, whole
+from trader.data.resample import SHORTER, columns_by_pair, cut, overlay, resample, resample_frame, segments
 from trader.data.snapshot import Snapshot, digest
 from trader.data.tails import Tail
 from trader.domain.market import DAY, Candle, Timeframe
@@ -94,19 +95,41 @@ class HistoryReader:
 
         Where a pair's own candles of this timeframe are whole and as new as anybody's, the shorter ones need not be read.
         """
-        found = self._overlaid(pairs, timeframe, lookback, (timeframe,))
         newest_us = self._newest_us(timeframe)
-        lacking = [p for p in pairs if p not in found or not whole(found[p], timeframe, lookback, newest_us)]
-        if lacking:
-            found |= self._all(lacking, timeframe, lookback)
+        whole = self._whole(pairs, timeframe, lookback, newest_us)
+        lacking = [pair for pair in pairs if pair not in whole]
+        found = self._all(lacking, timeframe, lookback) if lacking else {}
         out = []
         for pair in pairs:
-            columns = found.get(pair)
-            last = None if columns is None else cut(columns, max(0, len(columns) - lookback))
-            gaps = 0 if last is None else len(segments(last, timeframe)) - 1
-            newest = None if last is None else int(last.time[-1])
-            out.append(Tail(timeframe=timeframe, pair=pair, rows=0 if last is None else len(last), gaps=gaps, newest_us=newest))
+            if pair in whole:
+                out.append(Tail(timeframe=timeframe, pair=pair, rows=lookback, gaps=0, newest_us=newest_us))
+            elif pair in found:
+                last = cut(found[pair], max(0, len(found[pair]) - lookback))
+                gaps, newest = len(segments(last, timeframe)) - 1, int(last.time[-1])
+                out.append(Tail(timeframe=timeframe, pair=pair, rows=len(last), gaps=gaps, newest_us=newest))
+            else:
+                out.append(Tail(timeframe=timeframe, pair=pair, rows=0, gaps=0, newest_us=None))
         return out
+
+    def _whole(self, pairs: Sequence[str], timeframe: Timeframe, lookback: int, newest_us: int) -> frozenset[str]:
+        """Pairs whose own last `lookback` candles of this timeframe are all there, the last at `newest_us`.
+
+        Only opens are looked at, in whatever order they lie: they are ticked off in a table of pairs by candles, whose last column is
+        for times that do not belong, and whose last row for other pairs.
+        """
+        first_us = newest_us - (lookback - 1) * timeframe.us
+        since = max(first_us, self._since(timeframe, lookback))
+        chosen = pl.col("pair").is_in(list(pairs)) & (pl.col("time").to_physical() >= first_us)
+        found = [self._some(part, chosen) for part in self.catalog.parts("spot", timeframe, since)]
+        found.append(stream_rows(self._buffer.get(timeframe, ())))
+        time = np.concatenate([parts.times(rows) for rows in found])
+        late = time >= first_us
+        pair = pl.concat([rows["pair"] for rows in found]).filter(pl.Series(late)).cast(pl.Enum(pairs), strict=False)
+        candle, off = np.divmod(time[late] - first_us, timeframe.us)
+        there = np.zeros((len(pairs) + 1, lookback + 1), np.bool_)
+        there[pair.to_physical().fill_null(len(pairs)).to_numpy(), np.where(off == 0, np.minimum(candle, lookback), lookback)] = True
+        whole = there[:-1, :-1].all(axis=1) & ~there[:-1, -1]
+        return frozenset(name for name, good in zip(pairs, whole, strict=True) if good)
 
     def _newest_us(self, timeframe: Timeframe) -> int:
         """The newest open that any pair has of this timeframe, as far as coverage tells."""
@@ -126,9 +149,7 @@ class HistoryReader:
 
     def _overlaid(self, pairs: Sequence[str], timeframe: Timeframe, periods: int, sources: Sequence[Timeframe]) -> dict[str, Columns]:
         out: dict[str, Columns] = {}
-        stored = "SELECT max(end_us) FROM coverage WHERE market = 'spot' AND state = 'fetched'"  # a part's end may lie in the future
-        newest = self.catalog.rows(stored)[0][0] or 0
-        since = newest - 2 * periods * timeframe.us - DAY  # twice the need: some pairs lag, none of it is lost when they do not
+        since = self._since(timeframe, periods)
         for source in sources:
             for pair, columns in columns_by_pair(self._rows(pairs, source, since)):
                 built = resample(columns, source, timeframe)
@@ -136,19 +157,25 @@ class HistoryReader:
                     out[pair] = overlay(out[pair], built) if pair in out else built
         return out
 
+    def _since(self, timeframe: Timeframe, periods: int) -> int:
+        """How far back to look for `periods` candles: twice the need, since some pairs lag, and none is lost when they do not."""
+        stored = "SELECT max(end_us) FROM coverage WHERE market = 'spot' AND state = 'fetched'"  # a part's end may lie in the future
+        newest = self.catalog.rows(stored)[0][0] or 0
+        return int(newest) - 2 * periods * timeframe.us - DAY
+
     def _rows(self, pairs: Sequence[str], timeframe: Timeframe, since_us: int | None) -> pl.DataFrame:
         """Stored and buffered rows of some pairs, sorted by (pair, time)."""
         chosen = pl.col("pair").is_in(list(pairs))
         found = [self._some(part, chosen) for part in self.catalog.parts("spot", timeframe, since_us)]
-        rows = pl.concat(found) if found else parts.empty()
+        rows = pl.concat(found).filter(chosen) if found else parts.empty()
         if held := self._buffer.get(timeframe):
             return parts.merge(rows, stream_rows(held).filter(chosen)).frame
         return rows.sort(*parts.KEY) if len(found) > 1 else rows
 
     def _some(self, part: Part, chosen: pl.Expr) -> pl.DataFrame:
-        """The chosen rows of a part; of a large one only the row groups that hold them are decoded."""
+        """At least the chosen rows of a part: all of a small one, of a large one only those, whose row groups alone are decoded."""
         if part.rows <= CACHED_ROWS // 2:
-            return self._read(part).filter(chosen)
+            return self._read(part)
         if part.path not in self._verified:
             parts.verify(self.folder / part.path, part.sha256)
             self._verified[part.path] = None

@@ -133,9 +133,3 @@ def _parts(from_tf: Timeframe, to_tf: Timeframe) -> int:
 
 
 NAMES: Final = ("time", "open", "high", "low", "close", "volume", "filled")
-
-
-def whole(columns: Columns, timeframe: Timeframe, lookback: int, newest_us: int) -> bool:
-    """Whether the last `lookback` candles are all there and end where the newest of all pairs ends."""
-    last = cut(columns, max(0, len(columns) - lookback))
-    return len(last) == lookback and int(last.time[-1]) == newest_us and len(segments(last, timeframe)) == 1

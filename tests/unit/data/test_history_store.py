@@ -14,7 +14,7 @@ import pytest
 
 from trader.data import parts
 from trader.data.compaction import sweep
-from trader.data.coverage import Coverage, lay_over
+from trader.data.coverage import Coverage, covered, lay_over
 from trader.data.history import HistoryStore
 from trader.data.intake import Intake
 from trader.data.parts import Source
@@ -137,6 +137,27 @@ def test_short_warm_up_sees_minutes_although_month_parts_end_in_the_future(store
     got = store.series(["A/EUR"], H4, 3)["A/EUR"]
     assert got.time.tolist() == [kit.EPOCH + h * HOUR for h in (36, 40, 44)]
     assert store.tails(["A/EUR"], Timeframe.M15, 3)[0].rows == 3
+
+
+def test_tails_tell_whole_pairs_from_holed_late_short_and_unknown_ones(store: HistoryStore) -> None:
+    bars = {name: kit.series(name, 21, tf=M15) for name in ("WHOLE", "HOLED", "LATE", "SHORT")}
+    stored = [*bars["WHOLE"][:20], *bars["HOLED"][:15], *bars["HOLED"][16:20], *bars["LATE"][:17], *bars["SHORT"][15:20]]
+    kit.put(store, parts.frame_of(stored, Source.REST), M15, name="stored")
+    newest = bars["WHOLE"][20].time_us
+    store.append([bars[name][at] for name in ("SHORT", "HOLED", "WHOLE") for at in (19, 20)], M15, newest + M15.us)
+    seen = {tail.pair: (tail.rows, tail.gaps, tail.newest_us) for tail in store.tails([*bars, "NOBODY"], M15, 10)}
+    assert seen == {
+        "WHOLE": (10, 0, newest), "HOLED": (10, 1, newest), "LATE": (10, 0, newest - 4 * M15.us), "SHORT": (6, 0, newest),
+        "NOBODY": (0, 0, None),
+    }  # fmt: skip
+    assert [tail.rows for tail in store.tails(["LATE", "WHOLE"], M15, 21)] == [17, 21]
+
+
+def test_ranges_of_rows_do_not_depend_on_their_order() -> None:
+    rows = kit.frame(["B/EUR", "A/EUR"], 6).filter(pl.col("time").to_physical() != kit.EPOCH + 3 * MINUTE)
+    shuffled = pl.concat([rows, rows.head(2)]).sample(fraction=1.0, shuffle=True, seed=4)
+    found = [(c.pair, (c.start_us - kit.EPOCH) // MINUTE, (c.end_us - kit.EPOCH) // MINUTE) for c in covered(shuffled, M1, "rest", "b")]
+    assert found == [("A/EUR", 0, 3), ("A/EUR", 4, 6), ("B/EUR", 0, 3), ("B/EUR", 4, 6)]
 
 
 def test_buffered_minutes_are_read_before_they_are_on_disk(store: HistoryStore) -> None:
