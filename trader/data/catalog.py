@@ -174,6 +174,10 @@ class Catalog:
         """Inside `write()`: a statement once for each row of parameters."""
         self._db.executemany(statement, rows)
 
+    def state(self) -> tuple[int, int]:
+        """Another value once anybody has written: commits of other connections, and rows this one changed; cheaper than a SELECT."""
+        return self.rows("PRAGMA data_version")[0][0], self._db.total_changes
+
     # --- parts ---------------------------------------------------------------------------------------------------------
     def parts(self, market: str, tf: str, since_us: int | None = None, until_us: int | None = None) -> list[Part]:
         """Parts that overlap [since, until), ascending in time; one SELECT."""

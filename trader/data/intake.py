@@ -129,3 +129,24 @@ def gates(
             reason, detail = next((words[t] for t in timeframes if words[t][0]), ("", ""))
             out[pair] = PairGate(pair=pair, reason=reason, detail=detail)
     return out
+
+
+class Gates:
+    """What `gates` says to one session: the last words again until the catalog is written or a tail verdict is due."""
+
+    def __init__(self, store: HistoryStore, timeframes: Sequence[Timeframe], needs: Mapping[Timeframe, int] | None) -> None:
+        self._store, self._timeframes, self._needs = store, tuple(timeframes), needs
+        self._words: Mapping[str, PairGate] = {}
+        self._state: tuple[int, int] | None = None
+        self._until_us = 0
+
+    def words(self, now_us: int) -> Mapping[str, PairGate]:
+        state = self._store.catalog.state()  # before anything is read: what is written meanwhile shows the next time
+        if state != self._state or now_us >= self._until_us:
+            self._words = gates(self._store, self._timeframes, now_us, self._needs)
+            self._state, self._until_us = state, self._due_us() if self._needs else now_us
+        return self._words
+
+    def _due_us(self) -> int:
+        """When `renewed_tails` next judges anything; before that no verdict grows too old to count, either."""
+        return min((at + (RETRY_US if _word(text)[0] else RENEW_US) for _, _, text, at in self._store.catalog.tails("spot")), default=0)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from trader.data import wire
 from trader.data.history import HistoryStore
-from trader.data.intake import Intake, gates
+from trader.data.intake import Gates, Intake
 from trader.domain.market import MINUTE, Candle, Timeframe
 from trader.errors import CorruptError, RetryableError
 from trader.ports import Clock, Columns, PairGate
@@ -39,13 +39,12 @@ class DirectHistoryLink:
         needs: Mapping[Timeframe, int] | None = None,
     ) -> None:
         self.store = store
-        self._needs = needs
         self._clock = clock
-        self._timeframes = tuple(timeframes)
+        self._gates = Gates(store, timeframes, needs)
         self._intake = Intake(store)
 
     async def gates(self) -> Mapping[str, PairGate]:
-        return gates(self.store, self._timeframes, self._clock.now_us(), self._needs)
+        return self._gates.words(self._clock.now_us())
 
     async def warm(self, pairs: Sequence[str], timeframe: Timeframe, periods: int) -> Mapping[str, Columns]:
         return self.store.series(pairs, timeframe, periods)

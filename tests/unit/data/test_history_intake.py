@@ -11,6 +11,7 @@ import candle_kit as kit
 import pytest
 
 from trader.data import parts
+from trader.data.catalog import Block, Catalog
 from trader.data.history import HistoryStore
 from trader.data.link import DirectHistoryLink
 from trader.domain.market import MINUTE, Timeframe
@@ -98,5 +99,29 @@ def test_a_pair_that_fails_is_judged_again_soon_and_alone(tmp_path: Path) -> Non
         assert {pair: checked_us for _, pair, _, checked_us in store.catalog.tails("spot")} == {
             "P000/EUR": first_us, "P001/EUR": first_us, "P002/EUR": clock.time_us,
         }  # fmt: skip
+
+    asyncio.run(scene())
+
+
+def test_gates_repeat_their_words_until_another_process_writes_or_a_verdict_is_due(tmp_path: Path) -> None:
+    async def scene() -> None:
+        rows = kit.minutes(kit.pairs(2), 70)
+        clock = kit.HandClock(rows[-1][0].close_us)
+        link = DirectHistoryLink(HistoryStore(tmp_path / "history", commit_every_us=0), clock, timeframes=[M1], needs={M1: 60})
+        await link.append([candle for candles in rows for candle in candles])
+        words = await link.gates()
+        assert {word.reason for word in words.values()} == {""} and len(words) == 2
+        words = await link.gates()
+        clock.time_us += MINUTE
+        assert await link.gates() is words, "nothing was written, nothing is due"
+        other = Catalog(tmp_path / "history" / "catalog.sqlite")
+        with other.write():
+            other.block("spot", [Block(tf=M1, pair="P001/EUR", since_us=clock.time_us, expectation="planted", detail="by another process")])
+        assert (await link.gates())["P001/EUR"].reason == "planted"
+        with other.write():
+            other.clear("spot", M1, ["P001/EUR"], clock.time_us)
+        assert await link.gates() == words
+        clock.time_us += 60 * MINUTE
+        assert {word.reason for word in (await link.gates()).values()} == {"expect_column_values_to_be_between(age_bars)"}
 
     asyncio.run(scene())
