@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
@@ -55,6 +56,12 @@ class Candle:
     def close_us(self) -> int:
         """First microsecond that no longer belongs to the candle."""
         return self.time_us + self.timeframe.us
+
+    @property
+    def sane(self) -> bool:
+        """Whether its prices are prices and lie as those of a bar do; what an exchange serves need not."""
+        prices = (self.open, self.high, self.low, self.close)
+        return all(map(math.isfinite, (*prices, self.volume))) and 0 < self.low <= min(prices) and max(prices) == self.high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

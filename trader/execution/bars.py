@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from trader.domain.market import Candle, Timeframe
+from trader.errors import RetryableError
 
 
 def merge(candles: Sequence[Candle], timeframe: Timeframe) -> Candle:
@@ -26,6 +28,13 @@ def merge(candles: Sequence[Candle], timeframe: Timeframe) -> Candle:
         vwap=turnover / volume if volume else 0.0,
         count=sum(c.count for c in candles), filled=all(c.filled for c in candles),
     )  # fmt: skip
+
+
+def ascending(rows: Sequence[Candle], from_us: int) -> list[Candle]:
+    """The candles at or after `from_us`; raises RetryableError for an answer that is out of order."""
+    if any(a.time_us >= b.time_us for a, b in pairwise(rows)):
+        raise RetryableError(f"{rows[0].pair} {rows[0].timeframe}: the exchange's candles do not ascend")
+    return [candle for candle in rows if candle.time_us >= from_us]
 
 
 def _added(values: Iterable[float]) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
 from trader.domain.market import Candle, Timeframe
 from trader.errors import RejectedError, RetryableError
+from trader.execution.bars import ascending
 from trader.execution.engine import Engine
 from trader.execution.wiring import Wiring
 from trader.indicators.likeness import WINDOW
@@ -130,25 +130,18 @@ class Joiner:
         four = await self._extended(pair, four, Timeframe.H4)
         running: Sequence[Candle] = ()
         if self.w.clock.now_us() - bar > self.w.base.us:
-            running = _ascending(await self.w.market.history(pair, self.w.base, bar), bar)
+            running = ascending(await self.w.market.history(pair, self.w.base, bar), bar)
         self.engine.join(pair, fifteen, four, running)
 
     async def _extended(self, pair: str, columns: Columns, timeframe: Timeframe) -> Columns:
         end = int(columns.time[-1]) + timeframe.us
         if end >= timeframe.floor(self.w.clock.now_us()):
             return columns
-        rows = _ascending(await self.w.market.history(pair, timeframe, end), end)
+        rows = ascending(await self.w.market.history(pair, timeframe, end), end)
         if not rows or rows[0].time_us != end:
             raise RetryableError(f"{pair} {timeframe}: stored candles end at {end}, the exchange's begin later")
         await self.w.history.append(rows)
         return _joined(columns, rows)
-
-
-def _ascending(rows: Sequence[Candle], from_us: int) -> list[Candle]:
-    """The candles at or after `from_us`; raises RetryableError for an answer that is out of order."""
-    if any(a.time_us >= b.time_us for a, b in pairwise(rows)):
-        raise RetryableError(f"{rows[0].pair} {rows[0].timeframe}: the exchange's candles do not ascend")
-    return [candle for candle in rows if candle.time_us >= from_us]
 
 
 def _joined(columns: Columns, rows: Sequence[Candle]) -> Columns:

@@ -257,16 +257,23 @@ class Keeper:
 
     def on_close(self, candle: Candle) -> None:
         """A closed 15m candle: ratchet, time rules, and touches that the ticks did not show."""
-        for held in self.by_pair(candle.pair):
+        self._follow(candle.pair, lambda guard: guard.closed(candle))
+
+    def on_missed(self, pair: str, candles: Sequence[Candle]) -> None:
+        """Closed 15m candles, ascending, that nobody gave when they closed."""
+        self._follow(pair, lambda guard: guard.missed(candles))
+
+    def _follow(self, pair: str, step: Callable[[Guard], list[Exit]]) -> None:
+        for held in self.by_pair(pair):
             if held.guard is None or held.position.state is not PositionState.OPEN:
                 continue
             before = held.guard.stop_price
-            exits = held.guard.closed(candle)
+            exits = step(held.guard)
             self._save(held)
             if exits:
-                self.spawn(self.act(held, exits), f"exit {candle.pair}")
+                self.spawn(self.act(held, exits), f"exit {pair}")
             elif held.guard.stop_price != before:
-                self.spawn(self.protect(held), f"trail {candle.pair}")
+                self.spawn(self.protect(held), f"trail {pair}")
 
     async def act(self, held: Held, exits: Sequence[Exit]) -> None:
         """Carry out what the exit step asked for, one after the other; a way out that was refused is tried again beside."""

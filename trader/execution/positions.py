@@ -13,11 +13,13 @@ from enum import StrEnum
 from typing import Any
 
 from trader.domain.account import Position
-from trader.domain.market import Candle, Instrument
+from trader.domain.market import Candle, Instrument, Timeframe
 from trader.execution import exit_plan, exits
 from trader.execution.exits import ExitState
 
 LEG_OF = {exits.text_reason(exits.TP1): 1, exits.text_reason(exits.TP2): 2}  # bits of ExitState.legs
+BOTH = sum(LEG_OF.values())
+NOWHERE = -(1 << 62)  # a stop that no price touches, times sign
 
 
 class ExitKind(StrEnum):
@@ -38,11 +40,13 @@ class Exit:
 
 
 class Guard:
-    """Exit state of one position."""
+    """Exit state of one position. Its bars are numbered by time from `opened_us`, the first fill, on: the entry bar is 1."""
 
-    def __init__(self, instrument: Instrument, state: ExitState) -> None:
+    def __init__(self, instrument: Instrument, state: ExitState, opened_us: int) -> None:
         self.instrument = instrument
         self.state = state
+        self._first_us = Timeframe.M15.floor(opened_us)
+        self._hole_us: int | None = None  # open of the first bar that was not there when a later one was given
 
     @classmethod
     def begin(cls, position: Position, instrument: Instrument, slippage: float = 0.0) -> Guard:
@@ -51,14 +55,14 @@ class Guard:
         state = exit_plan.begin(
             position.plan, entry=average, quantity=position.quantity, instrument=instrument, slippage=slippage, side=position.side
         )
-        return cls(instrument, state)
+        return cls(instrument, state, position.opened_us)
 
     @classmethod
     def restore(cls, position: Position, instrument: Instrument, stored: Mapping[str, Any] | None) -> Guard | None:
         """From the ledger; None where nothing was stored yet. The lots held always come from the fills."""
         if stored is None:
             return None
-        guard = cls(instrument, exits.from_json(stored))
+        guard = cls(instrument, exits.from_json(stored), position.opened_us)
         guard.hold(position.quantity)
         return guard
 
@@ -81,6 +85,7 @@ class Guard:
         if old.held or old.level or old.legs:
             stop = max(old.stop, self.state.stop) if old.level else self.state.stop
             self.state = self.state._replace(stop=stop, best=old.best, level=old.level, legs=old.legs, held=old.held, due=old.due)
+            self._hole_us = before._hole_us
 
     def took(self, done: Exit) -> None:
         """A target leg filled in full: its flag is set, the stop and the rest stay as they are now."""
@@ -114,9 +119,64 @@ class Guard:
         return self._run(ticks, ticks, ticks, ticks, closed=False)
 
     def closed(self, bar: Candle) -> list[Exit]:
-        """A closed 15m bar: touches the ticks did not show, then ratchet and time rules; a due exit is at market now."""
+        """A closed 15m bar: touches the ticks did not show, then ratchet and time rules; a due exit is at market now.
+
+        One that was given, or closed before the entry, changes nothing. Those that are not there before it count all the same.
+        """
+        number = self._number(bar)
+        if number <= self.state.held:
+            return []
+        if number > self.state.held + 1 and self._hole_us is None:
+            self._hole_us = self._next_us
+        self.state = self.state._replace(held=number - 1)
+        return self._run(*self._ticks(bar), closed=True)
+
+    def owed(self, until_us: int) -> int | None:
+        """Open of the first bar that was not given, of those closed by `until_us`; None where all were, or the way out is decided."""
+        if self.state.due != exits.NONE:
+            return None
+        if self._hole_us is not None:
+            return self._hole_us
+        return self._next_us if self._next_us + Timeframe.M15.us <= until_us else None
+
+    def missed(self, bars: Sequence[Candle]) -> list[Exit]:
+        """Bars that closed while nobody followed the position, ascending: the state afterwards is as if it had been followed.
+
+        Of a bar older than one given before, only the best price still counts: the next close moves the ratchet by it.
+        """
+        for bar in bars:
+            if 0 < self._number(bar) <= self.state.held:
+                own = max(self.state.terms.sign * self.instrument.to_ticks(price) for price in (bar.high, bar.low))
+                self.state = self.state._replace(best=max(self.state.best, own))
+        if bars and self._number(bars[-1]) >= self.state.held:
+            self._hole_us = None
+        self._catch_up([bar for bar in bars if self._number(bar) > self.state.held])
+        return [self._market(exits.text_reason(self.state.due))] if self.state.due != exits.NONE and self.state.lots > 0 else []
+
+    def _catch_up(self, bars: Sequence[Candle]) -> None:
+        """What touched a level that the ratchet reached in these bars is due now. The level before them rested on the exchange: its
+        fills tell of it. A target that was passed is no price to sell at any more: the next touch sells."""
+        before, state = self.state, self.state._replace(stop=NOWHERE, legs=BOTH)
+        for bar in bars:
+            if state.due != exits.NONE or state.lots <= 0:
+                break
+            number = self._number(bar)
+            reason, _, after = exits.step(state._replace(held=number - 1), *self._ticks(bar), True)
+            state = after if reason == exits.NONE else state._replace(held=number, due=reason)
+        self.state = state._replace(stop=max(before.stop, state.stop), legs=before.legs)
+
+    def _number(self, bar: Candle) -> int:
+        """Which of its bars this is; 0 and less: closed before the entry."""
+        return (bar.close_us - self._first_us) // Timeframe.M15.us
+
+    @property
+    def _next_us(self) -> int:
+        """Open of the bar behind the last that counts."""
+        return self._first_us + self.state.held * Timeframe.M15.us
+
+    def _ticks(self, bar: Candle) -> tuple[int, int, int, int]:
         to_ticks = self.instrument.to_ticks
-        return self._run(to_ticks(bar.open), to_ticks(bar.high), to_ticks(bar.low), to_ticks(bar.close), closed=True)
+        return to_ticks(bar.open), to_ticks(bar.high), to_ticks(bar.low), to_ticks(bar.close)
 
     def _run(self, open_: int, high: int, low: int, close: int, *, closed: bool) -> list[Exit]:
         wanted: list[Exit] = []

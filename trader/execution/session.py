@@ -24,6 +24,7 @@ from trader.execution.desk import OrderDesk
 from trader.execution.held_bars import HeldBars
 from trader.execution.joiner import Joiner
 from trader.execution.keeper import Keeper
+from trader.execution.missed_bars import MissedBars
 from trader.execution.pulse import Pulse
 from trader.execution.recovery import Recovery
 from trader.execution.wiring import Wiring
@@ -62,6 +63,7 @@ class Session:
         self.recovery = Recovery(wiring, self.desk, self.keeper, self.on_fills)
         self.closing = CloseStage(wiring, self.desk, self.keeper, self.summary, self.spawn)
         self.held_bars = HeldBars(self.closing.engine.pairs, self.closing.engine.marks)
+        self.missed_bars = MissedBars(wiring, self.keeper, self.spawn)
         self.joiner = Joiner(wiring, self.closing.engine, self.summary, self.closing.blocked)
         self.closing.on_block = self.joiner.block
         self.closing.before_equity = self.recovery.funding_due
@@ -99,6 +101,7 @@ class Session:
         self.summary.differences = await w.stage("reconcile", partial(self._kept, self.recovery.run, "reconcile"))
         self.controls.started = True
         self._watch()
+        self.missed_bars.look()
         w.kill.reach("before_ready")
         for loop, name in (
             (self._feed, "feed"), (self._beats, "beats"), (self._prescan, "prescan"), (self._join, "join"),
@@ -275,6 +278,7 @@ class Session:
                 await self._kept(partial(self._reconcile, "a gap of more than two beats"), "reconcile")
             await w.stage("check", partial(self._kept, self.recovery.cheap_check, "check"))
             await w.stage("protect", partial(self._kept, self.recovery.stops_present, "protect"))
+            self.missed_bars.look()
             await w.stage("universe", self._universe)
             await w.stage("report", partial(self.closing.report, beat.number, beat.late_us))
             await self._kept(self._redecide, "redecide")

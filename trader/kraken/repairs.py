@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
@@ -103,7 +102,7 @@ class Repairs:
         """Deliver the unbroken stretch from the hole on; how many candles that are."""
         begin, step = self._owed[pair], self._timeframe.us
         held = self._held.setdefault(pair, {})
-        held.update((row.time_us, row) for row in rows if begin <= row.time_us < self._closed_us and sane(row))
+        held.update((row.time_us, row) for row in rows if begin <= row.time_us < self._closed_us and row.sane)
         if begin not in held and any(time_us > begin for time_us in held):
             begin = self._beyond(pair, begin, min(held))
         stretch = []
@@ -136,9 +135,3 @@ class Repairs:
         if left > 0:
             self._skips[pair] = (left - 1, length)
         return left > 0
-
-
-def sane(candle: Candle) -> bool:
-    """Whether a candle may stand in for one of the stream."""
-    prices = (candle.open, candle.high, candle.low, candle.close)
-    return all(map(math.isfinite, (*prices, candle.volume))) and 0 < candle.low <= min(prices) and max(prices) == candle.high

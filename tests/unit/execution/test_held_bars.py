@@ -128,6 +128,11 @@ async def due_next_close(house: House) -> float:
     return float(position.entry_cost / position.entry_quantity)
 
 
+def entry_bar(house: House) -> int:
+    """The number of the first minute of the bar in which it was bought."""
+    return Timeframe.M15.floor(house.held().opened_us) // MINUTE
+
+
 def flat(price: float, first: int, count: int) -> list[Candle]:
     return [
         Candle(pair=PAIR, timeframe=Timeframe.M1, time_us=n * MINUTE, open=price, high=price, low=price, close=price, volume=1.0)
@@ -143,7 +148,7 @@ def test_a_time_exit_comes_for_a_bar_whose_last_minute_was_late() -> None:
         builder = BarBuilder(Timeframe.M15)
         engine = SimpleNamespace(pairs=[PAIR], marks={}, absorb=lambda candles: built(candles, builder))
         session = session_of(house, engine)
-        *early, late, after = flat(price, 0, 16)
+        *early, late, after = flat(price, entry_bar(house), 16)
         for candle in early:
             session._bars(BarsClosed(close_us=candle.close_us, candles=(candle,)))
         session._bars(BarsClosed(close_us=late.close_us, candles=()))
@@ -161,7 +166,7 @@ def test_a_time_exit_comes_for_a_pair_that_the_data_gate_blocks() -> None:
         wiring: Any = SimpleNamespace(ledger=house.ledger, clock=house.world.clock)
         Joiner(wiring, engine, SessionSummary(), {}).block(PAIR, "expect_column_values_to_be_increasing")
         session = session_of(house, engine)
-        for candle in flat(price, 0, 15):
+        for candle in flat(price, entry_bar(house), 15):
             session._bars(BarsClosed(close_us=candle.close_us, candles=(candle,)))
         await house.quiet()
         assert house.ledger.positions() == []
@@ -175,7 +180,7 @@ def test_a_position_in_a_pair_that_left_the_ranking_is_followed_after_a_restart(
 
     async def test(house: House) -> None:
         price = await due_next_close(house)
-        engine, bar = engine_of("ETH/EUR"), Timeframe.M15.floor(house.world.clock.now_us()) // MINUTE
+        engine, bar = engine_of("ETH/EUR"), entry_bar(house)
         candles = flat(price, bar, 15)
         market = Market(candles[:4])
         session = session_of(house, engine, market)

@@ -22,8 +22,10 @@ def held(quantity: str = "10", price: str = "100") -> Position:
     return replace(opening, plan=PLAN, state=PositionState.OPEN, entry_quantity=amount, entry_cost=amount * D(price))
 
 
-def bar(open_: float, high: float, low: float, close: float) -> Candle:
-    return Candle(pair="BTC/EUR", timeframe=Timeframe.M15, time_us=T0, open=open_, high=high, low=low, close=close, volume=1.0)
+def bar(open_: float, high: float, low: float, close: float, number: int = 1) -> Candle:
+    """The bar of that number since the entry, which is in the first."""
+    time_us = T0 + (number - 1) * Timeframe.M15.us
+    return Candle(pair="BTC/EUR", timeframe=Timeframe.M15, time_us=time_us, open=open_, high=high, low=low, close=close, volume=1.0)
 
 
 def test_the_stop_lies_at_the_plans_distance_from_the_average_fill() -> None:
@@ -86,13 +88,13 @@ def test_a_close_raises_the_stop_and_never_lowers_it() -> None:
     raised = guard.stop_price
     assert raised > D("98.0")
     assert guard.stop_reason == "RATCHET_L1"
-    guard.closed(bar(101.8, 101.8, 101.2, 101.3))
+    guard.closed(bar(101.8, 101.8, 101.2, 101.3, number=2))
     assert guard.stop_price == raised
 
 
 def test_stagnation_leaves_at_market_and_stays_due_until_it_is_done() -> None:
     guard = Guard.begin(held(), RULES)
-    wanted = [guard.closed(bar(100, 100.2, 99.8, 100)) for _ in range(PLAN.stagnation_bars)]
+    wanted = [guard.closed(bar(100, 100.2, 99.8, 100, number)) for number in range(1, PLAN.stagnation_bars + 1)]
     assert [len(exits) for exits in wanted] == [0] * (PLAN.stagnation_bars - 1) + [1]
     assert [(exit.kind, exit.reason) for exit in wanted[-1]] == [(ExitKind.MARKET, "STAGNATION")]
     again = guard.touched(D("100.1"))

@@ -34,9 +34,9 @@ def test_a_close_while_the_first_target_is_being_sold_does_not_sell_it_again() -
         house.keeper.on_tick(PAIR, bid)
         await asyncio.sleep(0.02)  # the stop is being reduced, or the leg under way
         assert held.lock.locked()
-        price = float(bid)
+        price, time_us = float(bid), Timeframe.M15.floor(house.held().opened_us)
         house.keeper.on_close(
-            Candle(pair=PAIR, timeframe=Timeframe.M15, time_us=0, open=price, high=price, low=price, close=price, volume=1.0)
+            Candle(pair=PAIR, timeframe=Timeframe.M15, time_us=time_us, open=price, high=price, low=price, close=price, volume=1.0)
         )
         await house.quiet()
         assert sold_at_tp1(house) == leg
