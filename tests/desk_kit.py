@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,16 @@ class House:
         await self.bought(stop=stop)
         return self.held()
 
-    async def bought_before(self, mode: str) -> tuple[Position, TwinOrder]:
-        """A position and its resting stop, a second after the exchange went into `mode` for a minute."""
+    async def bought_before(self, mode: str, *, of: str = "system") -> tuple[Position, TwinOrder]:
+        """A position and its resting stop, a second after the exchange, or (`of` pair) the pair, went into `mode` for a minute."""
         position = await self.buy()
         (stop,) = self.orders(status="open")
-        self.world.twin.inject(Fault(where="system", action=mode, arg={"for_s": 60}))
+        if of == "system":
+            self.world.twin.inject(Fault(where="system", action=mode, arg={"for_s": 60}))
+        else:
+            self.world.twin.inject(Fault(where="pair", action="pair_status", arg={"pair": PAIR, "status": mode, "for_s": 60}))
+            told: Any = self.keeper.instruments
+            told[PAIR] = replace(told[PAIR], status=mode)  # as the session does at the stream's word
         await asyncio.sleep(1)
         return position, stop
 

@@ -8,7 +8,7 @@ import pytest
 from kraken_kit import PAIR, World, on_twin
 
 from trader.domain.market import MINUTE, Timeframe
-from trader.domain.messages import BarsClosed, FeedReset, Filled
+from trader.domain.messages import BarsClosed, FeedReset, Filled, PairStatus
 from trader.domain.orders import Acked
 from trader.simulation.faults import Fault
 from trader.simulation.market import EPOCH_US
@@ -69,6 +69,27 @@ def test_duplicated_executions_are_delivered_once() -> None:
         assert w.of(FeedReset) == []
 
     on_twin(test, Fault(where="executions", action="ws_duplicate"))
+
+
+def test_a_pair_that_changes_its_mode_is_told_also_where_it_did_so_while_the_stream_was_down() -> None:
+    async def test(w: World) -> None:
+        pairs = list(w.twin.market.pairs)
+        w.listen([PAIR])
+        await w.clock.sleep(1)
+        assert {(event.pair, event.status) for event in w.of(PairStatus)} == {(pair, "online") for pair in pairs}
+        told = len(w.of(PairStatus))
+        for status in ("limit_only", "reduce_only"):
+            w.twin.exchange.set_pair_status(PAIR, status)
+            await w.twin.hub.flush()
+            await w.clock.sleep(1)
+        w.twin.hub.disconnect(private_only=False)
+        w.twin.exchange.set_pair_status(PAIR, "online")
+        await w.clock.sleep(20)
+        assert [(event.pair, event.status) for event in w.of(PairStatus)[told:]] == [
+            (PAIR, "limit_only"), (PAIR, "reduce_only"), (PAIR, "online"),
+        ]  # fmt: skip
+
+    on_twin(test)
 
 
 def test_a_refused_pair_is_fetched_by_rest_and_stops_nobody() -> None:

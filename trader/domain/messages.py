@@ -61,7 +61,15 @@ class FeedReset:
     reason: str
 
 
-FeedEvent = BarsClosed | CandleForming | Tick | Filled | OrderChanged | FeedReset
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairStatus:
+    """The venue says what a pair lets through from now on: online, or the name of a restricted mode."""
+
+    pair: str
+    status: str
+
+
+FeedEvent = BarsClosed | CandleForming | Tick | Filled | OrderChanged | FeedReset | PairStatus
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------

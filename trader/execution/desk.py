@@ -43,7 +43,6 @@ LATER_PASSES_S = 5.0
 CONFIRM_S = 1.0  # from a clean pass that may prove absence to the one that confirms it
 NONCES_REFUSED = 2  # of orders, with none acknowledged between: another program uses the key
 REMEMBERED = 500  # final states the stream told and nobody asked for
-STATUS_S = 0.5  # a status that takes longer is unknown
 AMENDS = 2  # attempts at a change that the venue calls late
 CANCEL_PATIENCE_S = (4.0, 10.0)
 GONE_PATIENCE_S = 2.0
@@ -333,14 +332,6 @@ class OrderDesk:
             elif not order.status.live or asked_us > deadline_us:
                 return Rejected(kind="gone", message="read back: the amend did not take effect")
         return Ambiguous(message="amend could not be read back")
-
-    async def takes_orders(self) -> bool:
-        """Whether the venue would take an exit now. In any other mode a stop that is cancelled for it could not be put back."""
-        try:
-            async with asyncio.timeout(STATUS_S):
-                return await self.exchange.system_status() == "online"
-        except (RetryableError, TimeoutError):
-            return True  # unknown: an exit waits for no status
 
     async def cancel(self, intent: Intent) -> RemoteOrder | None:
         """Cancel and settle; the final order, whatever it filled meanwhile, or None if it is still live.

@@ -23,7 +23,7 @@ from trader.execution.held import Held
 from trader.execution.positions import Exit, ExitKind, Guard
 from trader.execution.reconcile import RECOVERED
 from trader.execution.shortfall import AGAIN_S, FUNDS, Shortfall
-from trader.execution.venue_rules import Minimums, too_small
+from trader.execution.venue_rules import Minimums, Openness, too_small
 from trader.ports import Clock, Exchange, Ledger
 
 STOP_WITHIN_S = 5.0
@@ -52,7 +52,7 @@ class Keeper:
         self.desk, self.exchange, self.ledger, self.clock = desk, exchange, ledger, clock
         self.instruments, self.spawn = instruments, spawn
         self.adoption, self.shortfall = Adoption(desk), Shortfall(ledger, clock)
-        self.minimums = Minimums(lambda: desk.exchange, instruments, clock)
+        self.minimums, self.open = Minimums(lambda: desk.exchange, instruments, clock), Openness(lambda: desk.exchange, instruments)
         self.held: dict[str, Held] = {}
 
     # --- state ---------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ class Keeper:
         """Close the whole position at market, once the exchange takes orders; asked again a few times where it did not let it go."""
         held.leaving = True
         try:
-            while not await self.desk.takes_orders():  # noqa: ASYNC110 - nobody tells when
+            while not await self.open.venue(held.position.pair):  # noqa: ASYNC110 - nobody tells when
                 await asyncio.sleep(LONGEST_AGAIN_S)
             for pause_s in (0.0, *LEAVE_PAUSES_S):
                 await asyncio.sleep(pause_s)
@@ -333,7 +333,7 @@ class Keeper:
         """Free the leg from the stop, then sell it at the target's level or better; restore the stop on a shortfall."""
         instrument = self.instruments[held.position.pair]
         stop = await self._join(held)
-        if not self._refresh(held) or held.guard is None or held.guard.has_taken(wanted):
+        if not self._refresh(held) or held.guard is None or held.guard.has_taken(wanted) or not await self.open.pair(held.position.pair):
             return
         sold = target_legs.sold(self.ledger, held.position.position_id, wanted.reason)
         quantity = min(sub(wanted.quantity, sold), held.position.quantity)
@@ -347,7 +347,7 @@ class Keeper:
                 if not isinstance(await self.desk.amend(stop, quantity=rest + stop.filled), Acked):
                     return
             else:
-                if not await self.desk.takes_orders():
+                if not await self.open.venue(held.position.pair):
                     return  # its stop stays; the next touch tries again
                 await self.desk.cancel(stop)
                 if not self._refresh(held):
@@ -364,7 +364,7 @@ class Keeper:
     async def _leave(self, held: Held, reason: str) -> None:
         """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""
         stops = self.stops_of(held.position.position_id)
-        if stops and (await self.minimums.bar(held.position.pair, held.position.quantity) or not await self.desk.takes_orders()):
+        if stops and (await self.minimums.bar(held.position.pair, held.position.quantity) or not await self.open.venue(held.position.pair)):
             return  # its stop stays, also where the minimum was raised; what is due is due again at the next close
         for stop in stops:
             await self.desk.cancel(stop)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from trader.domain.halts import AUTH, FOREIGN
 from trader.domain.market import SECOND, Candle, Timeframe
-from trader.domain.messages import BarsClosed, FeedReset, Filled, OrderChanged, Tick
+from trader.domain.messages import BarsClosed, FeedReset, Filled, OrderChanged, PairStatus, Tick
 from trader.domain.orders import Fill
 from trader.errors import AuthError, FatalError, LeaseLostError, RejectedError, RetryableError, TraderError
 from trader.execution.close import CloseStage
@@ -232,6 +232,8 @@ class Session:
             elif isinstance(event, OrderChanged):
                 self.desk.heard(event.order)
                 self.keeper.heard(event.order)
+            elif isinstance(event, PairStatus):
+                self.closing.rules.told(event.pair, event.status)
 
     async def _stream_fill(self, fill: Fill) -> None:
         """A fill of an order the ledger does not know yet may be a conditional close or an ack still under way; one that sells more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -14,7 +15,8 @@ from trader.ports import Clock, Exchange
 
 EVERY_US = 60 * MINUTE
 TOO_OLD_US = 24 * 60 * MINUTE
-DELISTED = "delisted"
+ONLINE, DELISTED = "online", "delisted"
+STATUS_S = 0.5  # a status that takes longer is unknown
 SIZES_REFUSED = 2  # in a row: our idea of the pair's steps and minimums is wrong
 
 
@@ -54,6 +56,35 @@ class Minimums:
         return fresh is None or quantity < fresh.order_min
 
 
+class Openness:
+    """Whether the venue would take an exit now. In any other mode a stop that is cancelled for it could not be put back."""
+
+    def __init__(self, exchange: Callable[[], Exchange], known: Mapping[str, Instrument]) -> None:
+        self._exchange, self._known = exchange, known
+
+    async def venue(self, pair: str) -> bool:
+        """Of the venue as a whole, and of the pair."""
+        try:
+            async with asyncio.timeout(STATUS_S):
+                if await self._exchange().system_status() != ONLINE:
+                    return False
+        except (RetryableError, TimeoutError):
+            pass  # unknown: an exit waits for no status
+        return await self.pair(pair)
+
+    async def pair(self, pair: str) -> bool:
+        """As the stream told it last; where that is no, the rules are read again, as the stream may have missed the end of it. A pair
+        that is not listed any more has no stop to lose."""
+        rules = self._known.get(pair)
+        if rules is None or rules.status == ONLINE:
+            return True
+        try:
+            fresh = (await self._exchange().instruments()).get(pair)
+        except (RetryableError, RejectedError):
+            return False
+        return fresh is None or fresh.status == ONLINE
+
+
 class VenueRules:
     """Keeps `wiring.instruments` as the venue tells them. `suspended`: pairs that enter nothing more in this session -> why."""
 
@@ -83,6 +114,12 @@ class VenueRules:
         gone = {pair: replace(rules, status=DELISTED) for pair, rules in known.items() if pair not in fresh}
         known.update({**gone, **fresh})
         self._read_us, self._due_us = now, now + EVERY_US
+
+    def told(self, pair: str, status: str) -> None:
+        """The stream says what a pair lets through from now on."""
+        if (rules := self.w.instruments.get(pair)) is not None and rules.status != status:
+            self.w.instruments[pair] = replace(rules, status=status)
+            self.w.ledger.note("pair.status", {"pair": pair, "status": status}, self.w.clock.now_us())
 
     def refused(self, pair: str, answer: Rejected) -> None:
         """An entry was refused: for its size or price, twice in a row, or as an order that nobody should send: the pair is out."""

@@ -1,4 +1,4 @@
-"""What runs over the two WebSockets: candles and public trades on one, own executions on the other."""
+"""What runs over the two WebSockets: candles, public trades and states of pairs on one, own executions on the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from decimal import Decimal
 from typing import Any
 
-from trader.domain.messages import FeedReset, Tick
+from trader.domain.messages import FeedReset, PairStatus, Tick
 from trader.kraken import translate
 from trader.kraken.board import CandleBoard
 from trader.kraken.catchup import CatchUp
@@ -24,8 +24,9 @@ from trader.ports import Clock
 ACK_S = 10.0  # I/O time in which a subscription must be answered; nobody else waits for refusals (pitfall B)
 SYMBOLS_PER_FRAME = 100  # a subscription of more goes out in several frames
 QUEUE_LIMIT = 20_000  # events the consumer may be behind; ticks beyond it are dropped
+ONLINE = "online"
 HEARTBEAT = '{"channel":"heartbeat"}'
-KNOWN = ("ohlc", "trade", "executions", "status")
+KNOWN = ("ohlc", "trade", "executions", "status", "instrument")
 SYMBOL, HEAD = re.compile(r'"symbol":\s*"([^"]{1,40})"'), 400  # whose an unreadable frame was, if its beginning says so
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class Channels:
         self._told = False  # the private subscription stands
         self._heard_us = clock.now_us()  # the newest private frame under a subscription that stands
         self.refused: dict[str, str] = {}
-        self.system = "online"  # as the status channel says
+        self.system = ONLINE  # as the status channel says
+        self._modes: dict[str, str] = {}  # of pairs, as told last
         self.counts: Counter[str] = Counter()  # what was rejected, dropped or repaired, by reason
 
     # --- for the feed ---------------------------------------------------------------------------------------------------
@@ -94,6 +96,7 @@ class Channels:
             await self._proof.refresh()
         await self._subscribe_candles(list(self._board.since))
         await self._trades("subscribe", list(self._ticking))
+        await self._send(link, "subscribe", {"channel": "instrument", "snapshot": True})
         self._announce(link)
 
     def down(self, link: Link, reason: str) -> None:
@@ -128,8 +131,8 @@ class Channels:
                 self._ticks(message)
             elif channel == "executions":
                 self._executions(exact_json(text))
-            elif channel == "status":
-                self._status(message["data"])
+            elif channel in ("status", "instrument"):
+                (self._status if channel == "status" else self._instruments)(message["data"])
             elif message.get("method") in ("subscribe", "unsubscribe"):
                 self._answered(link, message)
             elif "error" in message:
@@ -170,6 +173,14 @@ class Channels:
                 log.warning("Kraken is %s (was %s)", system, self.system)
                 self.counts[f"system {system}"] += 1
                 self.system = system
+
+    def _instruments(self, data: Any) -> None:
+        """What each pair lets through: only changes are told, and a snapshot says what changed while nobody listened."""
+        for item in data["pairs"]:
+            pair, status = translate.text(item["symbol"], "symbol"), translate.text(item["status"], "status")
+            if status != self._modes.get(pair):
+                self._modes[pair] = status
+                self._queue.put_nowait(PairStatus(pair=pair, status=status))
 
     def _ticks(self, message: Mapping[str, Any]) -> None:
         if message.get("type") == "snapshot":

@@ -31,10 +31,11 @@ async def agree(house: House) -> None:
     assert (stop.quantity, stop.trigger_price) == (resting.volume, resting.trigger)
 
 
+@pytest.mark.parametrize("of", ["system", "pair"])
 @pytest.mark.parametrize("mode", ["cancel_only", "post_only", "maintenance"])
-def test_a_target_of_all_that_is_held_waits_under_its_stop_while_the_venue_takes_no_orders(mode: str) -> None:
+def test_a_target_of_all_that_is_held_waits_under_its_stop_while_the_venue_takes_no_orders(mode: str, of: str) -> None:
     async def test(house: House) -> None:
-        position, stop = await house.bought_before(mode)
+        position, stop = await house.bought_before(mode, of=of)
         held = house.keeper.held[position.position_id]
         await house.keeper.act(held, [due(house, ExitKind.TARGET, "TP2")])
         assert [order.txid for order in house.orders(status="open")] == [stop.txid]

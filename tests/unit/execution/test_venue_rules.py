@@ -18,12 +18,18 @@ from trader.domain.market import MINUTE, Instrument
 from trader.domain.orders import Rejected
 from trader.errors import RejectedError, RetryableError, TraderError
 from trader.execution.positions import Exit, ExitKind
-from trader.execution.venue_rules import DELISTED, EVERY_US, TOO_OLD_US, VenueRules, too_small
+from trader.execution.venue_rules import DELISTED, EVERY_US, TOO_OLD_US, Openness, VenueRules, too_small
 from trader.simulation.faults import Fault
 
 RULES = Instrument(pair="A/EUR", base="A", quote="EUR", tick=Decimal("0.01"), lot=Decimal("0.1"), order_min=Decimal(1), cost_min=Decimal(1))
 OTHER = replace(RULES, pair="B/EUR", base="B")
 SIZE, FUNDS, BUG = (Rejected(kind=kind, message=f"{kind} words") for kind in ("size", "funds", "bug"))
+
+
+CLOSED = [
+    *(("system", mode) for mode in ("maintenance", "cancel_only", "post_only")),
+    *(("pair", mode) for mode in ("maintenance", "cancel_only", "post_only", "limit_only", "reduce_only")),
+]
 
 
 class Venue:
@@ -68,6 +74,32 @@ def test_they_are_read_each_hour_and_what_is_no_longer_listed_enters_nothing(ven
     assert venue.asked == 1
     assert rules.w.instruments is known and known["A/EUR"].order_min == Decimal(7)
     assert known["B/EUR"] == replace(OTHER, status=DELISTED)
+
+
+def test_a_pair_is_in_the_mode_that_the_stream_told_last(venue: Venue, rules: VenueRules) -> None:
+    told = []
+    for status in ("online", "limit_only", "limit_only", "online"):
+        rules.told("A/EUR", status)
+        told.append(rules.w.instruments["A/EUR"])
+    rules.told("C/EUR", "online")
+    assert told == [RULES, replace(RULES, status="limit_only"), replace(RULES, status="limit_only"), RULES]
+    assert venue.notes == ["pair.status"] * 2 and "C/EUR" not in rules.w.instruments
+
+
+@pytest.mark.parametrize(
+    ("told", "away", "open_"),
+    [
+        ({"A/EUR": RULES}, None, True),  # the stream missed the end of it
+        ({"A/EUR": replace(RULES, status="limit_only")}, None, False),
+        ({"B/EUR": OTHER}, None, True),  # off the venue: its stop is gone with it
+        ({"A/EUR": RULES}, RetryableError("away"), False),
+    ],
+)
+def test_a_closed_pair_is_asked_for_before_an_exit_waits_for_it(told: dict[str, Instrument], away: TraderError | None, open_: bool) -> None:
+    venue: Any = Venue()
+    venue.told, venue.away = told, away
+    assert asyncio.run(Openness(lambda: venue, {"A/EUR": replace(RULES, status="limit_only")}).pair("A/EUR")) is open_
+    assert asyncio.run(Openness(lambda: venue, {"A/EUR": RULES}).pair("A/EUR")) and venue.asked == 1, "an open one is not asked for"
 
 
 @pytest.mark.parametrize("trouble", [RetryableError("no answer"), RejectedError("EGeneral:Invalid arguments")])
@@ -121,10 +153,10 @@ def test_a_held_pair_that_is_no_longer_listed_stops_no_other_from_being_looked_a
     in_house(test)
 
 
-@pytest.mark.parametrize("mode", ["cancel_only", "post_only", "maintenance"])
-def test_an_exit_waits_under_its_stop_while_the_venue_takes_none(mode: str) -> None:
+@pytest.mark.parametrize(("of", "mode"), CLOSED)
+def test_an_exit_waits_under_its_stop_while_the_venue_takes_none(of: str, mode: str) -> None:
     async def test(house: House) -> None:
-        position, stop = await house.bought_before(mode)
+        position, stop = await house.bought_before(mode, of=of)
         held = house.keeper.held[position.position_id]
         leaving = asyncio.create_task(house.keeper.leave(held, "FLATTEN"))
         await house.keeper.act(held, [Exit(kind=ExitKind.MARKET, reason="MAX_HOLD", price=Decimal(1), quantity=position.quantity)])
