@@ -12,7 +12,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from tests.chaos.clocks import skew, suspend
 from tests.chaos.deaths import Killed
+from tests.chaos.modes import restrict
 from tests.chaos.persons import control, held_pair
 from tests.chaos.plan import Tagged
 from tests.chaos.starts import lame_key, unarmed, withdrawing_key
@@ -20,14 +22,12 @@ from tests.chaos.storage import corrupt, disk_full, history_locked, ledger_locke
 from tests.chaos.world import World
 from trader.bootstrap.sending import Follower
 from trader.config import load
-from trader.domain.market import MINUTE, SECOND
+from trader.domain.market import MINUTE
 from trader.domain.money import divide
 from trader.errors import ConfigError, TraderError
-from trader.simulation.exchange_orders import unit_hash
 from trader.simulation.faults import Fault
 
 Act = Callable[[World, str], Awaitable[None]]
-HOUR_US = 60 * MINUTE
 FOREIGN_COST = Decimal(50)  # what somebody else on the account spends
 
 
@@ -38,14 +38,6 @@ async def raise_minimum(world: World, row: str) -> None:
     world.twin.inject(Fault(where="pair", action="raise_minimum", arg={"pair": pair, "ordermin": "1000000", "for_s": 600}))
     world.trouble(610, pair)
     await world.clock.sleep(600)
-
-
-async def restrict(world: World, row: str) -> None:
-    mode = ("maintenance", "cancel_only", "post_only")[int(unit_hash(world.plan.seed, "mode") * 3)]
-    world.twin.inject(Fault(where="system", action=mode, arg={"for_s": 240}))
-    world.trouble(260)
-    world.seen.behaviour[row] = mode
-    await world.clock.sleep(240)
 
 
 async def foreign(world: World, _row: str) -> None:
@@ -73,10 +65,11 @@ async def refuse_token(world: World, row: str) -> None:
 
 async def delist(world: World, row: str) -> None:
     pair = await held_pair(world)
-    world.happened(row, "AddOrder")
-    world.twin.inject(Fault(where="pair", action="delist", arg={"pair": pair, "for_s": 600}))
-    world.trouble(620, pair)
-    await world.clock.sleep(610)
+    async with world.pair_states:
+        world.happened(row, "AddOrder")
+        world.twin.inject(Fault(where="pair", action="delist", arg={"pair": pair, "for_s": 600}))
+        world.trouble(620, pair)
+        await world.clock.sleep(610)
 
 
 WITHHOLDING, A_BEAT_S = ("W2", "W3"), 100.0
@@ -89,26 +82,6 @@ async def dead_man(world: World, row: str) -> None:
     if any(one.row in WITHHOLDING for one in world.plan.injections):
         world.trouble(A_BEAT_S)  # a frame that is kept back says nothing of a stop's end: the next beat's comparison does
     await world.clock.sleep(2)
-
-
-# --- time -----------------------------------------------------------------------------------------------------------------
-async def skew(world: World, row: str) -> None:
-    offset_us = (-10 * SECOND, HOUR_US)[int(unit_hash(world.plan.seed, "skew") * 2)]
-    world.twin.shown.offset_us += offset_us
-    world.skewed.append((world.clock.now_us(), world.clock.now_us() + 180 * SECOND))
-    world.trouble(200)
-    world.seen.behaviour[row] = f"exchange {offset_us / SECOND:+.0f} s"
-    try:
-        await world.clock.sleep(180)
-    finally:
-        world.twin.shown.offset_us -= offset_us
-
-
-async def suspend(world: World, _row: str) -> None:
-    world.trouble(2 * HOUR_US / SECOND + 10)  # from the moment at which it fell asleep
-    world.clock.origin_us += 2 * HOUR_US
-    world.shifted_us += 2 * HOUR_US
-    await world.clock.sleep(1)
 
 
 # --- neighbours -------------------------------------------------------------------------------------------------------------

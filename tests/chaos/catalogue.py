@@ -107,7 +107,7 @@ def _http(t: _Table) -> None:
     t.row("H14", "minimum raised while in position", act="raise_minimum")
     words = ("EService:Unavailable", "EService:Busy", "EService:Deadline elapsed")
     t.row("H15", "service unavailable, busy, deadline", variants=_add("error", *words), slot="buy")
-    t.row("H16", "maintenance and restricted modes", act="restrict")
+    t.row("H16", "maintenance, cancel_only, post_only; then one of these, limit_only or reduce_only of all pairs", act="restrict")
     t.row("H17", "permission denied", variants=_each(_f("OpenOrders", "error", "EGeneral:Permission denied", match=PENDING, nth=(20,))))
     answers = (*_add("cut_json"), *_add("html", after=True), *_add("malformed", "json", "envelope", "null", "bytes"))
     t.row("H18", "bad JSON, cut body, HTML page", variants=answers, slot="buy")
@@ -150,16 +150,20 @@ def _market(t: _Table) -> None:
     t.row("M3", "unfinished last candle served", natural=("OHLC",), variants=_each(_f("ohlc", "ws_drop", p=0.001)))
     t.row("M4", "gap, duplicate or revised candle", variants=_each(_f("ohlc", "gap", p=0.005), _f("ohlc", "ws_duplicate", p=0.02)))
     t.row("M5", "old candles served as fresh", variants=_each(_f("ohlc", "ws_reorder", p=0.01)))
-    t.row("M6", "crossed or empty book", variants=_each(_f("Ticker", "cross", p=0.5), _f("Ticker", "drop_field", "result.*.b", p=0.5)))
+    t.row(
+        "M6",
+        "crossed ticker, or one without a bid",
+        variants=_each(_f("Ticker", "cross", p=0.5), _f("Ticker", "drop_field", "result.*.b", p=0.5)),
+    )
     t.row("M7", "pair delisted while in position", act="delist")
     t.row("M8", "asset under another name", elsewhere=NO_INTEREST)
 
 
 def _process(t: _Table) -> None:
-    t.row("T1", "clock -10 s, +1 h", act="skew")
+    t.row("T1", "exchange's clock -10 s or +1 h from ours; then local time goes forward (DST)", act="skew")
     t.row("T2", "suspended two hours", act="suspend")
     t.row("D1", "disk full on the ledger", act="disk_full")
-    t.row("D2", "ledger turned read-only", act="read_only")
+    t.row("D2", "ledger turned read-only, or its COMMIT fails as after an fsync error", act="read_only")
     t.row("D3", "history locked elsewhere", act="history_locked")
     t.row("D4", "ledger locked past its patience", act="ledger_locked")
     t.row("D5", "corrupt page", act="corrupt")
@@ -178,7 +182,7 @@ def _process(t: _Table) -> None:
     t.row("N6", "two traders at once", act="second_trader")
     t.row("N7", "kill switch during an entry", act="kill_switch")
     t.row("C1", "typo, unknown key, wrong unit", act="bad_config")
-    t.row("C2", "paper config with live key, or reverse", act="unarmed")
+    t.row("C2", "live config that nobody armed, or armed for another account", act="unarmed")
     t.row("C3", "key lacks a right", act="lame_key")
     t.row("C4", "key may withdraw", act="withdrawing_key")
     t.row("C5", "configuration changed while in position", act="new_config")

@@ -5,26 +5,29 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.persons import close_oldest, held_pair
+from tests.chaos.plan import ACTS_TURN
 from tests.chaos.world import World
 from trader.domain.market import MINUTE
 
+Spoilt = Callable[[Any], AbstractContextManager[None]]
 
-async def _no_writes(world: World, row: str, wrong: str, right: str, seconds: float) -> None:
-    """A setting of a session's own connection to its ledger, until a write of it has failed, which is when the fault has happened,
-    and so long after."""
+
+async def _no_writes(world: World, row: str, spoilt: Spoilt, seconds: float) -> None:
+    """Something wrong with a session's own connection to its ledger, until a write of it has failed, which is when the fault has
+    happened, and so long after."""
     while True:
         session = world.session
         if session is None or world.dying:
             await world.clock.sleep(5)
             continue
         ledger: Any = session.w.ledger
-        connection = ledger._connection
-        connection.exec_driver_sql(f"PRAGMA {wrong}")
-        try:
+        with spoilt(ledger._connection):
             while world.session is session and ledger._refuge is None:
                 await world.clock.sleep(1)
             if world.session is session:
@@ -32,18 +35,64 @@ async def _no_writes(world: World, row: str, wrong: str, right: str, seconds: fl
                 world.trouble(seconds + 60)
                 await world.clock.sleep(seconds)
                 return
+
+
+def _set(wrong: str, right: str) -> Spoilt:
+    """A setting of SQLite's that lets no write pass."""
+
+    @contextmanager
+    def spoilt(connection: Any) -> Iterator[None]:
+        connection.exec_driver_sql(f"PRAGMA {wrong}")
+        try:
+            yield
         finally:
-            if world.session is session and not connection.closed:
+            if not connection.closed:
                 connection.exec_driver_sql(f"PRAGMA {right}")
+
+    return spoilt
+
+
+class Unsynced:
+    """A driver's connection whose COMMIT fails as SQLite's does where the disk cannot sync. Nothing of the transaction is kept; the
+    disk itself is well, so what a kernel may lose or keep of pages that it failed to write is not played."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def execute(self, words: str, *values: Any) -> Any:
+        if words != "COMMIT":
+            return self._real.execute(words, *values)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"
+        raise error
+
+
+@contextmanager
+def unsynced(connection: Any) -> Iterator[None]:
+    """No COMMIT on this connection succeeds."""
+    pooled = connection.connection
+    real = pooled.dbapi_connection
+    pooled.dbapi_connection = Unsynced(real)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            pooled.dbapi_connection = real
 
 
 async def disk_full(world: World, row: str) -> None:
     """No page more than the ledger has: the first write that needs one fails."""
-    await _no_writes(world, row, "max_page_count=1", "max_page_count=1073741823", 60)
+    await _no_writes(world, row, _set("max_page_count=1", "max_page_count=1073741823"), 60)
 
 
 async def read_only(world: World, row: str) -> None:
-    await _no_writes(world, row, "query_only=ON", "query_only=OFF", 60)
+    """The ledger takes no write; in every other turn of a seed it takes them, and no COMMIT succeeds."""
+    syncs = world.plan.seed // ACTS_TURN % 2 == 0
+    world.seen.behaviour[row] = "read-only" if syncs else "COMMIT fails: disk I/O error"
+    await _no_writes(world, row, _set("query_only=ON", "query_only=OFF") if syncs else unsynced, 60)
 
 
 async def ledger_locked(world: World, row: str) -> None:
@@ -51,7 +100,7 @@ async def ledger_locked(world: World, row: str) -> None:
     other = sqlite3.connect(world.paths.ledger, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
-        await _no_writes(world, row, "busy_timeout=0", "busy_timeout=5000", 20)
+        await _no_writes(world, row, _set("busy_timeout=0", "busy_timeout=5000"), 20)
     finally:
         other.execute("ROLLBACK")
         other.close()

@@ -55,6 +55,7 @@ class World:
         self.slow_stages_until_us = self.history_locked_until_us = 0
         self.shifted_us = self.healed_us = self.clock_end_us = 0
         self.skewed: list[tuple[int, int]] = []
+        self.pair_states = asyncio.Lock()  # one act at a time changes what pairs let through, as its end puts back what was before
         self.dying = False
         self.resume_files: Path | None = None  # ledger files that the next life begins with
         self._gone: asyncio.Event = asyncio.Event()

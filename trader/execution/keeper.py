@@ -197,7 +197,7 @@ class Keeper:
         """The one stop of a position. An entry that filled in parts has one from each: all but one are cancelled, each giving
         its coins to the one that stays before the next goes, so only one part at a time is bare, for one request."""
         for stop in self.stops_of(held.position.position_id)[:-1]:
-            if (final := await self.desk.cancel(stop)) is None:
+            if not await self.open.venue(stop.pair) or (final := await self.desk.cancel(stop)) is None:
                 break  # still live: it protects its part as it is
             freed, kept = sub(final.quantity, final.filled), self.stop_of(held.position.position_id)
             if kept is not None and freed > ZERO and self._refresh(held):
