@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +29,37 @@ PLAN = ExitPlan(
     kind="ratchet", stop=0.02, tp1=0.02, tp2=0.04, legs=(0.618, 0.382), ratchet_base=0.01, breakeven=0.009, stagnation_bars=5,
     stagnation_low=-0.01, stagnation_high=0.01, max_hold_bars=0, cooldown_bars=3, cooldown_stop_bars=6,
 )  # fmt: skip
+
+
+class Unsynced:
+    """A driver's connection whose COMMIT fails as SQLite's does where the disk cannot sync. Nothing of the transaction is kept; what a
+    kernel may keep or lose of pages that it could not write is not played."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def execute(self, words: str, *values: Any) -> Any:
+        if words != "COMMIT":
+            return self._real.execute(words, *values)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"
+        raise error
+
+
+@contextmanager
+def unsynced(connection: Any) -> Iterator[None]:
+    """No COMMIT on this connection succeeds."""
+    pooled = connection.connection
+    real = pooled.dbapi_connection
+    pooled.dbapi_connection = Unsynced(real)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            pooled.dbapi_connection = real
 
 
 def open_ledger(folder: Path) -> SqlLedger:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from tests.chaos.world import World
 from trader.domain.market import MINUTE, SECOND
@@ -35,12 +37,13 @@ async def skew(world: World, row: str) -> None:
 
 
 async def _summer_time(world: World, row: str) -> None:
-    begun_us, last = world.clock.now_us(), _newest(world)
+    ((last,),) = await _asked(world, "SELECT coalesce(max(seq), 0) FROM journal")
+    begun_us = world.clock.now_us()
     world.happened(row, "")
-    world.seen.behaviour[row] += ", then local time goes forward"
+    world.seen.behaviour[row] = f"{world.seen.behaviour.get(row, '')}, then local time goes forward".lstrip(", ")
     with summer_time(begun_us + int(SWITCH_S * SECOND)):
         await world.clock.sleep(SUMMER_S)
-        for what in moved(world, last, begun_us):
+        for what in await moved(world, last, begun_us):
             world.seen.breach("INV-10", what)
 
 
@@ -61,12 +64,12 @@ def summer_time(switch_us: int) -> Iterator[None]:
         time.tzset()
 
 
-def moved(world: World, last: int, begun_us: int) -> list[str]:
+async def moved(world: World, last: int, begun_us: int) -> list[str]:
     """What the ledger has written since its row `last` at a time that has not been, or with a deadline that is none."""
+    rows = await _asked(world, "SELECT seq, type, time_us FROM journal WHERE seq > ?", last)
+    sent = "SELECT cl_ord_id, deadline_us - created_us FROM intent WHERE origin = 'strategy' AND created_us >= ?"
+    orders = await _asked(world, sent, begun_us)
     earliest_us, latest_us = begun_us - REPLAYED_US, world.clock.now_us()
-    with closing(sqlite3.connect(f"{world.paths.ledger.as_uri()}?mode=ro", uri=True)) as ledger:
-        rows = ledger.execute("SELECT seq, type, time_us FROM journal WHERE seq > ?", (last,)).fetchall()
-        orders = ledger.execute("SELECT cl_ord_id, deadline_us - created_us FROM intent WHERE created_us >= ?", (begun_us,)).fetchall()
     found = [
         f"journal row {seq}, {kind}, is of {(at - latest_us) / 1e6:+.0f} s from now"
         for seq, kind, at in rows
@@ -75,10 +78,12 @@ def moved(world: World, last: int, begun_us: int) -> list[str]:
     return found + [f"{name} has {left / 1e6:+.0f} s to its deadline" for name, left in orders if not 0 < left <= LONGEST_DEADLINE_US]
 
 
-def _newest(world: World) -> int:
-    """The number of the journal's last row."""
-    with closing(sqlite3.connect(f"{world.paths.ledger.as_uri()}?mode=ro", uri=True)) as ledger:
-        return int(ledger.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()[0])
+async def _asked(world: World, query: str, *values: int) -> list[Any]:
+    """The ledger's answer; of one that is damaged (D5), once it has been put back."""
+    while True:
+        with contextlib.suppress(sqlite3.DatabaseError), closing(sqlite3.connect(f"{world.paths.ledger.as_uri()}?mode=ro", uri=True)) as it:
+            return it.execute(query, values).fetchall()
+        await world.clock.sleep(5)
 
 
 async def suspend(world: World, _row: str) -> None:

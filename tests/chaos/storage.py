@@ -13,6 +13,7 @@ from typing import Any
 from tests.chaos.persons import close_oldest, held_pair
 from tests.chaos.plan import ACTS_TURN
 from tests.chaos.world import World
+from tests.ledger_kit import unsynced
 from trader.domain.market import MINUTE
 
 Spoilt = Callable[[Any], AbstractContextManager[None]]
@@ -50,37 +51,6 @@ def _set(wrong: str, right: str) -> Spoilt:
                 connection.exec_driver_sql(f"PRAGMA {right}")
 
     return spoilt
-
-
-class Unsynced:
-    """A driver's connection whose COMMIT fails as SQLite's does where the disk cannot sync. Nothing of the transaction is kept; the
-    disk itself is well, so what a kernel may lose or keep of pages that it failed to write is not played."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def execute(self, words: str, *values: Any) -> Any:
-        if words != "COMMIT":
-            return self._real.execute(words, *values)
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"
-        raise error
-
-
-@contextmanager
-def unsynced(connection: Any) -> Iterator[None]:
-    """No COMMIT on this connection succeeds."""
-    pooled = connection.connection
-    real = pooled.dbapi_connection
-    pooled.dbapi_connection = Unsynced(real)
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            pooled.dbapi_connection = real
 
 
 async def disk_full(world: World, row: str) -> None:

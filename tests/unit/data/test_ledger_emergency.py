@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from desk_kit import House, in_house
-from ledger_kit import ACCOUNT, T0, buy, goes_on_selling, lease_of, reducing
+from ledger_kit import ACCOUNT, T0, buy, goes_on_selling, lease_of, reducing, unsynced
 
 from trader.data.audit import audit
 from trader.data.ledger import SqlLedger
@@ -47,6 +47,12 @@ def locked(ledger: SqlLedger) -> Iterator[None]:
         other.close()
 
 
+@contextmanager
+def no_sync(ledger: SqlLedger) -> Iterator[None]:
+    with unsynced(ledger._place):
+        yield
+
+
 def _while(ledger: SqlLedger, wrong: str, right: str) -> Iterator[None]:
     ledger._place.exec_driver_sql(f"PRAGMA {wrong}")
     yield
@@ -65,7 +71,7 @@ def opened(folder: Path) -> SqlLedger:
     return SqlLedger(folder / "ledger.sqlite", account=ACCOUNT, emergency=folder / "emergency.journal")
 
 
-@pytest.mark.parametrize("trouble", [full, read_only, locked])
+@pytest.mark.parametrize("trouble", [full, read_only, locked, no_sync])
 def test_entries_halt_exits_go_on_and_all_of_it_is_in_the_ledger_once_it_takes_writes(ledger: SqlLedger, tmp_path: Path, trouble) -> None:  # type: ignore[no-untyped-def]
     lease = lease_of(ledger)
     bought = buy(ledger, lease)
