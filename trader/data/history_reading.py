@@ -117,19 +117,20 @@ class HistoryReader:
         Only opens are looked at, in whatever order they lie: they are ticked off in a table of pairs by candles, whose last column is
         for times that do not belong, and whose last row for other pairs.
         """
+        names = list(dict.fromkeys(pairs))
         first_us = newest_us - (lookback - 1) * timeframe.us
         since = max(first_us, self._since(timeframe, lookback))
-        chosen = pl.col("pair").is_in(list(pairs)) & (pl.col("time").to_physical() >= first_us)
+        chosen = pl.col("pair").is_in(names) & (pl.col("time").to_physical() >= first_us)
         found = [self._some(part, chosen) for part in self.catalog.parts("spot", timeframe, since)]
         found.append(stream_rows(self._buffer.get(timeframe, ())))
         time = np.concatenate([parts.times(rows) for rows in found])
         late = time >= first_us
-        pair = pl.concat([rows["pair"] for rows in found]).filter(pl.Series(late)).cast(pl.Enum(pairs), strict=False)
+        pair = pl.concat([rows["pair"] for rows in found]).filter(pl.Series(late)).cast(pl.Enum(names), strict=False)
         candle, off = np.divmod(time[late] - first_us, timeframe.us)
-        there = np.zeros((len(pairs) + 1, lookback + 1), np.bool_)
-        there[pair.to_physical().fill_null(len(pairs)).to_numpy(), np.where(off == 0, np.minimum(candle, lookback), lookback)] = True
+        there = np.zeros((len(names) + 1, lookback + 1), np.bool_)
+        there[pair.to_physical().fill_null(len(names)).to_numpy(), np.where(off == 0, np.minimum(candle, lookback), lookback)] = True
         whole = there[:-1, :-1].all(axis=1) & ~there[:-1, -1]
-        return frozenset(name for name, good in zip(pairs, whole, strict=True) if good)
+        return frozenset(name for name, good in zip(names, whole, strict=True) if good)
 
     def _newest_us(self, timeframe: Timeframe) -> int:
         """The newest open that any pair has of this timeframe, as far as coverage tells."""
@@ -166,8 +167,8 @@ class HistoryReader:
     def _rows(self, pairs: Sequence[str], timeframe: Timeframe, since_us: int | None) -> pl.DataFrame:
         """Stored and buffered rows of some pairs, sorted by (pair, time)."""
         chosen = pl.col("pair").is_in(list(pairs))
-        found = [self._some(part, chosen) for part in self.catalog.parts("spot", timeframe, since_us)]
-        rows = pl.concat(found).filter(chosen) if found else parts.empty()
+        found = [self._some(part, chosen).filter(chosen) for part in self.catalog.parts("spot", timeframe, since_us)]  # keeps no whole part
+        rows = pl.concat(found) if found else parts.empty()
         if held := self._buffer.get(timeframe):
             return parts.merge(rows, stream_rows(held).filter(chosen)).frame
         return rows.sort(*parts.KEY) if len(found) > 1 else rows

@@ -150,7 +150,7 @@ def test_tails_tell_whole_pairs_from_holed_late_short_and_unknown_ones(store: Hi
         "WHOLE": (10, 0, newest), "HOLED": (10, 1, newest), "LATE": (10, 0, newest - 4 * M15.us), "SHORT": (6, 0, newest),
         "NOBODY": (0, 0, None),
     }  # fmt: skip
-    assert [tail.rows for tail in store.tails(["LATE", "WHOLE"], M15, 21)] == [17, 21]
+    assert [tail.rows for tail in store.tails(["LATE", "WHOLE", "WHOLE"], M15, 21)] == [17, 21, 21]
 
 
 def test_ranges_of_rows_do_not_depend_on_their_order() -> None:
