@@ -32,8 +32,8 @@ class Border:
     Once cut, no byte leaves and nobody hears what comes.
     """
 
-    def __init__(self, client: Any) -> None:
-        self.is_cut = False
+    def __init__(self, client: Any, *, answered: Callable[[], None]) -> None:
+        self.is_cut, self._answered = False, answered
         self._request, self._dial = client.request, client.socket
         client.request, client.socket = self._asked, self._dialled
 
@@ -62,6 +62,7 @@ class Border:
             await self.passed(ANSWERED)
             raise
         await self.passed(ANSWERED)
+        self._answered()
         return result
 
 

@@ -142,7 +142,7 @@ class World:
         while self.clock.now_us() < until_us():
             try:
                 async with self.life(self.holder) as session:
-                    self.session = session
+                    self._up(session)
                     try:
                         await self._live(session, until_us)
                     finally:
@@ -209,7 +209,7 @@ class World:
             client = exchange._rest.transport  # type: ignore[attr-defined]
             if self.transport == "direct":
                 direct(client, self.twin)
-            border = Border(client)
+            border = Border(client, answered=self._counters)
             client.save_nonce = partial(saving, client.save_nonce, self.reaper)
             instruments = await exchange.instruments()
             taker, _ = await exchange.fee_rates()
@@ -236,15 +236,16 @@ class World:
         return await work()
 
     # --- watching ----------------------------------------------------------------------------------------------------
-    async def watch(self, every_s: float = 3.0) -> None:
-        """Look at protection and at both sides' counters every few seconds."""
+    async def watch(self, every_s: float = 10.0) -> None:
+        """Look at what the beats have brought, every few seconds."""
         while True:
             await self.clock.sleep(every_s)
-            now = self.clock.now_us()
-            for pair in self._twins_bare:
-                self._bare[pair] = now if self._down else self._bare_from(pair)
-            self._counters(now)
             self._beats()
+
+    def _up(self, session: Session) -> None:
+        """A trader lives: for what is bare, its time begins now."""
+        self.session = session
+        self._bare = dict.fromkeys(self._twins_bare, self.clock.now_us())
 
     def _beats(self) -> None:
         """Look at what the newest beat has brought, once for each beat."""
@@ -272,9 +273,11 @@ class World:
             self.seen.bare.append((pair, self._bare_from(pair), self.clock.now_us()))
         self._bare.pop(pair, None)
 
-    def _counters(self, now: int) -> None:
+    def _counters(self) -> None:
+        """Both sides' counters where they can have come apart: with each answer."""
         if self.session is None or self.dying:
             return
+        now = self.clock.now_us()
         theirs = self.twin.limits.rest_value(DEMO_KEY.fingerprint, now)
         ours = self.exchange._rest.limiter.rest.at(now)
         if ours + 1e-6 < theirs:

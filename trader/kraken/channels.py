@@ -6,8 +6,9 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from trader.domain.messages import FeedReset, PairStatus, Tick
@@ -18,7 +19,7 @@ from trader.kraken.exact import exact_json
 from trader.kraken.executions import ExecutionReader, SequenceGapError
 from trader.kraken.rest import Rest
 from trader.kraken.silence import QuietProof
-from trader.kraken.stream import Events, Link
+from trader.kraken.stream import Events, Link, Work
 from trader.ports import Clock
 
 ACK_S = 10.0  # I/O time in which a subscription must be answered; nobody else waits for refusals (pitfall B)
@@ -108,12 +109,12 @@ class Channels:
         else:
             self._told = False
 
-    def watch(self, link: Link) -> Awaitable[None] | None:
+    def watch(self, link: Link) -> Work | None:
         if link is not self._public or not self._pending:
             return None
         now = asyncio.get_running_loop().time()
         overdue = [pair for pair, limit in self._pending.items() if limit <= now]
-        return self._subscribe_candles(overdue) if overdue else None
+        return partial(self._subscribe_candles, overdue) if overdue else None
 
     def text(self, link: Link, text: str) -> None:
         """One frame; a bad one is rejected alone and counted. Candles come by the hundred thousand: they take the shortest way."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from trader.domain.market import MINUTE
@@ -18,7 +18,7 @@ from trader.kraken.futures_board import TradeBoard
 from trader.kraken.futures_names import Contracts
 from trader.kraken.futures_own import OwnReader
 from trader.kraken.futures_rest import FuturesRest
-from trader.kraken.stream import Events, Link
+from trader.kraken.stream import Events, Link, Work
 from trader.kraken.transport import Unanswered
 
 ACK_S = 10.0  # I/O time in which a challenge must be answered
@@ -111,12 +111,12 @@ class FuturesChannels:
             self._told.clear()
             self._owe()
 
-    def watch(self, link: Link) -> Awaitable[None] | None:
+    def watch(self, link: Link) -> Work | None:
         now = asyncio.get_running_loop().time()
         if now - self._pinged.setdefault(link.name, now) < PING_S:
             return None
         self._pinged[link.name] = now
-        return link.ping()
+        return link.ping
 
     def text(self, link: Link, text: str) -> None:
         """One frame; a bad one is rejected alone and counted."""

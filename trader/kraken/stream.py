@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from trader.domain.messages import FeedEvent
@@ -17,6 +17,7 @@ from trader.ports import Rng
 SILENCE_S = 5.0  # I/O time; heartbeats count
 LONGEST_PAUSE_S = 60.0
 HEALTHY_S = 30.0  # a connection that lived this long starts the backoff afresh
+Work = Callable[[], Awaitable[None]]
 Events = asyncio.Queue[FeedEvent | BaseException]
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ class LinkOwner(Protocol):
     def text(self, link: Link, text: str) -> None:
         """A frame came."""
 
-    def watch(self, link: Link) -> Awaitable[None] | None:
-        """Called about once a silence period; what is returned is awaited."""
+    def watch(self, link: Link) -> Work | None:
+        """Called about once a silence period; what is returned is called and awaited."""
 
     def down(self, link: Link, reason: str) -> None:
         """The connection is gone and will be dialled again."""
@@ -110,18 +111,42 @@ class Link:
             self.connects += 1
             await self._owner.up(self)
             self.last_frame = self._time()
-            while not self._ended.done():
-                left = SILENCE_S - (self._time() - self.last_frame)
-                if left <= 0:
-                    return f"silent for {SILENCE_S:.0f} s"
-                await _done_within(self._ended, left + 1e-3)
-                if (work := self._owner.watch(self)) is not None:
-                    await work
+            while (work := await self._disturbed(self._ended)) is not None:
+                await work()
             return self._ended.result()
         except (Unanswered, RetryableError) as error:
             return str(error)
         finally:
             self._drop()
+
+    async def _disturbed(self, ended: asyncio.Future[str]) -> Work | None:
+        """Returns what the owner wants done, or None when the connection has ended. Looks by timer, for a look is nearly always in vain."""
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Work | None] = loop.create_future()
+
+        def over(_: object) -> None:
+            if not found.done():
+                found.set_result(None)
+
+        def look() -> None:
+            nonlocal timer
+            left = SILENCE_S - (self._time() - self.last_frame)
+            if found.done():
+                return
+            if left <= 0:
+                self.lost(f"silent for {SILENCE_S:.0f} s")
+            elif (work := self._owner.watch(self)) is not None:
+                found.set_result(work)
+            else:
+                timer = loop.call_later(left + 1e-3, look)
+
+        timer = loop.call_soon(look)
+        ended.add_done_callback(over)
+        try:
+            return await found
+        finally:
+            timer.cancel()
+            ended.remove_done_callback(over)
 
     def _drop(self) -> None:
         """Close the socket beside the loop: a dead peer answers no closing handshake."""
@@ -130,26 +155,6 @@ class Link:
             task = asyncio.create_task(socket.shut(), name=f"close {self.name} stream")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-
-
-async def _done_within(future: asyncio.Future[str], seconds: float) -> None:
-    """Return when the future is done, or after so many seconds: `asyncio.wait` for one, at half of what that costs."""
-    if future.done():
-        return
-    loop = asyncio.get_running_loop()
-    waker = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not waker.done():
-            waker.set_result(None)
-
-    timer = loop.call_later(seconds, wake)
-    future.add_done_callback(wake)
-    try:
-        await waker
-    finally:
-        timer.cancel()
-        future.remove_done_callback(wake)
 
 
 async def taken(queue: Events) -> FeedEvent:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
-from trader.kraken.stream import Link
+from trader.kraken.stream import Link, Work
 from trader.kraken.transport import Unanswered
 from trader.simulation.loops import run_stepped
 
@@ -63,7 +62,7 @@ class Owner:
     def text(self, link: Link, text: str) -> None:
         self.frames += 1
 
-    def watch(self, link: Link) -> Awaitable[None] | None:
+    def watch(self, link: Link) -> Work | None:
         return None
 
     def down(self, link: Link, reason: str) -> None:
