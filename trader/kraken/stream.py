@@ -47,6 +47,7 @@ class Link:
         self._transport, self._owner, self._private, self._rng = transport, owner, private, rng
         self._socket: Socket | None = None
         self._ended: asyncio.Future[str] | None = None
+        self._next_look: asyncio.TimerHandle | None = None
         self._time = asyncio.get_running_loop().time
         self.last_frame = self._time()
         self._closing: set[asyncio.Task[None]] = set()
@@ -120,33 +121,33 @@ class Link:
             self._drop()
 
     async def _disturbed(self, ended: asyncio.Future[str]) -> Work | None:
-        """Returns what the owner wants done, or None when the connection has ended. Looks by timer, for a look is nearly always in vain."""
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[Work | None] = loop.create_future()
+        """Returns what the owner wants done, or None when the connection has ended."""
+        found: asyncio.Future[Work | None] = asyncio.get_running_loop().create_future()
 
         def over(_: object) -> None:
             if not found.done():
                 found.set_result(None)
 
-        def look() -> None:
-            nonlocal timer
-            left = SILENCE_S - (self._time() - self.last_frame)
-            if found.done():
-                return
-            if left <= 0:
-                self.lost(f"silent for {SILENCE_S:.0f} s")
-            elif (work := self._owner.watch(self)) is not None:
-                found.set_result(work)
-            else:
-                timer = loop.call_later(left + 1e-3, look)
-
-        timer = loop.call_soon(look)
         ended.add_done_callback(over)
+        self._look(found)
         try:
             return await found
         finally:
-            timer.cancel()
             ended.remove_done_callback(over)
+            if self._next_look is not None:
+                self._next_look.cancel()
+
+    def _look(self, found: asyncio.Future[Work | None]) -> None:
+        """Look for silence and for work, again and again by a timer: nearly every look is in vain, and to wake a task costs more."""
+        if found.done():
+            return
+        left = SILENCE_S - (self._time() - self.last_frame)
+        if left <= 0:
+            self.lost(f"silent for {SILENCE_S:.0f} s")
+        elif (work := self._owner.watch(self)) is not None:
+            found.set_result(work)
+        else:
+            self._next_look = asyncio.get_running_loop().call_later(left + 1e-3, self._look, found)
 
     def _drop(self) -> None:
         """Close the socket beside the loop: a dead peer answers no closing handshake."""

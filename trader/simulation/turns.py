@@ -63,7 +63,7 @@ class _Timer(asyncio.TimerHandle):
 class TurningLoop(asyncio.SelectorEventLoop):
     """A loop whose selector is an `Idler`, and whose time is `now`."""
 
-    _ready: deque[asyncio.Handle]
+    _ready: deque[Any]  # handles
     _stopping: bool
     _debug: bool
     _closed: bool
