@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,13 @@ def seen_volume(volume: Any, part: int) -> Any:
 
 def share(volume: float, part: int) -> int:
     """Volume of the `part`-th trade of a candle, in `units`; the four add up to the candle's."""
-    return units(_seen(volume, part)) - units(_seen(volume, part - 1))
+    return _units_after(volume, part) - _units_after(volume, part - 1)
+
+
+@lru_cache(maxsize=2048)
+def _units_after(volume: float, part: int) -> int:
+    """`_seen` in units; asked for twice, by its own trade and by the next."""
+    return units(_seen(volume, part))
 
 
 def _seen(volume: float, part: int) -> float:

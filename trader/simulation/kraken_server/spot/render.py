@@ -24,7 +24,7 @@ def iso(time_us: int) -> str:
 
 
 def _whole_second(seconds_: int) -> str:
-    return datetime.fromtimestamp(seconds_, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(seconds_, UTC).isoformat()[:19]
 
 
 def price_text(value: Decimal | None, rules: PairRules) -> str:
