@@ -116,9 +116,12 @@ class VenueRules:
         self._read_us, self._due_us = now, now + EVERY_US
 
     def told(self, pair: str, status: str) -> None:
-        """The stream says what a pair lets through from now on."""
-        if (rules := self.w.instruments.get(pair)) is not None and rules.status != status:
-            self.w.instruments[pair] = replace(rules, status=status)
+        """The stream says what a pair lets through from now on; journalled where it is held, as all pairs may change at once."""
+        rules = self.w.instruments.get(pair)
+        if rules is None or rules.status == status:
+            return
+        self.w.instruments[pair] = replace(rules, status=status)
+        if any(position.pair == pair for position in self.w.ledger.positions()):
             self.w.ledger.note("pair.status", {"pair": pair, "status": status}, self.w.clock.now_us())
 
     def refused(self, pair: str, answer: Rejected) -> None:

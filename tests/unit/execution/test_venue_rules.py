@@ -38,12 +38,16 @@ class Venue:
     def __init__(self) -> None:
         self.now, self.told, self.notes, self.asked = 0, {"A/EUR": RULES, "B/EUR": OTHER}, [], 0
         self.away: TraderError | None = None
+        self.held: list[str] = []
 
     def now_us(self) -> int:
         return self.now
 
     def note(self, kind: str, _payload: Mapping[str, Any], _now_us: int) -> None:
         self.notes.append(kind)
+
+    def positions(self) -> list[Any]:
+        return [SimpleNamespace(pair=pair) for pair in self.held]
 
     async def instruments(self) -> Mapping[str, Instrument]:
         self.asked += 1
@@ -77,13 +81,15 @@ def test_they_are_read_each_hour_and_what_is_no_longer_listed_enters_nothing(ven
 
 
 def test_a_pair_is_in_the_mode_that_the_stream_told_last(venue: Venue, rules: VenueRules) -> None:
-    told = []
+    told, venue.held = [], ["A/EUR"]
     for status in ("online", "limit_only", "limit_only", "online"):
         rules.told("A/EUR", status)
         told.append(rules.w.instruments["A/EUR"])
+    rules.told("B/EUR", "limit_only")
     rules.told("C/EUR", "online")
     assert told == [RULES, replace(RULES, status="limit_only"), replace(RULES, status="limit_only"), RULES]
-    assert venue.notes == ["pair.status"] * 2 and "C/EUR" not in rules.w.instruments
+    assert rules.w.instruments["B/EUR"].status == "limit_only" and "C/EUR" not in rules.w.instruments
+    assert venue.notes == ["pair.status"] * 2, "of what is held"
 
 
 @pytest.mark.parametrize(
