@@ -108,7 +108,7 @@ def check(frame: pl.DataFrame, timeframe: Timeframe, now_us: int) -> GateResult:
 def judge(prepared: pl.DataFrame, timeframe: Timeframe, rules: Sequence[Rule]) -> Iterator[Verdict]:
     """Verdicts per pair, in order of first appearance."""
     flags = prepared.select(broken(rule).alias(str(i)) for i, rule in enumerate(rules))
-    failing = [i for i, count in enumerate(flags.sum().row(0)) if count]
+    failing = [i for i, flag in enumerate(flags) if flag.any()]
     found: dict[str, list[Failure]] = {}
     for i in failing:
         rule = rules[i]
