@@ -18,6 +18,7 @@ from multidict import CIMultiDict
 from trader.kraken.ccxt_session import BODY_LIMIT
 from trader.kraken.transport import Socket, SocketEvents, Unanswered
 from trader.simulation.kraken_server.app import KrakenTwin, Target
+from trader.simulation.kraken_server.stream.frames import HEARTBEAT
 from trader.simulation.kraken_server.wire.replies import MEGABYTE, End, Reply
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ PRIVATE, PUBLIC, ANSWERED, LEAVING = range(4)
 
 
 class Heard:
-    """What comes from a socket waits for its turn, in its order."""
+    """What comes from a socket waits for its turn, in its order; but for heartbeats, which tell nothing, so that no order shows."""
 
     def __init__(self, border: Border, events: SocketEvents, rank: int) -> None:
         self._border, self._events, self._rank = border, events, rank
@@ -78,7 +79,10 @@ class Heard:
         self._frame = events.frame
 
     def frame(self, text: str) -> None:
-        self._later(self._frame, text)
+        if text == HEARTBEAT and not self._border.is_cut:
+            self._frame(text)
+        else:
+            self._later(self._frame, text)
 
     def lost(self, reason: str) -> None:
         self._later(self._events.lost, reason)
