@@ -23,6 +23,7 @@ from trader.errors import RejectedError
 from trader.ports import Columns
 
 CACHED_ROWS: Final = 600_000
+SMALL: Final = CACHED_ROWS // 2  # rows of a part that is read whole and kept
 
 
 class HistoryReader:
@@ -121,7 +122,9 @@ class HistoryReader:
         first_us = newest_us - (lookback - 1) * timeframe.us
         since = max(first_us, self._since(timeframe, lookback))
         chosen = pl.col("pair").is_in(names) & (pl.col("time").to_physical() >= first_us)
-        found = [self._some(part, chosen) for part in self.catalog.parts("spot", timeframe, since)]
+        found = [
+            self._read(part) if part.rows <= SMALL else self._some(part, chosen) for part in self.catalog.parts("spot", timeframe, since)
+        ]
         found.append(stream_rows(self._buffer.get(timeframe, ())))
         time = np.concatenate([parts.times(rows) for rows in found])
         late = time >= first_us
@@ -167,16 +170,16 @@ class HistoryReader:
     def _rows(self, pairs: Sequence[str], timeframe: Timeframe, since_us: int | None) -> pl.DataFrame:
         """Stored and buffered rows of some pairs, sorted by (pair, time)."""
         chosen = pl.col("pair").is_in(list(pairs))
-        found = [self._some(part, chosen).filter(chosen) for part in self.catalog.parts("spot", timeframe, since_us)]  # keeps no whole part
+        found = [self._some(part, chosen) for part in self.catalog.parts("spot", timeframe, since_us)]
         rows = pl.concat(found) if found else parts.empty()
         if held := self._buffer.get(timeframe):
             return parts.merge(rows, stream_rows(held).filter(chosen)).frame
         return rows.sort(*parts.KEY) if len(found) > 1 else rows
 
     def _some(self, part: Part, chosen: pl.Expr) -> pl.DataFrame:
-        """At least the chosen rows of a part: all of a small one, of a large one only those, whose row groups alone are decoded."""
-        if part.rows <= CACHED_ROWS // 2:
-            return self._read(part)
+        """The chosen rows of a part; of a large one only the row groups that hold them are decoded."""
+        if part.rows <= SMALL:
+            return self._read(part).filter(chosen)
         if part.path not in self._verified:
             parts.verify(self.folder / part.path, part.sha256)
             self._verified[part.path] = None
