@@ -14,7 +14,7 @@ from trader.data.journal import Tx
 from trader.data.ledger_fills import move_cash
 from trader.data.tables import cash as cash_table
 from trader.data.tables import equity as equity_table
-from trader.data.tables import external_move, meta
+from trader.data.tables import external_move
 from trader.data.types import FRACTION_DIGITS
 from trader.domain.futures import FundingPayment
 from trader.domain.money import plain, quantum, round_to
@@ -112,5 +112,5 @@ def get_meta(connection: Connection, name: str) -> str | None:
 
 def set_meta(connection: Connection, name: str, value: str) -> None:
     """Not journalled: watermarks and the like can be rebuilt."""
-    known = sql.upsert(connection, meta).values(name=name, value=value)
-    connection.execute(known.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+    sql.META_DROP.run(connection, {"at_name": name})
+    sql.META_ADD.run(connection, {"name": name, "value": value})

@@ -15,7 +15,6 @@ from trader.data.ledger_changes import set_exit_state, set_position
 from trader.data.ledger_fills import average
 from trader.data.ledger_rows import to_fill, to_position
 from trader.data.tables import fill as fill_table
-from trader.data.tables import intent as intent_table
 from trader.domain.account import Position, PositionState
 from trader.domain.market import Timeframe
 from trader.domain.messages import TradeLeg
@@ -85,13 +84,7 @@ def exit_states(connection: Connection, account: str) -> dict[str, Mapping[str, 
 
 def last_exits(connection: Connection, account: str) -> dict[str, tuple[int, str]]:
     """Per pair, time and reason of its newest exit fill."""
-    query = (
-        select(fill_table.c.pair, fill_table.c.time_us, fill_table.c.reason)
-        .join(intent_table, intent_table.c.cl_ord_id == fill_table.c.cl_ord_id)
-        .where(fill_table.c.account == account, intent_table.c.leg != Leg.ENTRY.value)
-        .order_by(fill_table.c.time_us, fill_table.c.seq)
-    )
-    return {row.pair: (row.time_us, row.reason) for row in connection.execute(query)}
+    return {row.pair: (row.time_us, row.reason) for row in sql.EXIT_FILLS.all(connection, {"at_account": account})}
 
 
 # --- trades -------------------------------------------------------------------------------------------------------------

@@ -86,6 +86,12 @@ _FILLS = (
     .where(fill.c.account == bindparam("at_account"))
     .order_by(fill.c.seq)
 )
+EXIT_FILLS = Prepared(
+    select(fill.c.pair, fill.c.time_us, fill.c.reason)
+    .join(intent, intent.c.cl_ord_id == fill.c.cl_ord_id)
+    .where(fill.c.account == bindparam("at_account"), intent.c.leg != "entry")
+    .order_by(fill.c.time_us, fill.c.seq)
+)
 FILLS, FILLS_OF = Prepared(_FILLS), Prepared(_FILLS.where(fill.c.position_id == bindparam("at_id")))
 
 _CASH = select(cash.c.asset, cash.c.quantity).where(cash.c.account == bindparam("at_account"))
@@ -98,6 +104,8 @@ EQUITY_ADD = Prepared(insert(equity))
 BEAT_ADD = Prepared(insert(beat))
 
 META_OF = Prepared(select(meta.c.value).where(meta.c.name == bindparam("at_name")))
+META_DROP = Prepared(delete(meta).where(meta.c.name == bindparam("at_name")))
+META_ADD = Prepared(insert(meta))
 
 DECISION_BAR_ADD = Prepared(insert(decision_bar))
 DECISION_DROP = Prepared(delete(decision).where(decision.c.decision_id == bindparam("at_id")))
