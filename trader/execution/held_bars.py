@@ -22,14 +22,14 @@ class HeldBars:
 
     def __init__(self, followed: Collection[str], marks: dict[str, float]) -> None:
         self._followed, self._marks = followed, marks
-        self._parts: dict[str, dict[int, Candle]] = {}
+        self._parts: dict[str, dict[int, dict[int, Candle]]] = {}  # by pair, bar and time
         self._given_us: dict[str, int] = {}
 
     def take(self, pairs: Iterable[str], candles: Iterable[Candle], closed: Sequence[Candle]) -> list[Candle]:
         """The 15m bars to follow exits by: those the engine `closed`, and those that it has not of the held `pairs`, whose prices it
         is told too: equity is unknown without the mark of anything held."""
         held, bars = frozenset(pairs), list(closed)
-        self._parts = {pair: parts for pair, parts in self._parts.items() if pair in held}
+        self._parts = {pair: begun for pair, begun in self._parts.items() if pair in held}
         for candle in candles if held else ():
             if candle.pair not in held:
                 continue
@@ -43,12 +43,13 @@ class HeldBars:
         """The bar that `candle` completes."""
         if candle.timeframe is Timeframe.M15:
             return candle
-        parts, start = self._parts.setdefault(candle.pair, {}), Timeframe.M15.floor(candle.time_us)
+        bars, start = self._parts.setdefault(candle.pair, {}), Timeframe.M15.floor(candle.time_us)
+        parts = bars.setdefault(start, {})
         parts.setdefault(candle.time_us, candle)
-        for old in [time_us for time_us in parts if time_us < start - KEPT_US]:
-            del parts[old]
-        within = [parts[time_us] for time_us in sorted(parts) if start <= time_us < start + Timeframe.M15.us]
-        return merge(within, Timeframe.M15) if len(within) == Timeframe.M15.us // candle.timeframe.us else None
+        for old in [other for other in bars if other < start - KEPT_US]:
+            del bars[old]
+        whole = len(parts) == Timeframe.M15.us // candle.timeframe.us
+        return merge([parts[time_us] for time_us in sorted(parts)], Timeframe.M15) if whole else None
 
     def _is_news(self, bar: Candle) -> bool:
         """Whether no bar as new as this was given for its pair: exits count bars, and a bar too many is a wrong exit."""
