@@ -13,13 +13,14 @@ from enum import StrEnum
 from typing import Any
 
 from trader.domain.account import Position
-from trader.domain.market import Candle, Instrument, Timeframe
+from trader.domain.market import SECOND, Candle, Instrument, Timeframe
 from trader.execution import exit_plan, exits
 from trader.execution.exits import ExitState
 
 LEG_OF = {exits.text_reason(exits.TP1): 1, exits.text_reason(exits.TP2): 2}  # bits of ExitState.legs
 BOTH = sum(LEG_OF.values())
 NOWHERE = -(1 << 62)  # a stop that no price touches, times sign
+AHEAD_US = 5 * SECOND  # our clock may run that far ahead: a fill so near to the end of a bar was decided on its close
 
 
 class ExitKind(StrEnum):
@@ -40,12 +41,13 @@ class Exit:
 
 
 class Guard:
-    """Exit state of one position. Its bars are numbered by time from `opened_us`, the first fill, on: the entry bar is 1."""
+    """Exit state of one position. Its bars are numbered by time from `opened_us`, the first fill, on: the entry bar is 1. The bar that
+    was decided on is none of them, whoever's clock is right: its prices came before the entry."""
 
     def __init__(self, instrument: Instrument, state: ExitState, opened_us: int) -> None:
         self.instrument = instrument
         self.state = state
-        self._first_us = Timeframe.M15.floor(opened_us)
+        self._first_us = Timeframe.M15.floor(opened_us + AHEAD_US)
         self._hole_us: int | None = None  # open of the first bar that was not there when a later one was given
 
     @classmethod

@@ -108,6 +108,19 @@ def test_no_bar_counts_twice_and_none_from_before_the_entry() -> None:
     assert guard.state.held == 3
 
 
+@pytest.mark.parametrize("way", ["closed", "missed"])
+@pytest.mark.parametrize(("before_end_s", "counts"), [(0.0, False), (0.1, False), (5.0, False), (5.1, True), (890.0, True)])
+def test_a_bar_that_was_decided_on_is_none_of_the_positions_though_a_clock_puts_the_fill_in_it(
+    before_end_s: float, counts: bool, way: str
+) -> None:
+    wild, opened_us = bar(100.0, 103.0, 97.0, 100.0), bar(*CALM, 2).time_us - int(before_end_s * SECOND)
+    guard = Guard.begin(replace(held(), opened_us=opened_us), RULES)
+    assert bool(guard.closed(wild) if way == "closed" else guard.missed([wild])) is counts, "through its stop, and above the ratchet"
+    if not counts:
+        assert guard.owed(wild.close_us) is None
+        assert guard.closed(bar(*CALM, 2)) == [] and guard.state.held == 1
+
+
 def test_a_bar_behind_a_hole_counts_the_hole_and_the_best_price_in_it_moves_the_ratchet_later() -> None:
     guard, first = guard_of(), bar(*CALM, 1).time_us
     guard.closed(bar(*CALM, 1))
