@@ -17,6 +17,7 @@ EVERY_US = 60 * MINUTE
 TOO_OLD_US = 24 * 60 * MINUTE
 ONLINE, DELISTED = "online", "delisted"
 STATUS_S = 0.5  # a status that takes longer is unknown
+SHUT_S = 5.0  # a pair that was read to be closed is not asked about before: every trade may touch its target
 SIZES_REFUSED = 2  # in a row: our idea of the pair's steps and minimums is wrong
 
 
@@ -61,6 +62,7 @@ class Openness:
 
     def __init__(self, exchange: Callable[[], Exchange], known: Mapping[str, Instrument]) -> None:
         self._exchange, self._known = exchange, known
+        self._shut_until: dict[str, float] = {}  # pair -> loop time
 
     async def venue(self, pair: str) -> bool:
         """Of the venue as a whole, and of the pair."""
@@ -78,11 +80,17 @@ class Openness:
         rules = self._known.get(pair)
         if rules is None or rules.status == ONLINE:
             return True
+        time = asyncio.get_running_loop().time
+        if time() < self._shut_until.get(pair, 0.0):
+            return False
         try:
             fresh = (await self._exchange().instruments()).get(pair)
+            open_ = fresh is None or fresh.status == ONLINE
         except (RetryableError, RejectedError):
-            return False
-        return fresh is None or fresh.status == ONLINE
+            open_ = False
+        if not open_:
+            self._shut_until[pair] = time() + SHUT_S
+        return open_
 
 
 class VenueRules:
@@ -94,6 +102,7 @@ class VenueRules:
         self._read_us = self._due_us = wiring.clock.now_us()
         self._due_us += EVERY_US
         self._refused: dict[str, int] = {}
+        self._told: dict[str, str] = {}  # modes that the stream told since the rules were last asked for
 
     @property
     def too_old(self) -> bool:
@@ -101,10 +110,12 @@ class VenueRules:
         return self.w.clock.now_us() - self._read_us > TOO_OLD_US
 
     async def refresh(self) -> None:
-        """Read them where that is due. A pair that is no longer listed keeps its steps, for what is held of it, and enters nothing."""
+        """Read them where that is due. A pair that is no longer listed keeps its steps, for what is held of it, and enters nothing. What
+        the stream tells while they are under way is newer than their answer may be."""
         now = self.w.clock.now_us()
         if now < self._due_us:
             return
+        self._told.clear()
         try:
             fresh = await self.w.exchange.instruments()
         except (RetryableError, RejectedError) as error:
@@ -113,6 +124,7 @@ class VenueRules:
         known = self.w.instruments
         gone = {pair: replace(rules, status=DELISTED) for pair, rules in known.items() if pair not in fresh}
         known.update({**gone, **fresh})
+        known.update({pair: replace(known[pair], status=status) for pair, status in self._told.items()})
         self._read_us, self._due_us = now, now + EVERY_US
 
     def told(self, pair: str, status: str) -> None:
@@ -121,6 +133,7 @@ class VenueRules:
         if rules is None or rules.status == status:
             return
         self.w.instruments[pair] = replace(rules, status=status)
+        self._told[pair] = status
         if any(position.pair == pair for position in self.w.ledger.positions()):
             self.w.ledger.note("pair.status", {"pair": pair, "status": status}, self.w.clock.now_us())
 

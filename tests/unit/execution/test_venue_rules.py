@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -18,8 +18,9 @@ from trader.domain.market import MINUTE, Instrument
 from trader.domain.orders import Rejected
 from trader.errors import RejectedError, RetryableError, TraderError
 from trader.execution.positions import Exit, ExitKind
-from trader.execution.venue_rules import DELISTED, EVERY_US, TOO_OLD_US, Openness, VenueRules, too_small
+from trader.execution.venue_rules import DELISTED, EVERY_US, SHUT_S, TOO_OLD_US, Openness, VenueRules, too_small
 from trader.simulation.faults import Fault
+from trader.simulation.loops import run_stepped
 
 RULES = Instrument(pair="A/EUR", base="A", quote="EUR", tick=Decimal("0.01"), lot=Decimal("0.1"), order_min=Decimal(1), cost_min=Decimal(1))
 OTHER = replace(RULES, pair="B/EUR", base="B")
@@ -39,6 +40,7 @@ class Venue:
         self.now, self.told, self.notes, self.asked = 0, {"A/EUR": RULES, "B/EUR": OTHER}, [], 0
         self.away: TraderError | None = None
         self.held: list[str] = []
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def now_us(self) -> int:
         return self.now
@@ -51,6 +53,7 @@ class Venue:
 
     async def instruments(self) -> Mapping[str, Instrument]:
         self.asked += 1
+        self.meanwhile()
         if self.away is not None:
             raise self.away
         return self.told
@@ -106,6 +109,30 @@ def test_a_closed_pair_is_asked_for_before_an_exit_waits_for_it(told: dict[str, 
     venue.told, venue.away = told, away
     assert asyncio.run(Openness(lambda: venue, {"A/EUR": replace(RULES, status="limit_only")}).pair("A/EUR")) is open_
     assert asyncio.run(Openness(lambda: venue, {"A/EUR": RULES}).pair("A/EUR")) and venue.asked == 1, "an open one is not asked for"
+
+
+def test_every_touch_of_a_closed_pair_asks_for_no_rules_of_its_own() -> None:
+    async def ask() -> list[tuple[bool, int]]:
+        venue: Any = Venue()
+        venue.told = closed = {"A/EUR": replace(RULES, status="limit_only"), "B/EUR": OTHER}
+        openness, answers = Openness(lambda: venue, closed), []
+        for told, pause_s in ((closed, 0.0), (closed, SHUT_S), ({"A/EUR": RULES}, 0.0)):
+            venue.told = told
+            answers.append((await openness.pair("A/EUR"), venue.asked))
+            await asyncio.sleep(pause_s)
+        return answers
+
+    assert run_stepped(ask) == [(False, 1), (False, 1), (True, 2)]
+
+
+@pytest.mark.parametrize("told", [[], ["cancel_only"], ["cancel_only", "online"], ["online"]])
+def test_a_mode_told_while_the_rules_are_read_is_newer_than_they_are(venue: Venue, rules: VenueRules, told: list[str]) -> None:
+    rules.told("A/EUR", "post_only")
+    venue.told = {"A/EUR": replace(RULES, status="limit_only"), "B/EUR": OTHER}
+    venue.meanwhile = lambda: [rules.told("A/EUR", status) for status in told]
+    venue.now = EVERY_US
+    asyncio.run(rules.refresh())
+    assert rules.w.instruments["A/EUR"].status == [*told, "limit_only"][max(0, len(told) - 1)]
 
 
 @pytest.mark.parametrize("trouble", [RetryableError("no answer"), RejectedError("EGeneral:Invalid arguments")])
