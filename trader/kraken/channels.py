@@ -178,7 +178,11 @@ class Channels:
     def _instruments(self, data: Any) -> None:
         """What each pair lets through: only changes are told, and a snapshot says what changed while nobody listened."""
         for item in data["pairs"]:
-            pair, status = translate.text(item["symbol"], "symbol"), translate.text(item["status"], "status")
+            try:
+                pair, status = translate.text(item["symbol"], "symbol"), translate.text(item["status"], "status")
+            except (ValueError, KeyError, TypeError) as error:  # one of the 1,300 of a snapshot, refused alone
+                self._reject("malformed instrument", f"{type(error).__name__}: {error}")
+                continue
             if status != self._modes.get(pair):
                 self._modes[pair] = status
                 self._queue.put_nowait(PairStatus(pair=pair, status=status))
