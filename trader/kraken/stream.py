@@ -144,7 +144,13 @@ class Link:
         left = SILENCE_S - (self._time() - self.last_frame)
         if left <= 0:
             self.lost(f"silent for {SILENCE_S:.0f} s")
-        elif (work := self._owner.watch(self)) is not None:
+            return
+        try:
+            work = self._owner.watch(self)
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits: failing in a timer, it would end all looks unseen
+            found.set_exception(error)
+            return
+        if work is not None:
             found.set_result(work)
         else:
             self._next_look = asyncio.get_running_loop().call_later(left + 1e-3, self._look, found)

@@ -129,3 +129,24 @@ def test_nothing_is_dialled_before_it_is_wanted() -> None:
         return len(dialler.dials)
 
     assert run_stepped(run) == 0
+
+
+@pytest.mark.parametrize("look", [1, 2, 3])
+def test_an_owner_that_fails_while_it_looks_ends_the_link_with_its_error(look: int) -> None:
+    class Failing(Owner):
+        looks = 0
+
+        def watch(self, link: Link) -> Work | None:
+            self.looks += 1
+            if self.looks == look:
+                raise KeyError("what it lacks")
+            return None
+
+    async def run() -> None:
+        link = Link("public", Dialler(), Failing(), private=False, rng=Half())  # type: ignore[arg-type]
+        link.wanted.set()
+        async with asyncio.timeout(60):
+            await link.run()
+
+    with pytest.raises(KeyError, match="lacks"):
+        run_stepped(run)
