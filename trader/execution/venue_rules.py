@@ -70,7 +70,7 @@ class Openness:
             async with asyncio.timeout(STATUS_S):
                 if await self._exchange().system_status() != ONLINE:
                     return False
-        except (RetryableError, TimeoutError):
+        except (RetryableError, RejectedError, TimeoutError):
             pass  # unknown: an exit waits for no status
         return await self.pair(pair)
 

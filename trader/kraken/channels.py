@@ -106,6 +106,7 @@ class Channels:
         if link is self._public:
             self._board.interrupted(self._clock.now_us())
             self._pending.clear()
+            self._modes.clear()
         else:
             self._told = False
 
@@ -176,7 +177,7 @@ class Channels:
                 self.system = system
 
     def _instruments(self, data: Any) -> None:
-        """What each pair lets through: only changes are told, and a snapshot says what changed while nobody listened."""
+        """What each pair lets through: only changes are told, and after a break all: rules that were read meanwhile may say otherwise."""
         for item in data["pairs"]:
             try:
                 pair, status = translate.text(item["symbol"], "symbol"), translate.text(item["status"], "status")

@@ -18,7 +18,7 @@ from trader.domain.market import MINUTE, Instrument
 from trader.domain.orders import Rejected
 from trader.errors import RejectedError, RetryableError, TraderError
 from trader.execution.positions import Exit, ExitKind
-from trader.execution.venue_rules import DELISTED, EVERY_US, SHUT_S, TOO_OLD_US, Openness, VenueRules, too_small
+from trader.execution.venue_rules import DELISTED, EVERY_US, SHUT_S, STATUS_S, TOO_OLD_US, Openness, VenueRules, too_small
 from trader.simulation.faults import Fault
 from trader.simulation.loops import run_stepped
 
@@ -109,6 +109,22 @@ def test_a_closed_pair_is_asked_for_before_an_exit_waits_for_it(told: dict[str, 
     venue.told, venue.away = told, away
     assert asyncio.run(Openness(lambda: venue, {"A/EUR": replace(RULES, status="limit_only")}).pair("A/EUR")) is open_
     assert asyncio.run(Openness(lambda: venue, {"A/EUR": RULES}).pair("A/EUR")) and venue.asked == 1, "an open one is not asked for"
+
+
+@pytest.mark.parametrize(
+    ("answer", "open_"),
+    [("online", True), ("cancel_only", False), (RetryableError("away"), True), (RejectedError("EGeneral:Unknown"), True), (None, True)],
+)
+def test_an_exit_waits_for_a_closed_venue_and_for_no_answer(answer: str | TraderError | None, open_: bool) -> None:
+    async def system_status() -> str:
+        if answer is None:
+            await asyncio.sleep(2 * STATUS_S)
+        if isinstance(answer, TraderError):
+            raise answer
+        return answer or "cancel_only"
+
+    venue: Any = SimpleNamespace(system_status=system_status)
+    assert run_stepped(lambda: Openness(lambda: venue, {"A/EUR": RULES}).venue("A/EUR")) is open_
 
 
 def test_every_touch_of_a_closed_pair_asks_for_no_rules_of_its_own() -> None:
