@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from trader.domain.market import Book, Candle, Instrument, Ticker, Timeframe
-from trader.domain.messages import BarsClosed, FeedEvent
+from trader.domain.messages import BarsClosed, FeedEvent, PairStatus
 from trader.domain.messages import Tick as PublicTrade
 from trader.domain.money import from_float
 from trader.domain.orders import Answer, Intent
@@ -23,6 +23,7 @@ from trader.ports import Clock, MarketData
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_books import Books
 from trader.simulation.exchange_orders import Event, PairRules
+from trader.simulation.exchange_venue import STATUSES
 from trader.simulation.fills import FillRules, Tick
 from trader.simulation.kraken_server.spot.market_view import QUOTE_DECIMALS
 from trader.simulation.venue import VenueExchange
@@ -77,6 +78,11 @@ class PaperVenue:
             for value in (candle.low, candle.high):
                 self.moved(candle.pair, from_float(value), candle.close_us, through=True)
         self.moved(candle.pair, from_float(candle.close), candle.close_us, through=True)
+
+    def told(self, pair: str, status: str) -> None:
+        """The real pair's mode is that of ours; one that we do not know lets nothing through."""
+        if pair in self.engine.by_symbol:
+            self.engine.set_pair_status(pair, status if status in STATUSES else "maintenance")
 
     def close(self) -> None:
         """Close the books."""
@@ -133,6 +139,8 @@ class PaperMarketData:
                 elif isinstance(event, BarsClosed):
                     for candle in event.candles:
                         self._venue.closed(candle)
+                elif isinstance(event, PairStatus):
+                    self._venue.told(event.pair, event.status)
                 queue.put_nowait(event)
         except asyncio.CancelledError:
             raise

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from trader.domain.market import MINUTE, Candle, Instrument, Timeframe
-from trader.domain.messages import BarsClosed, FeedEvent, FeedReset, Filled, OrderChanged, Tick
+from trader.domain.messages import BarsClosed, FeedEvent, FeedReset, Filled, OrderChanged, PairStatus, Tick
 from trader.domain.orders import Acked, Intent, Leg, OrderType, Side
 from trader.errors import FatalError
 from trader.simulation.clock import LoopClock
@@ -104,6 +104,17 @@ def test_a_closed_candle_tells_of_trades_that_were_missed_at_the_level_itself(tm
     later = T0 + MINUTE
     _, venue = played(tmp_path, FeedReset(reason="lost"), closed(later, low=94.0), take=5)
     assert [trade.price for trade in venue.engine.state.trades.values()][1:] == [Decimal("94.9")]
+
+
+@pytest.mark.parametrize(
+    ("told", "mode"),
+    [("cancel_only", "cancel_only"), ("limit_only", "limit_only"), ("work_in_progress", "maintenance"), ("online", "online")],
+)
+def test_a_pair_takes_what_the_real_one_takes(tmp_path: Path, told: str, mode: str) -> None:
+    events = [PairStatus(pair=BTC.pair, status="post_only"), *(PairStatus(pair=each.pair, status=told) for each in (OTHER, BTC))]
+    heard, venue = played(tmp_path, *events, take=3)
+    assert heard == events
+    assert venue.engine.rule(BTC.pair).status == mode and OTHER.pair not in venue.engine.by_symbol
 
 
 def test_what_the_market_did_before_an_order_never_fills_it(tmp_path: Path) -> None:
