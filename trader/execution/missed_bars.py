@@ -26,6 +26,12 @@ class MissedBars:
         self.w, self.keeper, self.spawn = wiring, keeper, spawn
         self._asking = False
 
+    def begin(self) -> None:
+        """At the start: a way out that was decided by a session which died over it is taken now, not at the next trade; then `look`."""
+        for pair in self.keeper.pairs():
+            self.keeper.on_missed(pair, ())
+        self.look()
+
     def look(self) -> None:
         """Ask for what is owed, beside the caller; a pair whose bars do not come is asked about again at the next look."""
         if not self._asking and (owed := self._owed()):

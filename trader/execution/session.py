@@ -101,7 +101,7 @@ class Session:
         self.summary.differences = await w.stage("reconcile", partial(self._kept, self.recovery.run, "reconcile"))
         self.controls.started = True
         self._watch()
-        self.missed_bars.look()
+        self.missed_bars.begin()
         w.kill.reach("before_ready")
         for loop, name in (
             (self._feed, "feed"), (self._beats, "beats"), (self._prescan, "prescan"), (self._join, "join"),

@@ -196,6 +196,24 @@ def test_an_exit_that_came_due_meanwhile_is_carried_out_at_once() -> None:
     in_house(test)
 
 
+@pytest.mark.parametrize("due", [True, False])
+def test_a_way_out_that_was_decided_before_a_death_is_taken_at_the_start(due: bool) -> None:
+    async def test(house: House) -> None:
+        price = await due_after(house, 1 if due else 2)
+        spawn, house.keeper.spawn = house.keeper.spawn, lambda coroutine, _: coroutine.close()  # it dies before it sells
+        house.keeper.on_close(bars_of(house, 1, price)[0])
+        house.keeper.spawn = spawn
+        house.keeper.held.clear()
+        house.keeper.load()
+        missed, market = looking(house, [], 16)
+        missed.begin()
+        await house.quiet()
+        assert [leg.reason for leg in house.ledger.trade_legs()] == ["MAX_HOLD"] * due
+        assert market.asked == []
+
+    in_house(test)
+
+
 def test_a_bar_that_the_feed_may_still_tell_of_is_left_to_it() -> None:
     async def test(house: House) -> None:
         price = await due_after(house, 3)
