@@ -81,8 +81,9 @@ class PaperVenue:
 
     def told(self, pair: str, status: str) -> None:
         """The real pair's mode is that of ours; one that we do not know lets nothing through."""
-        if pair in self.engine.by_symbol:
-            self.engine.set_pair_status(pair, status if status in STATUSES else "maintenance")
+        rules, mode = self.engine.by_symbol.get(pair), status if status in STATUSES else "maintenance"
+        if rules is not None and rules.status != mode:  # at a connect all are told, nearly all as they are
+            self.engine.set_pair_status(pair, mode)
 
     def close(self) -> None:
         """Close the books."""
