@@ -74,7 +74,7 @@ class StepSelector(selectors.DefaultSelector):
         if loop.jobs:
             return self.poll(None)
         if loop.resting:
-            loop.call_soon(heapq.heappop(loop.resting)[-1])
+            heapq.heappop(loop.resting)[-1]()  # at once: nobody else has anything to do before it
             return []
         if timeout is None:
             raise SimulatedDeadlock(f"simulated deadlock at {loop.time()} s: no timer, nothing ready or in flight: {describe_tasks(loop)}")
