@@ -40,15 +40,9 @@ class Keeper:
     """Open positions by id. `spawn` runs a coroutine beside the loop and reports its failure to the session."""
 
     def __init__(
-        self,
-        *,
-        desk: OrderDesk,
-        exchange: Exchange,
-        ledger: Ledger,
-        clock: Clock,
-        instruments: Mapping[str, Instrument],
+        self, *, desk: OrderDesk, exchange: Exchange, ledger: Ledger, clock: Clock, instruments: Mapping[str, Instrument],
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.desk, self.exchange, self.ledger, self.clock = desk, exchange, ledger, clock
         self.instruments, self.spawn = instruments, spawn
         self.adoption, self.shortfall = Adoption(desk), Shortfall(ledger, clock)
@@ -161,10 +155,11 @@ class Keeper:
         if held.bare and self.held.get(held.position.position_id) is held:
             await self.protect(held)
 
-    async def _protect(self, held: Held) -> None:
+    async def _protect(self, held: Held, *, shrunk: bool = False) -> None:
+        """`shrunk`: its one stop held all of it until we made it smaller, so there is no other to look for."""
         if not self._refresh(held) or held.guard is None or held.position.state is PositionState.DUST:
             return
-        if add(*(stop.remaining for stop in self.stops_of(held.position.position_id))) < held.position.quantity:
+        if not shrunk and add(*(stop.remaining for stop in self.stops_of(held.position.position_id))) < held.position.quantity:
             await self.adoption.look_for(held.position.position_id)
         stop = await self._join(held)
         if not self._refresh(held):
@@ -359,7 +354,7 @@ class Keeper:
             if held.position.quantity == before - quantity:
                 held.guard.took(wanted)  # a shortfall leaves the leg open: the next touch tries again
                 self._save(held)
-            await self._protect(held)
+            await self._protect(held, shrunk=stop is not None and stop.remaining >= before >= held.position.quantity)
 
     async def _leave(self, held: Held, reason: str) -> None:
         """Hand-over: cancel the stop, confirm what it filled, sell the rest at market, protect again on any shortfall."""

@@ -58,6 +58,33 @@ def test_a_leg_that_filled_in_part_sells_only_what_is_missing_at_the_next_touch(
     in_house(test, Fault(where="AddOrder", match=LIMIT_SELL, nth=(1,), action="partial_fill", arg=0.9))
 
 
+def test_a_target_that_filled_in_part_gives_the_stop_its_rest_back_before_anything_is_looked_up() -> None:
+    """Where the venue counts our requests as too many each look-up takes a second, in which a part is without a stop."""
+
+    async def test(house: House) -> None:
+        held, bid = await at_target(house)
+        watched = house.keeper.adoption.exchange = Listing(house.world.exchange)
+        house.keeper.on_tick(PAIR, bid)
+        await house.quiet()
+        stop = house.keeper.stop_of(held.position.position_id)
+        assert ZERO < sold_at_tp1(house) < first_leg(house, held)
+        assert stop is not None
+        assert stop.remaining == house.held().quantity
+        assert watched.listed == 0
+
+    in_house(test, Fault(where="AddOrder", match=LIMIT_SELL, nth=(1,), action="partial_fill", arg=0.1))
+
+
+class Listing(Wrapped):
+    """Counts how often all open orders are asked for."""
+
+    listed = 0
+
+    async def open_orders(self) -> Any:
+        self.listed += 1
+        return await self.real.open_orders()
+
+
 def test_a_first_target_that_could_not_be_sold_is_not_marked_by_the_second() -> None:
     async def test(house: House) -> None:
         held, bid = await at_target(house)
