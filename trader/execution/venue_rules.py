@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from trader.domain.market import MINUTE, Instrument
+from trader.domain.market import MINUTE, SECOND, Instrument
 from trader.domain.orders import Rejected
 from trader.errors import RejectedError, RetryableError
 from trader.execution.wiring import Wiring
@@ -17,7 +17,7 @@ EVERY_US = 60 * MINUTE
 TOO_OLD_US = 24 * 60 * MINUTE
 ONLINE, DELISTED = "online", "delisted"
 STATUS_S = 0.5  # a status that takes longer is unknown
-SHUT_S = 5.0  # a pair that was read to be closed is not asked about before: every trade may touch its target
+SHUT_S = 5.0  # what was read to take no exit is not read before: every trade may touch a target
 SIZES_REFUSED = 2  # in a row: our idea of the pair's steps and minimums is wrong
 
 
@@ -35,7 +35,7 @@ async def too_small(exchange: Exchange, known: Instrument, quantity: Decimal, pr
 
 class Minimums:
     """Whether a holding is below what the venue takes. Our rules may hold a minimum that has come down since, and a way out does not wait
-    an hour for them: they are read again, at most once a minute."""
+    an hour for them: they are read again, at most every few seconds."""
 
     def __init__(self, exchange: Callable[[], Exchange], known: Mapping[str, Instrument], clock: Clock) -> None:
         self._exchange, self._known, self._clock = exchange, known, clock
@@ -48,7 +48,7 @@ class Minimums:
         if rules is not None and quantity >= rules.order_min:
             return False
         if self._clock.now_us() >= self._due_us:
-            self._due_us = self._clock.now_us() + MINUTE
+            self._due_us = self._clock.now_us() + int(SHUT_S * SECOND)
             try:
                 self._fresh = await self._exchange().instruments()
             except (RetryableError, RejectedError):
