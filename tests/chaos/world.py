@@ -34,7 +34,7 @@ from trader.simulation.clock import LoopClock
 TIMING = Timing(lease_ttl_s=180.0, lease_renew_s=45.0, control_poll_s=10.0)
 DOWN_S = 20.0  # from an end to the next start, as a supervisor would take
 LONGEST_DOWN_S = 120.0  # the pause doubles up to this while it fails again
-LASTS_S = {"H8": 60.0, "H10": 900.0}  # what the exchange asks us to wait
+LASTS_S = {"H3": 10.0, "H8": 60.0, "H10": 900.0}  # an order call without an end holds the turn so long; what the exchange asks us to wait
 ORDERS = ("AddOrder", "AmendOrder", "CancelOrder")
 BESIDE_ORDERS = ("lease_renewal",)  # points that have nothing to do with an order, so a death there waits for one
 

@@ -171,8 +171,9 @@ class Keeper:
             return
         if stop is None:
             if await too_small(self.desk.exchange, self.instruments[held.position.pair], quantity, trigger) and self._refresh(held):
-                self.ledger.mark_dust(held.position.position_id, self.clock.now_us())
-                self.load()
+                if not held.guard.was_tradable:  # else the minimum was raised, and comes down again
+                    self.ledger.mark_dust(held.position.position_id, self.clock.now_us())
+                    self.load()
                 return
             await self._place_stop(held)
         elif stop.remaining != quantity or stop.trigger_price != trigger:

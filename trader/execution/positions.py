@@ -89,6 +89,12 @@ class Guard:
             self.state = self.state._replace(stop=stop, best=old.best, level=old.level, legs=old.legs, held=old.held, due=old.due)
             self._hole_us = before._hole_us
 
+    @property
+    def was_tradable(self) -> bool:
+        """Whether what is held could be sold, at its stop, by the minimums of its entry."""
+        terms, lots = self.state.terms, self.state.lots
+        return lots >= terms.order_min and lots * abs(self.state.stop) >= terms.cost_min
+
     def took(self, done: Exit) -> None:
         """A target leg filled in full: its flag is set, the stop and the rest stay as they are now."""
         if done.after is not None:
