@@ -60,11 +60,15 @@ class Border:
         try:
             result = await work()
         except Exception:
-            await self.passed(ANSWERED)
+            await self._back()
             raise
+        await self._back()
+        return result
+
+    async def _back(self) -> None:
+        """Whatever came of a message, its sender hears of it in its turn."""
         await self.passed(ANSWERED)
         self._answered()
-        return result
 
 
 PRIVATE, PUBLIC, ANSWERED, LEAVING = range(4)

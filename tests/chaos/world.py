@@ -236,7 +236,7 @@ class World:
         return await work()
 
     # --- watching ----------------------------------------------------------------------------------------------------
-    async def watch(self, every_s: float = 10.0) -> None:
+    async def watch(self, every_s: float = 3.0) -> None:
         """Look at what the beats have brought, every few seconds."""
         while True:
             await self.clock.sleep(every_s)
