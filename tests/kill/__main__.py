@@ -25,7 +25,7 @@ ALL = "all"
 def main() -> int:
     """Parse, run, print one JSON object."""
     words = _parser().parse_args()
-    if words.point == ALL:
+    if words.point == ALL and not words.line:
         size = Size(kills=words.kills, points=words.points, repeat=words.repeat, wall=words.wall, hours=words.hours)
         outcome = campaign(words.seed, size, jobs=words.jobs)
     else:

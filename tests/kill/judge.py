@@ -111,6 +111,11 @@ def journal_of(ledger: Path) -> list[tuple[str, int]]:
         return connection.execute("SELECT type, time_us FROM journal ORDER BY seq").fetchall()
 
 
+def own_lines(ledger: Path) -> int:
+    """How many lines of the journal the session wrote itself, so that it can die at them: a person's orders come from another process."""
+    return sum(type_ != "control.submitted" for type_, _ in journal_of(ledger))
+
+
 def lives_of(ledger: Path, deaths_us: Sequence[int], end_us: int) -> list[Lived]:
     """Each life of the ledger from its lease to its death, its own end, or the end of all."""
     starts = [time_us for type_, time_us in journal_of(ledger) if type_ == "lease.acquired"]

@@ -93,7 +93,7 @@ def verdict(paths: Paths, busy: judge.Busy | None, seen: dict[str, Any], *, unti
     bare_s = longest_bare_s(seen["bare"], lives)
     agreed = verify_state(paths.root)["checks"]
     return {
-        **asdict(counted), "twin": twin, "bare_s": bare_s, "lives": len(lives), "lines": len(judge.journal_of(paths.ledger)),
+        **asdict(counted), "twin": twin, "bare_s": bare_s, "lives": len(lives), "lines": judge.own_lines(paths.ledger),
         "compared": {name: check["compared"] for name, check in agreed.items()},
         "problems": {name: check["problems"] for name, check in agreed.items() if check["problems"]},
         "checks": judge.checks(counted, state, list(seen["unprotected"]), bare_s, limit_s)
