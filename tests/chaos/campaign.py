@@ -28,7 +28,8 @@ SHRINKS = 40  # plays that the search for a smaller plan may cost
 class Task:
     """One seed to play. `twice`: compare with a second play; `both`: with a play over the other transport.
 
-    `only`: of the seed's plan, the injections of these rows; all where it is empty.
+    `only`: of the seed's plan, the injections of these rows; all where it is empty. `until_us`: how much of it is played;
+    all where it is 0.
     """
 
     seed: int
@@ -39,6 +40,7 @@ class Task:
     twice: bool = False
     both: bool = False
     only: tuple[str, ...] = ()
+    until_us: int = 0
     shrink: bool = False
 
 
@@ -64,6 +66,7 @@ def run(task: Task) -> Result:
         ground = Ground.of(task.seed, Path(folder), pairs=task.pairs)
         plan = draw(task.seed, tuple(ROWS[name] for name in task.ids), task.fault_us)
         plan = plan.without([one for one in plan.injections if task.only and one.row not in task.only])
+        plan = plan.until(task.until_us) if task.until_us else plan
         ended = attempt(plan, ground, task.transport)
         if isinstance(ended, Ended):
             ended = _compared(ended, ground, task)

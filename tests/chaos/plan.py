@@ -63,6 +63,12 @@ class ChaosPlan:
         """The same run with some of its troubles left out."""
         return replace(self, injections=tuple(one for one in self.injections if one not in dropped))
 
+    def until(self, fault_us: int) -> ChaosPlan:
+        """The first part of the same run: everything comes when it came, and the heal phase begins earlier."""
+        longer = self.fault_us / fault_us
+        left = (replace(one, at=one.at * longer) for one in self.injections if one.at * longer <= 1)
+        return replace(self, fault_us=fault_us, injections=tuple(left))
+
 
 def draw(seed: int, rows: Sequence[Row], fault_us: int) -> ChaosPlan:
     """The plan of a seed: a rotation, so that few seeds reach every row, and chance on top, so that many seeds mix them."""

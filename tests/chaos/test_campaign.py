@@ -1,6 +1,7 @@
 """Fixed seeds of six simulated hours with every fault, and what the campaign itself must be able to do.
 
 `make chaos` plays 200 seeds of a day; a seed that ever failed joins `SEEDS`: 3 and 10 (INV-6), 4 (INV-19) and those above 500 did.
+One whose faults need more than six hours joins `FAILED`, with the hours of its day in which it failed.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from tests.chaos.campaign import Result, Task, report, run, shrink
 from tests.chaos.catalogue import BUY, ROWS, chosen
 from tests.chaos.ordeal import Ground, play, scratch
 from tests.chaos.plan import ChaosPlan, Injection, Tagged, draw
-from trader.domain.market import MINUTE
+from trader.domain.market import DAY, MINUTE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 SEEDS = (1, 2, 3, 4, 9, 10, 501, 503, 505, 508, 513, 516, 517)  # together they plan every fault
 BUYS_NOTHING = {505: "its key loses its rights first", 513: "its AI answers nearly nothing, so nothing is admitted"}
+FAILED = {103: 2, 125: 20.5, 160: 1, 180: 24}  # INV-6, INV-8, INV-6 and INV-6, at d635627
 HOURS = 6
 IDS = tuple(ROWS)
 ROOT = Path(__file__).resolve().parents[2]  # where `-c` finds the tests
@@ -35,6 +37,24 @@ def test_a_seed_survives_its_faults(seed: int) -> None:
     assert result.problems == {}, "\n".join(result.plan)
     assert result.compared["fills"] >= (0 if seed in BUYS_NOTHING else 2)
     assert result.beats >= 100
+
+
+@pytest.mark.parametrize("seed", FAILED)
+def test_a_day_that_once_failed_is_lived_up_to_where_it_did(seed: int) -> None:
+    result = run(Task(seed=seed, fault_us=DAY, ids=IDS, until_us=int(FAILED[seed] * 60) * MINUTE))
+    assert result.problems == {}, "\n".join(result.plan)
+    assert result.compared["fills"] >= 9
+    assert sum(result.delivered.values()) >= 9
+
+
+def test_the_first_part_of_a_plan_is_the_same_plan() -> None:
+    whole = draw(3, chosen(["all"]), DAY)
+    part = whole.until(DAY // 4)
+    acts = {one.row: one.at * whole.fault_us for one in whole.injections if one.act and one.at}
+    kept = {one.row: one.at * part.fault_us for one in part.injections if one.act and one.at}
+    assert 1 <= len(kept) < len(acts)
+    assert kept == pytest.approx({row: at for row, at in acts.items() if at <= DAY // 4})
+    assert [one for one in whole.injections if not one.at] == [one for one in part.injections if not one.at]
 
 
 def test_a_fault_that_was_never_delivered_fails_the_campaign() -> None:
