@@ -2,6 +2,8 @@
 
 A simulated day is millions of turns and timers. Their order is asyncio's: what is ready runs in the order it became so, timers
 of one moment in the order they were set. Timers stand in the heap as (moment, number, handle), which compare without Python.
+Moments are whole microseconds: asyncio fires what falls due within its clock's resolution, so that a neighbour's timer would
+decide at which microsecond one of ours fires.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ Args = tuple[Any, ...]
 POLL_EVERY = 512
 LONGEST_WAIT_S = 24 * 3600.0  # as asyncio's own
 MANY = 128  # timers that are looked through for cancelled ones
+NOISE_US = 1e-3  # of sums of seconds as floats; what is nearer to a microsecond is that microsecond
 
 
 class Idler(Protocol):
@@ -76,7 +79,6 @@ class TurningLoop(asyncio.SelectorEventLoop):
         self._serials = itertools.count()
         self._idler: Idler = selector
         super().__init__(selector)
-        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self.now
@@ -98,6 +100,7 @@ class TurningLoop(asyncio.SelectorEventLoop):
     def call_at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.TimerHandle:
         if self._closed:
             self._check_closed()
+        when = whole(when)
         timer = _Timer(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._serials), timer))
         return timer
@@ -124,8 +127,7 @@ class TurningLoop(asyncio.SelectorEventLoop):
             events = () if self.turns % POLL_EVERY else self._idler.glance()
         if events:
             self._process_events(events)  # type: ignore[attr-defined]
-        end = self.now + self._clock_resolution
-        while timers and timers[0][0] < end:
+        while timers and timers[0][0] <= self.now:
             ready.append(heapq.heappop(timers)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
@@ -151,3 +153,11 @@ class TurningLoop(asyncio.SelectorEventLoop):
     def close(self) -> None:
         super().close()
         self._timers.clear()
+
+
+def whole(seconds: float) -> float:
+    """The first whole microsecond that is not before this moment of the loop's time; never stays never."""
+    try:
+        return math.ceil(seconds * 1e6 - NOISE_US) / 1e6
+    except OverflowError:
+        return seconds

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import stat
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ def test_stepped_clock_starts_at_its_origin_and_moves_by_what_was_slept() -> Non
             seen.append(clock.now_us())
         return seen
 
-    assert run_stepped(main) == [EPOCH_US, EPOCH_US + 500_000, EPOCH_US + 97_582_039, EPOCH_US + 86_497_582_039]
+    assert run_stepped(main) == [EPOCH_US, EPOCH_US + 500_000, EPOCH_US + 97_582_040, EPOCH_US + 86_497_582_040]
 
 
 def test_sleep_until_never_returns_early_even_beside_a_timer_half_a_microsecond_before() -> None:
@@ -44,6 +45,31 @@ def test_sleep_until_never_returns_early_even_beside_a_timer_half_a_microsecond_
     assert len(late) == 199
     assert min(late) >= 0
     assert max(late) <= 1
+
+
+@pytest.mark.parametrize("neighbour_s", [0.0, 0.2e-6, 0.6e-6, 0.9e-6, 1.1e-6])
+def test_no_neighbours_timer_moves_the_microsecond_of_ours(neighbour_s: float) -> None:
+    async def main() -> list[int]:
+        clock = LoopClock(EPOCH_US)
+        noise = [asyncio.ensure_future(asyncio.sleep(second + 0.3e-6 - neighbour_s)) for second in range(1, 50)]
+        seen = []
+        for _ in range(49):
+            await clock.sleep(1.0 + 0.3e-6)
+            seen.append(clock.now_us() - EPOCH_US)
+        await asyncio.gather(*noise)
+        return seen
+
+    assert run_stepped(main) == [second * 1_000_001 for second in range(1, 50)]
+
+
+def test_a_timer_that_never_comes_is_no_error() -> None:
+    async def main() -> float:
+        never = asyncio.get_running_loop().call_later(math.inf, print)
+        await asyncio.sleep(1)
+        never.cancel()
+        return asyncio.get_running_loop().time()
+
+    assert run_stepped(main) == 1.0
 
 
 def test_sleep_until_a_past_time_returns_at_once() -> None:
