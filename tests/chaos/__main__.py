@@ -99,7 +99,7 @@ def _table(outcome: dict[str, object]) -> str:
     faults: dict[str, dict[str, object]] = outcome["faults"]  # type: ignore[assignment]
     lines = [f"{name:4} {fault['under_pending']:>6}  seed {fault['seed']!s:>4}  {fault['what']}" for name, fault in faults.items()]
     lines += [f"{name:4} not injected here: {why}" for name, why in outcome["not_injectable"].items()]  # type: ignore[attr-defined]
-    words = ("seeds", "days_each", "violations", "deaths", "beats", "beats_per_cpu_s", "never_delivered", "compared")
+    words = ("seeds", "days_each", "violations", "deaths", "beats", "beats_per_cpu_s", "never_delivered", "without_fills", "compared")
     return "\n".join([*lines, *(f"{word}: {outcome[word]}" for word in words), "ok" if outcome["ok"] else "NOT OK"])
 
 

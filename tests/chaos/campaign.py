@@ -157,7 +157,11 @@ def _tell(result: Result, told: Callable[[Result], None]) -> Result:
 
 
 def report(results: Sequence[Result], rows: Iterable[Row], *, fault_us: int) -> dict[str, Any]:
-    """The campaign in one object: verdict, every fault with its count under pending work, throughput."""
+    """The campaign in one object: verdict, every fault with its count under pending work, throughput.
+
+    `without_fills`: seeds whose market gave no entry, or whose faults prevented all; hardly anything can go wrong in them, and a
+    campaign of nothing else is not ok.
+    """
     delivered, seen = Counter[str](), dict[str, tuple[int | None, str]]()
     for result in results:
         delivered.update(result.delivered)
@@ -174,11 +178,12 @@ def report(results: Sequence[Result], rows: Iterable[Row], *, fault_us: int) -> 
     unjudged = compared["exits_excused"] > 0 and not compared["exits"]  # INV-8 would say nothing at all
     cpu_s, beats = sum(result.cpu_s for result in results), sum(result.beats for result in results)
     return {
-        "ok": not failing and not never and not unjudged,
+        "ok": not failing and not never and not unjudged and compared["fills"] > 0,
         "seeds": len(results), "days_each": fault_us / DAY, "violations": sum(len(result.problems) for result in failing),
         "failing": [
             {"seed": r.seed, "problems": r.problems, "plan": list(r.plan), "smallest": list(r.smallest)} for r in failing
         ],
+        "without_fills": [result.seed for result in results if not result.compared.get("fills")],
         "faults": faults, "never_delivered": never,
         "not_injectable": {row.id: row.elsewhere for row in rows if not row.injectable},
         "compared": dict(compared),

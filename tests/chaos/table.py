@@ -18,10 +18,11 @@ Written by `python -m tests.chaos.table RUN.json` from the report of
 ```
 
 {verdict} invariants broke in {beats} beats and {deaths} deaths; {looks} times the starred ones were looked at while it went on.
-Compared: {fills} fills, {orders} orders, {intents} intents, {exits} exits that a person asked for, of which {exits_excused} had
-an excuse for some of their seconds. *Pending* counts deliveries while an order, a stop or a fill was pending; *seen* is what the
-journal says in the two minutes after the first of them, in the seed beside it; other faults of that seed may show, too. How it is
-proved: [reliability](../explanation/reliability-proofs.md); how to inject one by hand: [inject faults](../how-to/inject-faults.md).
+Compared: {fills} fills, {orders} orders, {intents} intents, {exits} exits that a person asked for, and {exits_excused} more that had
+an excuse for some of their seconds; {idle} of {seeds} seeds bought nothing. *Pending* counts deliveries while an order, a stop or a
+fill was pending; *seen* is what the journal says in the two minutes after the first of them, in the seed
+beside it; other faults of that seed may show, too. How it is proved:
+[reliability](../explanation/reliability-proofs.md); how to inject one by hand: [inject faults](../how-to/inject-faults.md).
 
 | fault | what | pending | seed | seen |
 |---|---|---|---|---|
@@ -33,7 +34,8 @@ def table(report: Mapping[str, Any]) -> str:
     compared = report["compared"]
     head = HEAD.format(
         seeds=report["seeds"], days=report["days_each"], verdict=report["violations"] or "No", beats=report["beats"],
-        deaths=report["deaths"], **{name: compared[name] for name in ("looks", "fills", "orders", "intents", "exits", "exits_excused")},
+        deaths=report["deaths"], idle=len(report["without_fills"]),
+        **{name: compared[name] for name in ("looks", "fills", "orders", "intents", "exits", "exits_excused")},
     )  # fmt: skip
     return head + "\n".join(_row(row.id, row.what, report) for row in ROWS.values()) + "\n"
 

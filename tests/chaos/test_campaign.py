@@ -66,11 +66,17 @@ def test_a_fault_that_was_never_delivered_fails_the_campaign() -> None:
 
 
 def test_a_campaign_that_could_judge_no_exit_is_not_ok() -> None:
-    excused = Result(seed=1, problems={}, plan=(), compared={"exits": 0, "exits_excused": 2})
-    judged = Result(seed=2, problems={}, plan=(), compared={"exits": 1, "exits_excused": 0})
-    without = Result(seed=3, problems={}, plan=(), compared={"exits": 0, "exits_excused": 0})
+    excused = Result(seed=1, problems={}, plan=(), compared={"fills": 1, "exits": 0, "exits_excused": 2})
+    judged = Result(seed=2, problems={}, plan=(), compared={"fills": 1, "exits": 1, "exits_excused": 0})
+    without = Result(seed=3, problems={}, plan=(), compared={"fills": 1, "exits": 0, "exits_excused": 0})
     verdicts = [report(results, (), fault_us=MINUTE)["ok"] for results in ([excused, without], [excused, judged], [without])]
     assert verdicts == [False, True, True]
+
+
+def test_a_campaign_that_bought_nothing_is_not_ok_and_names_the_seeds() -> None:
+    bought, idle = Result(seed=1, problems={}, plan=(), compared={"fills": 2}), Result(seed=2, problems={}, plan=(), compared={"fills": 0})
+    outcomes = [report(results, (), fault_us=MINUTE) for results in ([bought, idle], [idle])]
+    assert [(outcome["ok"], outcome["without_fills"]) for outcome in outcomes] == [(True, [2]), (False, [2])]
 
 
 def test_the_report_names_every_fault_of_the_catalogue() -> None:

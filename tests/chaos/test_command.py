@@ -24,7 +24,9 @@ def test_a_row_to_replay_must_exist(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_replay_is_judged_by_the_rows_it_plays(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def mended(tasks: Sequence[Task], *_: object) -> list[Result]:
-        return [Result(seed=task.seed, problems={}, plan=(), delivered=dict.fromkeys(task.only, 1)) for task in tasks]
+        return [
+            Result(seed=task.seed, problems={}, plan=(), delivered=dict.fromkeys(task.only, 1), compared={"fills": 1}) for task in tasks
+        ]
 
     monkeypatch.setattr(command, "play_all", mended)
     assert command.main(["--seeds", "1", "--only", "H2,K4", "--json"]) == 0
