@@ -100,7 +100,7 @@ class TurningLoop(asyncio.SelectorEventLoop):
     def call_at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.TimerHandle:
         if self._closed:
             self._check_closed()
-        when = whole(when)
+        when = _whole_us(when)
         timer = _Timer(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._serials), timer))
         return timer
@@ -155,7 +155,7 @@ class TurningLoop(asyncio.SelectorEventLoop):
         self._timers.clear()
 
 
-def whole(seconds: float) -> float:
+def _whole_us(seconds: float) -> float:
     """The first whole microsecond that is not before this moment of the loop's time; never stays never."""
     try:
         return math.ceil(seconds * 1e6 - NOISE_US) / 1e6
