@@ -1,8 +1,8 @@
 """What must hold at every beat, looked at while the run goes on: the starred invariants of RELIABILITY section 8.
 
 Only what a beat has brought is read, from the exchange's books and the ledger's file, so a look costs what has changed. What is
-wrong for a while only, or stood in a ledger that an older backup has replaced, shows here and not in the end. INV-6 is looked at
-every few seconds (`World.watch`); INV-8 is judged by the times of the journal, in the end as well as at any beat.
+wrong for a while only, or stood in a ledger that an older backup has replaced, shows here and not in the end. INV-6 is
+timed as it happens (`watching.Bare`); INV-8 is judged by the times of the journal, in the end as well as at any beat.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ DOWN_S = 20.0  # from an end to the next start, as a supervisor would take
 LONGEST_DOWN_S = 120.0  # the pause doubles up to this while it fails again
 LASTS_S = {"H3": 10.0, "H8": 60.0, "H10": 900.0}  # an order call without an end holds the turn so long; what the exchange asks us to wait
 ORDERS = ("AddOrder", "AmendOrder", "CancelOrder")
+REPORT = "report"  # a beat's last stage
 BESIDE_ORDERS = ("lease_renewal",)  # points that have nothing to do with an order, so a death there waits for one
 
 
@@ -47,7 +48,7 @@ class World:
         self.settings: Settings = stage.settings.model_copy(
             update={"ai": stage.settings.ai.model_copy(update={"mode": "veto" if plan.ai else "off"})}
         )
-        self.clock = LoopClock(stage.world.epoch_us)
+        self.clock = LoopClock(stage.world.epoch_us, loop=asyncio.get_running_loop())
         self.seen, self.reaper, self.logs = Seen(), Reaper(self), LogLines()
         self.holder = "session"
         self.session: Session | None = None
@@ -77,7 +78,7 @@ class World:
         self.reaper.armed += [Arm(row=row, chain=chain, hits=hits, after_s=after) for row, chain, hits, after in plan.deaths]
         self.twin = kraken_twin(stage.world, stage.world.market(), self.clock, paths=paths, plan=self.faults, keys=KEYS)
         self.looker = Looker(paths.ledger, self.twin.exchange, tag_of(stage.world.seed), self.skewed, self.seen)
-        self._looked: tuple[Session | None, int] = (None, 0)
+        self._looked: Session | None = None
         self._bare: dict[str, int] = {}
         self._twins_bare = self.twin.exchange.state.bare_since = Bare(self._covered)
 
@@ -229,34 +230,27 @@ class World:
                 ))
             )  # fmt: skip
 
-    async def _stage(self, _name: str, work: Callable[[], Awaitable[Any]]) -> Any:
-        """A stage of the session, slow while whoever runs it is."""
+    async def _stage(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        """A stage of the session, slow while whoever runs it is; what its beat has brought is looked at with its last one."""
+        self._begin_looking()
         if self.clock.now_us() < self.slow_stages_until_us:
             await self.clock.sleep(10.0)
-        return await work()
+        done = await work()
+        if name == REPORT and not self._down:
+            self.looker.look()
+        return done
 
     # --- watching ----------------------------------------------------------------------------------------------------
-    async def watch(self, every_s: float = 3.0) -> None:
-        """Look at what the beats have brought, every few seconds."""
-        while True:
-            await self.clock.sleep(every_s)
-            self._beats()
-
     def _up(self, session: Session) -> None:
         """A trader lives: for what is bare, its time begins now."""
         self.session = session
         self._bare = dict.fromkeys(self._twins_bare, self.clock.now_us())
 
-    def _beats(self) -> None:
-        """Look at what the newest beat has brought, once for each beat."""
-        session = self.session
-        if session is None or self.dying:
-            return
-        if session is not self._looked[0]:
-            self._looked = (session, 0)
+    def _begin_looking(self) -> None:
+        """A life's looks begin with its first stage, when it has its lease and has sent nothing yet."""
+        if not self._down and self.session is not self._looked:
+            self._looked = self.session
             self.looker.begin()
-        elif (beats := session.summary.beats) != self._looked[1] and self.looker.look():
-            self._looked = (session, beats)
 
     @property
     def _down(self) -> bool:
@@ -304,16 +298,15 @@ async def served(world: World) -> AsyncIterator[None]:
     oracle = gemini_twin(world.stage.world, world.clock, world.ai_faults) if world.plan.ai else None
     if oracle is not None:
         await oracle.start(HOST, world.settings.ports.gemini_twin)
-    beside = [asyncio.create_task(world.twin.run_market(None), name="market"), asyncio.create_task(world.watch(), name="watch")]
+    market = asyncio.create_task(world.twin.run_market(None), name="market")
     logging.getLogger("trader").addHandler(world.logs)
     try:
         yield
     finally:
         world.clock_end_us = world.clock.now_us()
         logging.getLogger("trader").removeHandler(world.logs)
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        market.cancel()
+        await asyncio.gather(market, return_exceptions=True)
         if oracle is not None:
             await oracle.close()
         await world.twin.close()

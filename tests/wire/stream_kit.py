@@ -23,10 +23,12 @@ class Stream:
         self._socket = socket
         self.frames: list[Frame] = []
         self.heartbeats = 0
+        self.came_s: list[float] = []  # the loop's time at each frame, heartbeats included
 
     async def listen(self) -> None:
         async for message in self._socket:
             frame = json.loads(message.data)
+            self.came_s.append(asyncio.get_running_loop().time())
             if frame == {"channel": "heartbeat"}:
                 self.heartbeats += 1
             else:

@@ -269,3 +269,16 @@ def test_more_messages_a_second_than_allowed_are_answered_with_exceeded_msg_rate
             assert (await client.ask("ping"))[0]["method"] == "pong"
 
     run_stepped(main)
+
+
+@pytest.mark.parametrize("longest_s", [1.0, 4.0])
+def test_a_heartbeat_ends_every_silence_before_it_is_too_long(longest_s: float) -> None:
+    async def main() -> None:
+        async with trading(switches=Switches(heartbeat_s=longest_s)), stream() as client:
+            await client.subscribe("ohlc", interval=1)
+            await asyncio.sleep(300)
+            gaps = [later - earlier for earlier, later in itertools.pairwise(client.came_s)]
+            assert len(gaps) >= 300 / longest_s
+            assert max(gaps) == pytest.approx(longest_s)
+
+    run_stepped(main)

@@ -27,7 +27,7 @@ HOST = "127.0.0.1"
 DEMO_KEY = ApiKey(key=API_KEY, secret=API_SECRET)
 TIER = "pro"  # what our own limiter assumes too
 LIMITS = LimitRules(tier=TIER)
-SIMULATED = Switches(heartbeat_s=2.4)  # a quiet second costs a jump of the clock; the gap, at most two of these, stays within our 5
+SIMULATED = Switches(heartbeat_s=4.0)  # a quiet second costs a jump of the clock; a gap of four stays within our five
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,17 +18,18 @@ from trader.domain.orders import Balance, ExchangeStatus, Fill, RemoteOrder, Sid
 
 PairName = Callable[[str], str]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NUMERIC = (float, str, int, Decimal)
+NUMERIC = (str, Decimal, int, float)
 MOST_DIGITS = 30  # before or after the point: 1e400 is valid JSON and no amount of anything
 _LIMITED = ("limit", "stop-loss-limit", "take-profit-limit", "trailing-stop-limit", "iceberg")
 
 
 def decimal(value: Any, field: str) -> Decimal:
     """An exact finite Decimal of a JSON string, integer or Decimal."""
-    if not isinstance(value, NUMERIC) or isinstance(value, bool):
+    kind = type(value)
+    if kind not in NUMERIC:
         raise ValueError(f"{field}: {value!r} is not a number")
     try:
-        number = Decimal(repr(value) if isinstance(value, float) else value)
+        number = Decimal(repr(value) if kind is float else value)
     except InvalidOperation as error:
         raise ValueError(f"{field}: {value!r} is not a number") from error
     if not number.is_finite() or abs(number.adjusted()) > MOST_DIGITS:

@@ -95,9 +95,12 @@ class TurningLoop(asyncio.SelectorEventLoop):
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        return self.call_at(self.now + delay, callback, *args, context=context)
+        return self._timer(self.now + delay, callback, args, context)
 
     def call_at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.TimerHandle:
+        return self._timer(when, callback, args, context)
+
+    def _timer(self, when: float, callback: Callback, args: Args, context: Context | None) -> _Timer:
         if self._closed:
             self._check_closed()
         when = _whole_us(when)

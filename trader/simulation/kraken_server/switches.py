@@ -19,7 +19,7 @@ _TRUTHS = {"on": True, "true": True, "off": False, "false": False}
 class Switches:
     """How the twin behaves where there is more than one way.
 
-    `frames_per_minute`: candle frames a minute, 1 or 4; `heartbeat_s`: silence before a heartbeat of WebSocket v2;
+    `frames_per_minute`: candle frames a minute, 1 or 4; `heartbeat_s`: the longest silence on WebSocket v2, which a heartbeat ends;
     `batched_executions`: a fill and the end it brings come in one executions frame; `trade_says_filled`: the fill itself says so
     already (Kraken's documentation shows neither, its clients have met both);
     `messages_per_s`: more from one connection get "Exceeded msg rate" (None: not counted; Kraken names no number);

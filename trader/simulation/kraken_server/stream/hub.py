@@ -53,13 +53,14 @@ class Hub(SocketDoor[Connection]):
         await self._push(connection, "status", "", frames.status(connection.number, self._view.exchange.system_status))
 
     async def heartbeats(self) -> None:
-        """A heartbeat on every subscribed connection that had no other frame since the last one."""
+        """A heartbeat on every subscribed connection that is silent: no gap between two frames is longer than `heartbeat_s`."""
         while True:
-            await asyncio.sleep(self._switches.heartbeat_s)
+            await asyncio.sleep(self._switches.heartbeat_s / 2)
             for connection in tuple(self.connections):
-                if not connection.busy and connection.subscribed:
+                if connection.busy:
+                    connection.busy = False
+                elif connection.subscribed:
                     await self._send(connection, frames.HEARTBEAT)
-                connection.busy = False
 
     def disconnect(self, *, private_only: bool) -> int:
         """Cut all connections, or those with private subscriptions; returns how many."""

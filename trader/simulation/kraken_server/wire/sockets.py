@@ -48,7 +48,7 @@ class Client:
     transport: Line
     number: int
     wire: Wire = field(default_factory=Wire)  # what faults do to it
-    busy: bool = False  # a frame went out since the last heartbeat
+    busy: bool = False  # a frame went out since it was last looked at
 
 
 C = TypeVar("C", bound=Client)
