@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import ordeal
-from tests.chaos.beats import Memory, Moment, judge_moment
+from tests.chaos.beats import Looker, Memory, Moment, judge_moment
 from tests.chaos.folds import Halted, Tokens
 from tests.chaos.ordeal import Ground, play
 from tests.chaos.plan import ChaosPlan, Injection
@@ -92,3 +92,13 @@ def test_what_was_wrong_for_three_minutes_only_is_told_in_the_end(tmp_path: Path
     ended = play(plan, ground, transport="direct")
     assert ended.evidence.seen.looks >= 15
     assert [what.partition(":")[2] for what in ended.problems["INV-7"]] != []
+
+
+@pytest.mark.chaos
+def test_a_look_that_fails_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Looker) -> bool:
+        raise OSError("the ledger's file cannot be read")
+
+    monkeypatch.setattr(Looker, "look", broken)
+    with pytest.raises(OSError, match="cannot be read"):
+        play(ChaosPlan(seed=1, fault_us=10 * MINUTE, injections=()), Ground.of(1, tmp_path, pairs=4), transport="direct")
