@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.simulation.test_exchange import SECOND, T0, make, move, request
@@ -72,7 +72,9 @@ steps = st.one_of(
 def act(exchange: TwinExchange, second: int, step: tuple[str, Any]) -> None:
     """Carry out one step; refusals are part of life, and leave everything as it was."""
     kind, what = step
-    now, live = T0 + second * SECOND, exchange.open_orders()
+    now = T0 + second * SECOND
+    exchange.elapse(now)  # what falls due at this second does so whatever becomes of the step
+    live = exchange.open_orders()
     before = (dict(exchange.state.balances), [order.txid for order in live])
     try:
         if kind == "place":
@@ -114,7 +116,16 @@ def judge(exchange: TwinExchange) -> None:
             SEEN["closes"] += len(order.closes)
 
 
+BUY = {"side": "buy", "volume": "0.1", "oflags": ("fciq",)}
+START_BESIDE_REFUSAL = [  # a scheduled order starts at the second at which another one is refused
+    *[("move", D(85))] * 18,
+    ("place", BUY | {"ordertype": "market", "start_us": T0 + 20 * SECOND}),
+    ("place", BUY | {"ordertype": "limit", "price": D(85), "post_only": True}),
+]
+
+
 @settings(max_examples=120, deadline=None)
+@example(START_BESIDE_REFUSAL, "1", 1)
 @given(st.lists(steps, min_size=5, max_size=25), st.sampled_from(["1", "0.4"]), st.sampled_from([1, 3]))
 def test_money_is_conserved_closes_equal_fills_and_books_reload(path: list[tuple[str, Any]], share: str, trades: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
