@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from trader.domain.market import DAY
 
 T, R = TypeVar("T"), TypeVar("R")
 CRASH, EQUAL = "CRASH", "INV-19"
+TASKS_A_PROCESS = 20
 SHRINKS = 40  # plays that the search for a smaller plan may cost
 
 
@@ -143,12 +145,18 @@ def play_all(tasks: Sequence[Task], jobs: int, told: Callable[[Result], None]) -
 
 
 def in_processes(work: Callable[[T], R], tasks: Iterable[T], jobs: int) -> Iterator[R]:
-    """Results in the order of the tasks, from so many processes; from this one where that is one."""
+    """Results in the order of the tasks, from so many processes; from this one where that is one.
+
+    Processes are new ones every so many tasks, as what runs leaves some memory behind. The pool's own `max_tasks_per_child` would do
+    that without a pause, and for ever: where its processes end together none follows (CPython issue 115634).
+    """
     if jobs <= 1:
         yield from map(work, tasks)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
-        yield from pool.map(work, tasks)
+    left = iter(tasks)
+    while some := list(islice(left, jobs * TASKS_A_PROCESS)):
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(work, some)
 
 
 def _tell(result: Result, told: Callable[[Result], None]) -> Result:

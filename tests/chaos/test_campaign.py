@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.campaign import Result, Task, report, run, shrink
+from tests.chaos import campaign
+from tests.chaos.campaign import Result, Task, in_processes, report, run, shrink
 from tests.chaos.catalogue import BUY, ROWS, chosen
 from tests.chaos.ordeal import Ground, play, scratch
 from tests.chaos.plan import ChaosPlan, Injection, Tagged, draw
@@ -138,3 +139,9 @@ def test_processes_that_hash_otherwise_leave_the_same_journal_and_books() -> Non
     one, other = (process.communicate(timeout=120)[0].split() for process in [begun("1"), begun("2")])
     assert one == other
     assert int(one[2]) >= 1
+
+
+def test_a_campaign_outlives_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More tasks than two processes take in their lives: the rest is done by others, and nothing is lost or out of order."""
+    monkeypatch.setattr(campaign, "TASKS_A_PROCESS", 3)
+    assert list(in_processes(abs, range(-14, 0), 2)) == list(range(14, 0, -1))

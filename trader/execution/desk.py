@@ -31,6 +31,7 @@ from trader.domain.orders import (
     client_order_id,
 )
 from trader.errors import RetryableError
+from trader.execution.lookups import Lookups
 from trader.ports import Clock, Exchange, Halt, KillPoints, Lease, Ledger
 
 ENTRY_DEADLINE_S = 5.0
@@ -87,6 +88,7 @@ class OrderDesk:
         self.on_fills = on_fills
         self.lease: Lease | None = None
         self.resolving: set[str] = set()
+        self.lookups = Lookups(exchange)
         self._final: dict[str, RemoteOrder] = {}
         self.sent = 0
         self._nonces_refused = 0
@@ -236,7 +238,7 @@ class OrderDesk:
             if (told := self._told(txid)) is not None:
                 return told
             try:
-                order = next(iter(await self.exchange.orders([txid])), None)
+                order = await self.lookups.order(txid)
                 if order is not None and not order.status.live and await self.conclude(order, since_us):
                     return order
             except RetryableError:
@@ -322,7 +324,7 @@ class OrderDesk:
             await asyncio.sleep(PASSES_S[index] if index < len(PASSES_S) else LATER_PASSES_S)
             index, asked_us = index + 1, self.clock.now_us()
             try:
-                order = next(iter(await self.exchange.orders([txid])), None)
+                order = await self.lookups.order(txid)
             except RetryableError:
                 continue
             if order is None:
@@ -363,7 +365,7 @@ class OrderDesk:
         forgot it, or lists it even later; then it is ours again, and until then a second one would be refused for its coins."""
         assert intent.txid is not None
         for _ in range(2):
-            found = next(iter(await self.exchange.orders([intent.txid])), None)
+            found = await self.lookups.order(intent.txid)
             if found is not None:
                 return not found.status.live and await self.conclude(found, intent.created_us)
             if self.clock.now_us() - intent.created_us <= LISTED_WITHIN_S * SECOND:
