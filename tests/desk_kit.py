@@ -53,9 +53,9 @@ class House:
         )
         return intent, position
 
-    async def bought(self, *, stop: bool = True) -> None:
+    async def bought(self, key: str = "k1", *, stop: bool = True) -> None:
         """An entry that filled, and what the keeper made of that."""
-        intent, position = await self.order(stop=stop)
+        intent, position = await self.order(key, stop=stop)
         answer = await self.desk.send_and_resolve(intent, position=position)
         assert isinstance(answer, Acked)
         await self.desk.settle(answer.txid, intent.created_us)
