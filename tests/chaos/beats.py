@@ -135,12 +135,12 @@ class Looker:
         }
         reducers = [dict(row) for row in read(f"SELECT position_id, quantity, filled FROM intent WHERE leg <> 'entry' AND ({LIVE})")]
         filled = dict.fromkeys(payload["position_id"] for type_, payload in lines if type_ == "fill" and payload["position_id"])
-        named = (*filled, *(row["position_id"] for row in reducers))
-        sizes = {name: read("SELECT quantity FROM position WHERE position_id = ?", name) for name in named}
+        named = tuple(dict.fromkeys([*filled, *(row["position_id"] for row in reducers)]))
+        sizes = read(f"SELECT position_id, quantity FROM position WHERE position_id IN ({', '.join('?' * len(named))})", *named)
         return Moment(
             lines=lines, orders=orders, begun={name: found[0]["created_us"] for name, found in begun.items() if found},
             live=self.exchange.open_orders(), balances=self.exchange.state.balances, reducers=reducers,
-            held={name: Decimal(found[0]["quantity"]) for name, found in sizes.items() if found},
+            held={row["position_id"]: Decimal(row["quantity"]) for row in sizes},
             bought={name: _left(read("SELECT side, quantity FROM fill WHERE position_id = ?", name)) for name in filled},
         )  # fmt: skip
 

@@ -67,7 +67,9 @@ def guess(outcome: str, answer: str, proof: Payload, deadline_us: int) -> str:
 
 def bought_twice(bars: Mapping[tuple[str, int], int]) -> list[str]:
     """INV-5: pairs of which the exchange took more than one entry within a bar."""
-    return [f"{pair} was bought {count} times in one bar" for (pair, _), count in sorted(bars.items()) if count > 1]
+    return [
+        f"{pair} was bought {bars[pair, bar]} times in one bar" for pair, bar in sorted(bar for bar, count in bars.items() if count > 1)
+    ]
 
 
 def bar_of(order: TwinOrder) -> tuple[str, int]:

@@ -27,9 +27,9 @@ def canonical(value: Any) -> str:
     TypeError for anything whose text could differ between runs (sets, objects).
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_encode)
+        return _CANONICAL.encode(value)
     except ValueError:
-        return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_encode)
+        return _CANONICAL.encode(_finite(value))
 
 
 def _encode(value: Any) -> Any:
@@ -44,6 +44,9 @@ def _encode(value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a numpy scalar
         return value.item()
     raise TypeError(f"{type(value).__name__} has no canonical text for the journal")
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_encode)
 
 
 def _finite(value: Any) -> Any:

@@ -118,30 +118,33 @@ class TurningLoop(asyncio.SelectorEventLoop):
         return first if first - self.now <= timeout else self.now + timeout
 
     def _run_once(self) -> None:
-        """One turn: what is ready now runs, and what it makes ready waits for the next."""
-        ready, timers = self._ready, self._timers
-        if timers and (timers[0][2]._cancelled or len(timers) > self._many):
-            self._drop_cancelled()
-        self.turns += 1
-        left = 0.0 if ready or self._stopping else timers[0][0] - self.now if timers else None
-        if left is None or left > 0:
-            events = self._idler.idle(left if left is None else min(left, LONGEST_WAIT_S))
-        else:
-            events = () if self.turns % POLL_EVERY else self._idler.glance()
-        if events:
-            self._process_events(events)  # type: ignore[attr-defined]
-        while timers and timers[0][0] <= self.now:
-            ready.append(heapq.heappop(timers)[2])
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle._cancelled:
-                continue
-            try:
-                handle._context.run(handle._callback, *handle._args)  # a frame less than by `handle._run`
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # noqa: BLE001 - as asyncio does: told to the loop, which goes on
-                self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle})
+        """Turns, until the loop is to stop: what is ready now runs, and what it makes ready waits for the next turn."""
+        ready, timers, idler = self._ready, self._timers, self._idler
+        while True:
+            if timers and (timers[0][2]._cancelled or len(timers) > self._many):
+                self._drop_cancelled()
+            self.turns += 1
+            left = 0.0 if ready or self._stopping else timers[0][0] - self.now if timers else None
+            if left is None or left > 0:
+                events = idler.idle(left if left is None else min(left, LONGEST_WAIT_S))
+            else:
+                events = () if self.turns % POLL_EVERY else idler.glance()
+            if events:
+                self._process_events(events)  # type: ignore[attr-defined]
+            while timers and timers[0][0] <= self.now:
+                ready.append(heapq.heappop(timers)[2])
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if handle._cancelled:
+                    continue
+                try:
+                    handle._context.run(handle._callback, *handle._args)  # a frame less than by `handle._run`
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001 - as asyncio does: told to the loop, which goes on
+                    self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle})
+            if self._stopping:
+                return  # as `run_forever` looks, but a call of ours less for each turn
 
     def _drop_cancelled(self) -> None:
         """No cancelled timer is the first, and of many half are not."""
