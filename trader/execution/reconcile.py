@@ -6,6 +6,7 @@ Starting, recovering after a crash and the periodic check are this one function 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,7 +17,7 @@ from trader.domain.orders import Balance, ExchangeStatus, Fill, Intent, Leg, Ord
 
 OUR_ID_LENGTH = 18
 RECOVERED = "RECOVERED"  # the reason of an order that an older backup had forgotten
-ATTEMPTS = 40  # of one leg at one position whose ids are tried for an order the ledger does not know
+ATTEMPTS = 1000  # of one leg at one position, beyond those the ledger knows, whose ids are tried for an order that it does not know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,15 +195,21 @@ def reconcile_orders(local: LocalView, remote: RemoteView) -> list[Fix]:
 
 
 def _forgotten(order: RemoteOrder, local: LocalView) -> Recover | None:
-    """Whose reducing order this is, by trying the ids of all attempts at all positions the ledger knows; None: nobody's."""
+    """Whose reducing order this is, by trying the ids of all attempts at all positions the ledger knows; None: nobody's.
+
+    Where a venue refuses for long, attempts come by the hundred, and a backup may be as old.
+    """
     name = order.cl_ord_id or ""
     if not name.startswith("t" + local.tag):
         return None
+    begun: Counter[tuple[str, Leg]] = Counter()
+    for intent in local.intents:
+        begun[intent.key, intent.leg] = max(begun[intent.key, intent.leg], intent.attempt + 1)
     for entry in local.intents:
         if entry.leg is not Leg.ENTRY or entry.pair != order.pair:
             continue
         for leg in (Leg.STOP, Leg.TARGET, Leg.EXIT):
-            for attempt in range(ATTEMPTS):
+            for attempt in range(begun[entry.key, leg] + ATTEMPTS):
                 if client_order_id(local.tag, local.account, entry.key, leg, attempt) == name:
                     return Recover(order=order, entry=entry, leg=leg, attempt=attempt)
     return None

@@ -231,7 +231,7 @@ def test_an_opening_position_is_not_an_orphan_owner(tmp_path: Path) -> None:
     ledger.close()
 
 
-@pytest.mark.parametrize(("leg", "attempt"), [(Leg.EXIT, 0), (Leg.TARGET, 3), (Leg.STOP, 11)])
+@pytest.mark.parametrize(("leg", "attempt"), [(Leg.EXIT, 0), (Leg.TARGET, 3), (Leg.STOP, 11), (Leg.EXIT, 60), (Leg.STOP, 999)])
 def test_a_reducing_order_that_an_older_backup_has_forgotten_is_known_by_its_id(tmp_path: Path, leg: Leg, attempt: int) -> None:
     ledger = open_ledger(tmp_path)
     bought = buy(ledger, lease_of(ledger))
