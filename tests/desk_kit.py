@@ -18,6 +18,7 @@ from trader.domain.account import Position, PositionState
 from trader.domain.orders import Acked, Fill, Intent, Leg, OrderType, Side, client_order_id
 from trader.execution.desk import Order, OrderDesk
 from trader.execution.keeper import Keeper
+from trader.execution.lookups import Lookups
 from trader.execution.wiring import NoKill
 from trader.simulation.exchange_orders import TwinOrder
 from trader.simulation.faults import Fault
@@ -78,6 +79,10 @@ class House:
             told[PAIR] = replace(told[PAIR], status=mode)  # as the session does at the stream's word
         await asyncio.sleep(1)
         return position, stop
+
+    def through(self, exchange: Any) -> None:
+        """Let the desk reach the venue through this."""
+        self.desk.exchange, self.desk.lookups = exchange, Lookups(exchange)
 
     def held(self) -> Position:
         (position,) = [p for p in self.ledger.positions() if p.state is PositionState.OPEN]

@@ -25,6 +25,7 @@ from trader.config import load
 from trader.domain.market import MINUTE
 from trader.domain.money import divide
 from trader.errors import ConfigError, TraderError
+from trader.kraken.stream import SILENCE_S
 from trader.simulation.faults import Fault
 
 Act = Callable[[World, str], Awaitable[None]]
@@ -72,15 +73,17 @@ async def delist(world: World, row: str) -> None:
         await world.clock.sleep(610)
 
 
-WITHHOLDING, A_BEAT_S = ("W2", "W3"), 100.0
+A_BEAT_S = 100.0
+WITHHOLDING = {"W2": A_BEAT_S, "W3": A_BEAT_S, "W4": SILENCE_S}  # rows of the private stream: how long a frame may be kept back
 
 
 async def dead_man(world: World, row: str) -> None:
     await held_pair(world)
     world.twin.exchange.arm(1, world.clock.now_us())
     world.happened(row, "AddOrder")
-    if any(one.row in WITHHOLDING for one in world.plan.injections):
-        world.trouble(A_BEAT_S)  # a frame that is kept back says nothing of a stop's end: the next beat's comparison does
+    frames = (one.row for one in world.plan.injections if any(fault.where == "executions" for fault in one.faults))
+    if withheld := [WITHHOLDING[row] for row in frames if row in WITHHOLDING]:
+        world.trouble(max(withheld))  # a frame that is kept back says nothing of a stop's end: the next beat, or connection, does
     await world.clock.sleep(2)
 
 

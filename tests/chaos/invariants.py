@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import pairwise
 
 from tests.chaos.evidence import Evidence, Row
 from tests.chaos.exits import EXIT_S, exits
@@ -118,14 +119,24 @@ def entered_once(e: Evidence) -> list[str]:
 # --- positions -------------------------------------------------------------------------------------------------------------
 def protected(e: Evidence) -> list[str]:
     """INV-6: no holding is without stops of its size for longer than a lost request takes, and none is in the end but one that the
-    ledger has written off as dust and that is below the exchange's minimum even then, so that no stop of it could stand."""
-    found = [
-        f"{pair} was bare for {(to - since) / 1e6:.1f} s"
-        for pair, since, to in e.seen.bare
-        if to - since > bare_limit_us(e, pair, since, to)
-    ]
+    ledger has written off as dust and that is below the exchange's minimum even then, so that no stop of it could stand.
+
+    The clock restarts at a proof: a sale without an answer may have sold what a stop would hold, until it is proved absent.
+    """
+    found = []
+    for pair, since, to in e.seen.bare:
+        *proofs, _ = moments = [*_proofs(e, pair, since, to), to]
+        for begin, end in pairwise([since, *moments]):
+            if end - begin > (HINDERED_BARE_S * SECOND if end in proofs else bare_limit_us(e, pair, begin, end)):
+                found.append(f"{pair} was bare for {(end - begin) / 1e6:.1f} s")
     written_off = {p["pair"] for p in e.positions if p["state"] == "DUST" and Decimal(p["quantity"]) < e.rules[p["pair"]].ordermin}
     return found + [f"{pair} is bare in the end" for pair in sorted(e.protection.unprotected.keys() - written_off)]
+
+
+def _proofs(e: Evidence, pair: str, since: int, to: int) -> list[int]:
+    """When a reducing order of the pair was proved absent within this span."""
+    proved = (line for line in e.journal if line.type == "resolved" and since < line.time_us < to and line.payload["outcome"] == "ABSENT")
+    return [line.time_us for line in proved if line.payload["pair"] == pair and line.payload["leg"] != "entry"]
 
 
 def bare_limit_us(e: Evidence, pair: str, since: int, to: int) -> int:

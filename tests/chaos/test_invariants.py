@@ -179,6 +179,23 @@ def test_the_time_of_a_dead_trader_is_not_an_exits_own_and_the_next_lifes_is(cle
         assert bool(INVARIANTS["INV-8"](dead)) == named
 
 
+@pytest.mark.parametrize(
+    ("sale", "proof_s", "bare_s", "named"),
+    [
+        (("exit", "BTC/EUR"), 11.0, 15.0, []), (("exit", "BTC/EUR"), 11.0, 17.0, ["6.0"]), (("exit", "BTC/EUR"), 13.0, 15.0, ["13.0"]),
+        (("entry", "BTC/EUR"), 4.0, 8.0, ["8.0"]), (("exit", "ETH/EUR"), 4.0, 8.0, ["8.0"]),
+    ],
+)  # fmt: skip
+def test_the_clock_of_what_is_bare_restarts_where_a_lost_sale_is_proved_absent(
+    clean: Evidence, sale: tuple[str, str], proof_s: float, bare_s: float, named: list[str]
+) -> None:
+    begun = clean.journal[-1].time_us
+    proof = {"outcome": "ABSENT", "leg": sale[0], "pair": sale[1]}
+    line = JournalLine(seq=0, time_us=begun + int(proof_s * SECOND), type="resolved", payload=proof)
+    told = seen(replace(clean, journal=[*clean.journal, line]), bare=[("BTC/EUR", begun, begun + int(bare_s * SECOND))], troubles=[])
+    assert INVARIANTS["INV-6"](told) == [f"BTC/EUR was bare for {seconds} s" for seconds in named]
+
+
 @pytest.mark.parametrize(("bare_s", "at_s", "named"), [(4.9, None, False), (5.1, None, True), (5.1, 2, False), (12.1, 2, True)])
 def test_a_holding_may_be_bare_for_longer_only_where_a_fault_can_delay_its_stop(
     bare_s: float, at_s: int | None, named: bool, clean: Evidence

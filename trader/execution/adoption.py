@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trader.domain.market import MINUTE
+from trader.domain.money import ZERO, add
 from trader.domain.orders import Intent, Leg, RemoteOrder, client_order_id
 from trader.errors import RetryableError
 from trader.execution.desk import OrderDesk
@@ -13,7 +14,7 @@ class Adoption:
     """Takes closes into the ledger, which knows neither their ids nor that they exist."""
 
     def __init__(self, desk: OrderDesk) -> None:
-        self.desk, self.ledger, self.exchange, self.clock = desk, desk.ledger, desk.exchange, desk.clock
+        self.desk, self.ledger, self.clock = desk, desk.ledger, desk.clock
 
     async def look_for(self, position_id: str) -> None:
         """Book the closes that came with the fills of a position's entry, found by their reference to it; nothing where the exchange
@@ -22,11 +23,17 @@ class Adoption:
         if entry is None or entry.txid is None or entry.close_trigger is None:
             return
         try:
-            found = [order for order in await self.exchange.open_orders() if order.refid == entry.txid]
-            for order in found or [o for o in await self.exchange.closed_orders(entry.created_us - MINUTE) if o.refid == entry.txid]:
+            for order in await self.desk.lookups.closes(entry.txid, entry.created_us - MINUTE):
                 self.book(order, entry)
         except RetryableError:
             return
+
+    def complete(self, position_id: str) -> bool:
+        """Whether each coin that the entry bought has been under a stop the exchange acknowledged: none is under one nobody knows of."""
+        intents = self.ledger.intents(position_id=position_id)
+        entry = next((i for i in intents if i.leg is Leg.ENTRY), None)
+        stopped = add(ZERO, *(i.quantity for i in intents if i.leg is Leg.STOP and i.txid))
+        return entry is not None and not entry.live and stopped >= entry.filled
 
     def book(self, order: RemoteOrder, entry: Intent) -> None:
         """Book a close as the stop of its entry's position; idempotent."""

@@ -214,11 +214,11 @@ class OrderDesk:
     async def _look_up(self, intent: Intent) -> RemoteOrder | None:
         """One pass: open, closed, trades, in that order, since an order only moves from open to closed."""
         since = intent.created_us - MINUTE
-        for order in (*await self.exchange.open_orders(), *await self.exchange.closed_orders(since)):
+        for order in await self.lookups.lists(since):
             if order.cl_ord_id == intent.cl_ord_id:
                 return order
         unknown = sorted({
-            fill.txid for fill in await self.exchange.fills(since)
+            fill.txid for fill in await self.lookups.fills(since)
             if fill.pair == intent.pair and fill.side is intent.side and self.ledger.intent_by_txid(fill.txid) is None
         })  # fmt: skip
         if unknown:
@@ -253,7 +253,7 @@ class OrderDesk:
         """
         intent = self.ledger.intent_by_txid(order.txid)
         if intent is None or intent.filled < order.filled:
-            fills = await self.exchange.fills(min(since_us, order.opened_us) - MINUTE)
+            fills = await self.lookups.fills(min(since_us, order.opened_us) - MINUTE)
             intent = self.ledger.intent_by_txid(order.txid)
             if intent is not None and self._sells_unbought(intent, order):
                 bought = {i.txid for i in self.ledger.intents(position_id=intent.position_id) if i.leg is Leg.ENTRY}

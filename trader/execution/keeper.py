@@ -159,7 +159,8 @@ class Keeper:
         """`shrunk`: its one stop held all of it until we made it smaller, so there is no other to look for."""
         if not self._refresh(held) or held.guard is None or held.position.state is PositionState.DUST:
             return
-        if not shrunk and add(*(stop.remaining for stop in self.stops_of(held.position.position_id))) < held.position.quantity:
+        stopped = add(*(stop.remaining for stop in self.stops_of(held.position.position_id)))
+        if not shrunk and stopped < held.position.quantity and not self.adoption.complete(held.position.position_id):
             await self.adoption.look_for(held.position.position_id)
         stop = await self._join(held)
         if not self._refresh(held):

@@ -1,58 +1,63 @@
-"""Orders looked up by id, one request for all who wait to know: reads are paced by the venue's counter, and a stop that is being
-handed over to a sale leaves its position bare until its end is known."""
+"""Reads of the account's orders and trades, each made once for all who want to know: a stop that is handed over to a sale, or a sale
+without an answer, leaves its position bare until it is known what became of it."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
 
-from trader.domain.orders import RemoteOrder
-from trader.errors import RetryableError
+from trader.domain.orders import Fill, RemoteOrder
+from trader.execution.joint import Joint
 from trader.ports import Exchange
 
 
-@dataclass(slots=True)
-class _Answer:
-    """Of one request about one order; `known` once it has come, and then `order` is None where the venue does not know the id."""
-
-    known: bool = False
-    order: RemoteOrder | None = None
-    failure: RetryableError | None = None
-
-
 class Lookups:
-    """Asks the venue for orders. Whoever asks while a request is under way waits for the next one, which takes all of them along."""
+    """The venue's own reads; every answer was asked of it after the call began. Raises what they raise.
+
+    A list since a moment may hold older rows, as somebody else asked for them.
+    """
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._wanted: dict[str, list[_Answer]] = {}  # of the request that has not left yet: id -> who waits
-        self._under_way = asyncio.Lock()
+        self._orders = Joint(self._by_id)
+        self._closes = Joint(self._open_then_closed)
+        self._lists = Joint(self._listed_since)
+        self._fills = Joint(self._fills_since)
 
     async def order(self, txid: str) -> RemoteOrder | None:
-        """The order as the venue has it after this call began; None for an id it does not know. Raises what the venue's answer is."""
-        answer = _Answer()
-        self._wanted.setdefault(txid, []).append(answer)
-        async with self._under_way:
-            if not answer.known:
-                await self._ask()
-        if answer.failure is not None:
-            raise answer.failure
-        return answer.order
+        """The order with this id; None where the venue does not know it."""
+        return (await self._orders.ask(txid)).get(txid)
 
-    async def _ask(self) -> None:
-        """One request for all that is wanted now; where it never ends, or ends in another way, the next one asks again."""
-        asked, self._wanted = self._wanted, {}
-        failure: RetryableError | None = None
-        found: dict[str, RemoteOrder] = {}
-        try:
-            found = {order.txid: order for order in await self._exchange.orders(tuple(asked))}
-        except RetryableError as error:
-            failure = error
-        except BaseException:
-            for txid, answers in self._wanted.items():
-                asked.setdefault(txid, []).extend(answers)
-            self._wanted = asked
-            raise
-        for txid, answers in asked.items():
-            for answer in answers:
-                answer.known, answer.order, answer.failure = True, found.get(txid), failure
+    async def lists(self, since_us: int) -> Sequence[RemoteOrder]:
+        """Open orders and closed ones, read in that order, since an order only moves from open to closed."""
+        return await self._lists.ask(since_us)
+
+    async def closes(self, entry_txid: str, since_us: int) -> Sequence[RemoteOrder]:
+        """Orders that the venue made for this one: those that are open, else those that are closed."""
+        return (await self._closes.ask((entry_txid, since_us))).get(entry_txid, ())
+
+    async def fills(self, since_us: int) -> Sequence[Fill]:
+        return await self._fills.ask(since_us)
+
+    async def _by_id(self, txids: Sequence[str]) -> dict[str, RemoteOrder]:
+        return {order.txid: order for order in await self._exchange.orders(tuple(dict.fromkeys(txids)))}
+
+    async def _listed_since(self, moments_us: Sequence[int]) -> Sequence[RemoteOrder]:
+        return (*await self._exchange.open_orders(), *await self._exchange.closed_orders(min(moments_us)))
+
+    async def _open_then_closed(self, asked: Sequence[tuple[str, int]]) -> dict[str, list[RemoteOrder]]:
+        wanted = dict(asked)
+        found = _by_entry(await self._exchange.open_orders(), wanted)
+        if missing := {txid: since_us for txid, since_us in wanted.items() if txid not in found}:
+            found |= _by_entry(await self._exchange.closed_orders(min(missing.values())), missing)
+        return found
+
+    async def _fills_since(self, moments_us: Sequence[int]) -> Sequence[Fill]:
+        return await self._exchange.fills(min(moments_us))
+
+
+def _by_entry(orders: Iterable[RemoteOrder], wanted: Container[str]) -> dict[str, list[RemoteOrder]]:
+    found: dict[str, list[RemoteOrder]] = {}
+    for order in orders:
+        if order.refid is not None and order.refid in wanted:
+            found.setdefault(order.refid, []).append(order)
+    return found

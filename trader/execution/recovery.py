@@ -14,6 +14,8 @@ from trader.domain.money import ZERO, sub
 from trader.domain.orders import ExchangeStatus, Fill, Intent, Leg, Outcome, RemoteOrder
 from trader.errors import FatalError, RetryableError
 from trader.execution.desk import OrderDesk
+from trader.execution.held import Held
+from trader.execution.joint import together
 from trader.execution.keeper import Keeper
 from trader.execution.reconcile import (
     Acknowledge,
@@ -122,8 +124,7 @@ class Recovery:
         differences += await self._protect_all()
         for reducing in (True, False):
             if questions := [fix for fix in fixes if isinstance(fix, Resolve) and fix.reducing is reducing]:
-                for fix in questions:
-                    differences += await self._apply(fix)
+                differences += await together([self._resolve(fix) for fix in questions])
                 differences += await self._protect_all()
         for fix in reconcile_positions(self._local()):
             differences += await self._apply(fix)
@@ -149,8 +150,6 @@ class Recovery:
             return await self._apply_fills(fix.fills)
         if isinstance(fix, Missing):
             return await self._find(fix.txid)
-        if isinstance(fix, Resolve):
-            return await self._resolve(fix)
         if isinstance(fix, CancelOrphan):
             self.desk.kill.reach("before_cancel_orphan")
             orphan = self.w.ledger.intent_by_txid(fix.txid)
@@ -230,13 +229,12 @@ class Recovery:
         for held in self.keeper.held.values():
             self.keeper.begin_guard(held)  # what filled while we were away has no exit state yet
         self.desk.kill.reach("before_protect")
-        changed = 0
-        for held in list(self.keeper.held.values()):
-            if held.position.state is PositionState.OPEN:
-                before = self.keeper.stop_of(held.position.position_id)
-                await self.keeper.protect(held)
-                changed += int(before is None)
-        return changed
+        return await together([self._protect(held) for held in self.keeper.held.values() if held.position.state is PositionState.OPEN])
+
+    async def _protect(self, held: Held) -> int:
+        before = self.keeper.stop_of(held.position.position_id)
+        await self.keeper.protect(held)
+        return int(before is None)
 
     async def _balances(self) -> int:
         """Compare coins. A difference is believed when three reads a second apart show the same one and no order is unresolved:

@@ -88,7 +88,7 @@ def test_a_final_status_counts_only_once_its_trades_are_booked() -> None:
         intent, position = await house.order()
         answer = await house.desk.send(intent, position=position)
         assert isinstance(answer, Acked)
-        house.desk.exchange = Lagging(house.world.exchange, 3)
+        house.through(Lagging(house.world.exchange, 3))
         assert await house.desk.settle(answer.txid, intent.created_us, patience_s=0.5) is None
         assert house.ledger.intents()[0].live, "its quantity stays reserved"
         order = await house.desk.settle(answer.txid, intent.created_us)

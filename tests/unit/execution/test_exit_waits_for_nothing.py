@@ -30,7 +30,7 @@ def test_an_exit_does_not_wait_for_the_public_rate_that_candles_use_up() -> None
             while True:
                 await market.history(PAIR, Timeframe.M1, 0)
 
-        house.desk.exchange = exchange
+        house.through(exchange)
         fetchers = [asyncio.create_task(fetcher()) for _ in range(FETCHERS)]
         await asyncio.sleep(10)
         before, begun = asked(house, "SystemStatus"), asyncio.get_running_loop().time()

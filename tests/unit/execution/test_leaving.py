@@ -46,7 +46,7 @@ def given(house: House, verb: str, argument: str = "") -> str:
 
 def test_flatten_sells_what_an_entry_buys_whose_request_was_on_its_way() -> None:
     async def test(house: House) -> None:
-        house.desk.exchange = Slow(house.world.exchange)
+        house.through(Slow(house.world.exchange))
         intent, position = await house.order()
         entering = asyncio.create_task(house.desk.send(intent, position=position))  # `Entries.enter`
         await asyncio.sleep(1.0)

@@ -48,7 +48,7 @@ def test_a_stop_that_is_listed_late_is_ours_again_once_it_shows(lag_s: float, lo
 
     async def test(house: House) -> None:
         behind = Behind(house.world.exchange, lag_s)
-        house.desk.exchange = behind
+        house.through(behind)
         recovery = await recovering(house, behind)
         await recovery.run()
         await house.bought(stop=False)  # as on futures, or where the conditional close is missing
@@ -111,7 +111,7 @@ def test_what_a_stop_sold_is_booked_after_what_its_entry_bought() -> None:
         bought = replace(late_fill(house, entry), trade_id="second half", quantity=position.quantity, cost=position.entry_cost)
         sold = replace(bought, trade_id="overtook", txid=stop.txid, side=stop.side, quantity=twice, cost=position.entry_cost * 2)
         ended = replace(seen, status=ExchangeStatus.CLOSED, quantity=twice, filled=twice)
-        house.desk.exchange = listing = Listing(house.world.exchange)
+        house.through(listing := Listing(house.world.exchange))
         listing.listed = (sold,)
         assert not await house.desk.conclude(ended, stop.created_us)
         assert house.held().quantity == position.quantity

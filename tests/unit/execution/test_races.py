@@ -72,7 +72,7 @@ async def _lowered(house: House) -> Answer:
 def test_an_amend_counts_as_without_effect_only_after_its_deadline() -> None:
     async def test(house: House) -> None:
         await house.buy()
-        house.desk.exchange = LateAmends(house.world.exchange)
+        house.through(LateAmends(house.world.exchange))
         await _lowered(house)
         await agree(house)
 

@@ -26,7 +26,7 @@ def test_a_reconciliation_that_meets_an_order_on_its_way_survives_its_refusal() 
     async def test(house: House) -> None:
         recovery = await recovering(house, house.world.exchange)
         await recovery.run()
-        house.desk.exchange = SlowRefusal(house.world.exchange)
+        house.through(SlowRefusal(house.world.exchange))
         intent, position = await house.order()
         sending = asyncio.create_task(house.desk.send(intent, position=position))
         await asyncio.sleep(0.1)

@@ -39,7 +39,7 @@ def test_a_stop_that_ends_while_a_target_is_sold_is_back_within_5_s() -> None:
         _, bid = await at_target(house)
         wrapped = CancelsStopDuringTarget(house.world.exchange)
         wrapped.house = house
-        house.desk.exchange = wrapped
+        house.through(wrapped)
         house.keeper.on_tick(PAIR, bid)
         await house.quiet()
         await asyncio.sleep(20)
@@ -71,9 +71,9 @@ class LateAmendSlowRead(Wrapped):
 def test_a_read_that_left_before_the_deadline_does_not_prove_that_an_amend_had_no_effect() -> None:
     async def test(house: House) -> None:
         await house.buy()
-        house.desk.exchange = LateAmendSlowRead(house.world.exchange)
+        house.through(LateAmendSlowRead(house.world.exchange))
         await _lowered(house)
-        house.desk.exchange = house.world.exchange
+        house.through(house.world.exchange)
         recovery = await recovering(house, house.world.exchange)
         recovery._last_full_us = house.world.clock.now_us()
         for _ in range(3):  # three beats: neither check sees it, as ids and the ledger's own quantities agree

@@ -126,7 +126,7 @@ def test_live_and_unresolved_sells_never_exceed_the_position_after_a_target_that
     async def test(house: House) -> None:
         _, bid = await at_target(house)
         house.world.twin.exchange.state.balances["BTC"] += 3  # a person's own coins, allowed beside ours
-        house.desk.exchange = LateFills(house.world.exchange)
+        house.through(LateFills(house.world.exchange))
         house.keeper.on_tick(PAIR, bid)
         await asyncio.sleep(15)
         live = sum((i.remaining for i in house.ledger.intents(live_only=True) if i.leg.reducing), ZERO)
