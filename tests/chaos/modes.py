@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tests.chaos.persons import control, held_pair
 from tests.chaos.plan import ACTS_TURN
 from tests.chaos.world import World
@@ -38,21 +40,24 @@ async def _pairs(world: World, row: str, mode: str) -> None:
         world.twin.inject(Fault(where="pair", action="pair_status", arg={"pair": pair, "status": mode, "for_s": LASTS_S}))
     world.trouble(LASTS_S + 10)  # an exit that waits is asked for again every 10 s
     world.seen.behaviour[row] += f", then {mode} of pairs"
-    since_us = world.clock.now_us() + HEARD_S * SECOND
     await world.clock.sleep(HEARD_S)
+    before = {txid: order.live for txid, order in world.twin.exchange.state.orders.items()}
     if world.alive and world.session is not None:
         for position in world.session.w.ledger.positions():
             if position.state is PositionState.OPEN:
                 control(world, "exit", position.position_id, key=position.position_id)
     await world.clock.sleep(LASTS_S - HEARD_S - 1)
-    _judge(world, mode, since_us)
+    _judge(world, mode, before)
 
 
-def _judge(world: World, mode: str, since_us: int) -> None:
-    """Nothing was bought, and no stop of what is still held was given up for an exit that could not be made."""
+def _judge(world: World, mode: str, before: Mapping[str, bool]) -> None:
+    """Nothing was bought, and no stop of what is still held was given up for an exit that could not be made. `before`: the orders there
+    were when the trader knew, by id, and whether they lived; their times say nothing while the exchange's clock is apart.
+    """
     held = world.twin.protection_report().positions
-    for order in world.twin.exchange.state.orders.values():
-        if order.side == "buy" and order.opened_us >= since_us and order.cl_ord_id:
+    for txid, order in world.twin.exchange.state.orders.items():
+        if order.side == "buy" and txid not in before and order.cl_ord_id:
             world.seen.breach("INV-18", f"{order.pair}: an entry was sent in {mode} mode")
-        if order.ordertype == "stop-loss" and order.closed_us >= since_us and order.reason == USER and held.get(order.pair):
+        ended = not order.live and before.get(txid, True)
+        if order.ordertype == "stop-loss" and ended and order.reason == USER and held.get(order.pair):
             world.seen.breach("INV-6", f"{order.pair}: its stop was given up in {mode} mode")
