@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from trader.domain.market import SECOND, Timeframe
@@ -25,6 +26,7 @@ class PathTick:
     volume_share: float
 
 
+@cache
 def ticks(base: Timeframe) -> tuple[PathTick, PathTick, PathTick, PathTick]:
     """The schedule of a candle of length L: open at +0 (a gap), low at +L/3, high at +2L/3, close at L - 2 s."""
     length = base.us

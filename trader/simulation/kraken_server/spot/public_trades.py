@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,8 @@ from trader.simulation.price_path import ticks
 
 PARTS = 4  # trades a candle shows
 DIGITS = 8  # of a volume
+SCALE: int = 10**DIGITS  # units of a whole
+EXACT = 1 << 52  # up to here a float is never half a unit off
 KEPT_DAYS = 64  # pair days kept, so that the pages of one day make it once
 
 
@@ -33,15 +34,10 @@ def share(volume: float, part: int) -> int:
     return _units_after(volume, part) - _units_after(volume, part - 1)
 
 
-@lru_cache(maxsize=2048)
 def _units_after(volume: float, part: int) -> int:
-    """`_seen` in units; asked for twice, by its own trade and by the next."""
-    return units(_seen(volume, part))
-
-
-def _seen(volume: float, part: int) -> float:
-    """`seen_volume` of one candle, without numpy, which takes ten times as long for a single number."""
-    return round(volume * (part / PARTS) * 10.0**DIGITS) / 10.0**DIGITS
+    """`seen_volume` of one candle in units, without numpy, which takes ten times as long for a single number."""
+    seen = round(volume * (part / PARTS) * SCALE)
+    return seen if seen < EXACT else units(seen / SCALE)
 
 
 class Trade(NamedTuple):
@@ -115,4 +111,4 @@ def units(volume: float) -> int:
 
 def plain_units(number: int) -> str:
     """`units` as the wire prints them."""
-    return f"{number // 10**DIGITS}.{number % 10**DIGITS:0{DIGITS}d}"
+    return f"{number // SCALE}.{number % SCALE:0{DIGITS}d}"

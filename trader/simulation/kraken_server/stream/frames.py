@@ -66,8 +66,10 @@ def ohlc(kind: str, symbol: str, bar: tuple[str, str, int], values: tuple[float,
 def trade(kind: str, symbol: str, rows: list[tuple[str, float, float, int, str]]) -> str:
     """Public trades of one symbol. Rows: side, price, quantity, trade id, time."""
     items = ",".join(
-        f'{{"symbol":"{symbol}","side":"{side}","price":{price!r},"qty":{qty!r},"ord_type":"market","trade_id":{number},"timestamp":"{when}"}}'
-        for side, price, qty, number, when in rows
+        [
+            f'{{"symbol":"{symbol}","side":"{side}","price":{price!r},"qty":{qty!r},"ord_type":"market","trade_id":{number},"timestamp":"{when}"}}'
+            for side, price, qty, number, when in rows
+        ]
     )
     return f'{{"channel":"trade","type":"{kind}","data":[{items}]}}'
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from trader.simulation.exchange_orders import PairRules
-from trader.simulation.fills import Tick
 from trader.simulation.intervals import Span
 from trader.simulation.kraken_server.spot.book import Book, changes
-from trader.simulation.kraken_server.spot.market_view import TICKS, MarketView
-from trader.simulation.kraken_server.spot.public_trades import DIGITS, share
+from trader.simulation.kraken_server.spot.market_view import MarketView
+from trader.simulation.kraken_server.spot.public_trades import SCALE, share
 from trader.simulation.kraken_server.spot.render import iso
 from trader.simulation.kraken_server.stream import frames
 from trader.simulation.kraken_server.wire.compact import dumps
-from trader.simulation.market import Row
 
 TRADES_SHOWN = 50  # of the trade channel's snapshot
+
+
+class Traded(NamedTuple):
+    """What the trades of all pairs at one tick share: which of its candle's they are, their number and time."""
+
+    part: int
+    number: int
+    when: str
 
 
 class PublicFrames:
@@ -48,12 +54,11 @@ class PublicFrames:
             [("buy" if row[3] == "b" else "sell", float(row[0]), float(row[1]), row[6], iso(round(row[2] * 1e6))) for row in rows],
         )
 
-    def trade(self, rules: PairRules, open_us: int, tick: Tick, row: Row) -> str:
-        """The trade of a tick of the base candle at `open_us`."""
-        number = open_us // self._view.market.base.us * TICKS + tick.part - 1
-        side = "buy" if tick.part in (1, 3) else "sell"
-        price, quantity = float(tick.prices[rules.index]), share(float(row.volume[rules.index]), tick.part) / 10**DIGITS
-        return frames.trade("update", rules.symbol, [(side, price, quantity, number, iso(tick.time_us))])
+    @staticmethod
+    def trade(symbol: str, traded: Traded, price: float, volume: float) -> str:
+        """The trade of a pair at a tick; `volume`: of its whole candle."""
+        side = "buy" if traded.part % 2 else "sell"
+        return frames.trade("update", symbol, [(side, price, share(volume, traded.part) / SCALE, traded.number, traded.when)])
 
     def book(self, rules: PairRules, book: Book) -> str:
         """A whole book, as a snapshot."""

@@ -14,7 +14,7 @@ from trader.simulation.kraken_server.spot.market_view import TICKS, MarketView, 
 from trader.simulation.kraken_server.spot.render import iso
 from trader.simulation.kraken_server.stream import frames
 from trader.simulation.kraken_server.stream.connection import BBO, BookView, Connection
-from trader.simulation.kraken_server.stream.public_frames import PublicFrames
+from trader.simulation.kraken_server.stream.public_frames import PublicFrames, Traded
 from trader.simulation.market import Row
 
 Push = Callable[[Connection, str, str, str], Awaitable[None]]  # to whom, channel, symbol, frame
@@ -33,8 +33,9 @@ class Publisher:
         """Everything a tick of the base candle at `open_us` shows."""
         if TICKS in (tick.part, self._per_minute):
             await self._candles(connections, open_us, tick, row)
-        await self._trades(connections, open_us, tick, row)
-        await self._tickers(connections, tick)
+        prices: list[float] = tick.prices.tolist()
+        await self._trades(connections, open_us, tick, prices, row)
+        await self._tickers(connections, tick, prices)
         await self._books(connections)
 
     async def instruments(self, connections: Sequence[Connection]) -> None:
@@ -74,22 +75,24 @@ class Publisher:
             running = self._bars[interval] = RunningBars(self._view.market, span)
         return running
 
-    async def _trades(self, connections: Sequence[Connection], open_us: int, tick: Tick, row: Row) -> None:
+    async def _trades(self, connections: Sequence[Connection], open_us: int, tick: Tick, prices: Sequence[float], row: Row) -> None:
         texts: dict[str, str] = {}
+        traded = Traded(tick.part, open_us // self._view.market.base.us * TICKS + tick.part - 1, iso(tick.time_us))
+        volumes: list[float] = row.volume.tolist()
         for connection in connections:
-            for rules in self._moved(connection.trades, tick):
-                if not row.volume[rules.index] > 0:  # nobody traded in this candle
+            for rules in self._moved(connection.trades, prices):
+                if not volumes[rules.index] > 0:  # nobody traded in this candle
                     continue
                 if (text := texts.get(rules.symbol)) is None:
-                    text = texts[rules.symbol] = self._frames.trade(rules, open_us, tick, row)
+                    text = texts[rules.symbol] = self._frames.trade(rules.symbol, traded, prices[rules.index], volumes[rules.index])
                 await self._push(connection, "trade", rules.symbol, text)
 
-    async def _tickers(self, connections: Sequence[Connection], tick: Tick) -> None:
+    async def _tickers(self, connections: Sequence[Connection], tick: Tick, prices: Sequence[float]) -> None:
         """A frame for each trade, or (bbo) where the best prices moved."""
         texts: dict[str, str] = {}
         still: dict[str, bool] = {}
         for connection in connections:
-            for rules in self._moved(connection.tickers, tick):
+            for rules in self._moved(connection.tickers, prices):
                 symbol = rules.symbol
                 if symbol not in still:
                     best = self._view.quotes(rules)[:2]
@@ -123,7 +126,7 @@ class Publisher:
             texts[key] = self._frames.book(rules, book) if before is None else self._frames.book_change(rules, before, book)
         return texts[key]
 
-    def _moved(self, symbols: Iterable[str], tick: Tick) -> list[PairRules]:
+    def _moved(self, symbols: Iterable[str], prices: Sequence[float]) -> list[PairRules]:
         """Those pairs that have a price in this tick (NaN: no candle, no trade)."""
-        rules = [self._view.exchange.by_symbol[symbol] for symbol in symbols]
-        return [pair for pair in rules if tick.prices[pair.index] > 0]
+        rules = self._view.exchange.by_symbol
+        return [pair for symbol in symbols if prices[(pair := rules[symbol]).index] > 0]
