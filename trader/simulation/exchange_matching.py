@@ -24,7 +24,7 @@ class Matching(Account):
 
     def _walk(self, index: int, start: float, end: float, *, gap: bool, now_us: int) -> None:
         """Do in path order what a price sets off on its way from `start` to `end` (a gap: at `end` at once)."""
-        if math.isnan(end) or not any(order.trailing or self._reached(order, end) for order in self._resting[index]):
+        if math.isnan(end) or not self._stirs(index, end):
             return
         rules = self.rules[index]
         at = target = to_price(end, rules)
@@ -46,6 +46,13 @@ class Matching(Account):
             if order.trailing and order.waiting and trail(order, target, rules):
                 order.held = self._hold(order, rules, None)
                 self._note("status", order, now_us)
+
+    def _stirs(self, index: int, price: float) -> bool:
+        """Whether a price sets anything off; nearly always it does not."""
+        for order in self._resting[index]:  # noqa: SIM110 - every resting order comes by here at each tick
+            if order.trailing or self._reached(order, price):
+                return True
+        return False
 
     @staticmethod
     def _reached(order: TwinOrder, price: float) -> bool:

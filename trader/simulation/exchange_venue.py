@@ -117,9 +117,10 @@ class Venue(Matching):
         if self._resting or self.state.deadman_us:
             self.elapse(now_us)
         if self.system_status != "maintenance":
+            starts, ends = before.tolist(), self._last.tolist()
             for index in sorted(self._resting):
                 if self.rules[index].status != "maintenance":
-                    self._walk(index, float(before[index]), float(self._last[index]), gap=tick.gap, now_us=now_us)
+                    self._walk(index, starts[index], ends[index], gap=tick.gap, now_us=now_us)
         self.state.tick_us = tick.time_us
         if self._dirty or tick.part == 4:
             self._commit(now_us)
@@ -131,7 +132,7 @@ class Venue(Matching):
         """
         if self.system_status == "maintenance" or not (self._resting or self.state.deadman_us):
             return
-        live = self.open_orders()
+        live = [order for orders in self._resting.values() for order in orders]
         due = [(order.expire_us, order.number, order, self._expire) for order in live if 0 < order.expire_us <= now_us]
         due += [
             (order.start_us, order.number, order, self._start) for order in live if order.status == PENDING and order.start_us <= now_us
