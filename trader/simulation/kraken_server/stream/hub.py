@@ -118,8 +118,9 @@ class Hub(SocketDoor[Connection]):
     # --- pushes ----------------------------------------------------------------------------------------------------
     async def flush(self) -> None:
         """Send what happened to orders, balances, pairs and the exchange as a whole."""
-        for connection, channel, subject, text in self._private.drain(tuple(self.connections), self._clock.now_us()):
-            await self._push(connection, channel, subject, text)
+        if self._private.waiting:
+            for connection, channel, subject, text in self._private.drain(tuple(self.connections), self._clock.now_us()):
+                await self._push(connection, channel, subject, text)
         await self._publisher.instruments(tuple(self.connections))
         if (system := self._view.exchange.system_status) != self._system:
             self._system = system

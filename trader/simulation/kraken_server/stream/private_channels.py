@@ -79,6 +79,11 @@ class PrivateChannels:
         return {"channel": channel}
 
     # --- what happened ---------------------------------------------------------------------------------------------
+    @property
+    def waiting(self) -> bool:
+        """Whether anything happened that `drain` has not told yet, or could not."""
+        return bool(self._queue)
+
     def drain(self, connections: Sequence[Connection], now_us: int) -> Iterator[Sent]:
         """Frames that tell what happened since the last call, in order, numbered for each connection."""
         queue, self._queue = self._late.split(self._queue)
