@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from trader.simulation.kraken_server.spot.public_trades import PARTS, plain_units, seen_volume, share, units
+from trader.simulation.kraken_server.spot.public_trades import PARTS, plain_units, seen_of_one, seen_volume, share, units
 
 
 def test_the_trades_of_a_candle_add_up_to_what_is_seen_of_it() -> None:
@@ -14,6 +14,7 @@ def test_the_trades_of_a_candle_add_up_to_what_is_seen_of_it() -> None:
         total = 0
         for part in range(1, PARTS + 1):
             total += share(volume, part)
+            assert seen_of_one(volume, part) == seen_volume(volume, part), (volume, part)
             assert total == units(float(seen_volume(volume, part))), (volume, part)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trader.domain.market import DAY
-from trader.simulation.kraken_server.spot.public_trades import PARTS, seen_volume
+from trader.simulation.kraken_server.spot.public_trades import PARTS, seen_of_one
 from trader.simulation.market import Market
 from trader.simulation.market_factors import Floats
 from trader.simulation.price_path import ticks
@@ -32,8 +32,8 @@ class DayTotals:
             traded = volume > 0  # a pair without a candle has NaN
             self._volume, self._trades = self._volume + np.where(traded, volume, 0.0), self._trades + PARTS * traded
             self._until_us += base.us
-        part = sum(tick_us - open_us >= tick.offset_us for tick in ticks(base))
+        part = sum([tick_us - open_us >= tick.offset_us for tick in ticks(base)])
         running = float(self._market.minute(open_us).volume[index])
         if not running > 0:
             return float(self._volume[index]), int(self._trades[index])
-        return float(self._volume[index] + seen_volume(running, part)), int(self._trades[index]) + part
+        return float(self._volume[index]) + seen_of_one(running, part), int(self._trades[index]) + part
