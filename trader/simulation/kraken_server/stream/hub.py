@@ -53,14 +53,22 @@ class Hub(SocketDoor[Connection]):
         await self._push(connection, "status", "", frames.status(connection.number, self._view.exchange.system_status))
 
     async def heartbeats(self) -> None:
-        """A heartbeat on every subscribed connection that is silent: no gap between two frames is longer than `heartbeat_s`."""
+        """A heartbeat on every subscribed connection that is silent: no gap between two frames is longer than `heartbeat_s`.
+
+        Half of that is silence enough where another connection is due, so that all fall into step; one that takes no frame, being
+        stalled, is tried again after as long.
+        """
+        longest_s, loop = self._switches.heartbeat_s, asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._switches.heartbeat_s / 2)
+            now = loop.time()
+            quiet = now - longest_s / 2
+            due = now + longest_s
             for connection in tuple(self.connections):
-                if connection.busy:
-                    connection.busy = False
-                elif connection.subscribed:
-                    await self._send(connection, frames.HEARTBEAT)
+                if connection.subscribed:
+                    if connection.spoke_s <= quiet:
+                        await self._send(connection, frames.HEARTBEAT)
+                    due = min(due, max(connection.spoke_s, quiet) + longest_s)
+            await asyncio.sleep(due - loop.time())
 
     def disconnect(self, *, private_only: bool) -> int:
         """Cut all connections, or those with private subscriptions; returns how many."""

@@ -48,7 +48,7 @@ class Client:
     transport: Line
     number: int
     wire: Wire = field(default_factory=Wire)  # what faults do to it
-    busy: bool = False  # a frame went out since it was last looked at
+    spoke_s: float = 0.0  # loop time of its last frame
 
 
 C = TypeVar("C", bound=Client)
@@ -60,6 +60,8 @@ class SocketDoor(ABC, Generic[C]):
 
     `prefix` stands before a channel's name in fault plans.
     """
+
+    _time: Callable[[], float]  # of the loop that serves; to ask which loop runs takes as long as to send a frame
 
     def __init__(self, make: Make[C], plan: FaultPlan, *, prefix: str = "") -> None:
         self._make, self._faults, self._prefix = make, FrameFaults(plan), prefix
@@ -86,6 +88,7 @@ class SocketDoor(ABC, Generic[C]):
 
     async def serve(self, socket: Sink, transport: Line, texts: AsyncIterator[str]) -> None:
         """Serve one client, however it is connected, until it sends nothing more."""
+        self._time = asyncio.get_running_loop().time
         self.opened += 1
         connection = self._make(socket, transport, self.opened)
         self.connections.append(connection)
@@ -98,15 +101,14 @@ class SocketDoor(ABC, Generic[C]):
 
     async def _send(self, connection: C, text: str) -> None:
         """Send one frame, unless the connection is stalled, gone or far behind."""
-        until = connection.wire.stalled_until
-        stalled = until > 0 and asyncio.get_running_loop().time() < until
-        if stalled or connection.socket.closed or connection.transport.is_closing():
+        now = self._time()
+        if now < connection.wire.stalled_until or connection.socket.closed or connection.transport.is_closing():
             return
         if connection.transport.get_write_buffer_size() > BUFFER:
             connection.transport.abort()
             return
         self.sent += 1
-        connection.busy = True
+        connection.spoke_s = now
         try:  # noqa: SIM105 - every frame comes by here, and contextlib takes as long as all the rest
             await connection.socket.send_str(text)
         except ConnectionError:
@@ -118,7 +120,7 @@ class SocketDoor(ABC, Generic[C]):
         if not self._faults.touch(connection.wire, name):
             await self._send(connection, text)
             return
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         texts = self._faults.outgoing(connection.wire, name, symbol, text, now=now, snapshot=snapshot)
         if texts is None:
             connection.transport.abort()
