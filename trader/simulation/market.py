@@ -83,7 +83,7 @@ class SyntheticMarket:
         self._place = {pair: place for place, pair in enumerate(self.pairs)}
         self._days: OrderedDict[int, Any] = OrderedDict()
         self._blocks: OrderedDict[int, list[Bars]] = OrderedDict()
-        self._bars: OrderedDict[tuple[str, int, int], Columns] = OrderedDict()
+        self._bars: OrderedDict[tuple[str, Timeframe, int, int], Columns] = OrderedDict()
 
     def listing(self, pair: str) -> Listing:
         return _known(self._listings, pair)
@@ -96,9 +96,11 @@ class SyntheticMarket:
         if end_us <= start_us:
             return empty()
         first, last = start_us // DAY, (end_us - 1) // DAY
-        source = Timeframe.M1 if timeframe.us < Timeframe.M15.us else Timeframe.M15
-        make = self._minute_columns if source is Timeframe.M1 else self._bar_columns
-        return cut(aggregate(make(pair, first, last), source, timeframe), start_us, end_us)
+        if timeframe.us < Timeframe.M15.us:
+            days = aggregate(self._minute_columns(pair, first, last), Timeframe.M1, timeframe)
+        else:
+            days = self._bar_columns(pair, timeframe, first, last)
+        return cut(days, start_us, end_us)
 
     def minute(self, index_us: int) -> Row:
         """See `Market`. A day of all pairs is made at once and kept: about 0.1 s a day, then microseconds a call."""
@@ -118,11 +120,15 @@ class SyntheticMarket:
         columns = {"open": row.open, "high": row.high, "low": row.low, "close": row.close}
         return float(columns[field_at(self.base, time_us)][place])
 
-    def _bar_columns(self, pair: str, first: int, last: int) -> Columns:
-        """15m candles of whole days. The newest are asked for again each hour, by who shows the figures of 24 hours."""
+    def _bar_columns(self, pair: str, timeframe: Timeframe, first: int, last: int) -> Columns:
+        """15m and longer candles of whole days. The newest are asked for again each hour, by who shows the figures of 24 hours."""
+
+        def make(_: object) -> Columns:
+            return aggregate(self._make_bars(pair, first, last), Timeframe.M15, timeframe)
+
         if last - first > 1:
-            return self._make_bars(pair, first, last)
-        return _cached(self._bars, (pair, first, last), 2 * len(self.pairs), lambda _: self._make_bars(pair, first, last))
+            return make(None)
+        return _cached(self._bars, (pair, timeframe, first, last), 4 * len(self.pairs), make)
 
     def _make_bars(self, pair: str, first: int, last: int) -> Columns:
         bars = self._model.bars(self._traits[pair], self._listings[pair], first, last)
