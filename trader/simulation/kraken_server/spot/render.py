@@ -27,9 +27,15 @@ def _whole_second(seconds_: int) -> str:
     return datetime.fromtimestamp(seconds_, UTC).isoformat()[:19]
 
 
+@lru_cache(maxsize=4096)
+def fixed(value: Decimal, digits: int) -> str:
+    """A number with so many digits. A resting order is asked for again and again, and its numbers are the same each time."""
+    return f"{value:.{digits}f}"
+
+
 def price_text(value: Decimal | None, rules: PairRules) -> str:
     """A price with the pair's digits, "0" for none."""
-    return "0" if value is None else f"{value:.{rules.pair_decimals}f}"
+    return "0" if value is None else fixed(value, rules.pair_decimals)
 
 
 def offset_text(offset: Offset, rules: PairRules) -> str:
@@ -63,7 +69,7 @@ def shown_volume(order: TwinOrder) -> Decimal:
 
 def describe(order: TwinOrder, rules: PairRules) -> dict[str, str]:
     """`descr` of AddOrder: the order sentence, and the closing order's where there is one."""
-    result = {"order": f"{order.side} {shown_volume(order):.{rules.lot_decimals}f} {rules.altname} @ {spec(order, rules)}"}
+    result = {"order": f"{order.side} {fixed(shown_volume(order), rules.lot_decimals)} {rules.altname} @ {spec(order, rules)}"}
     if order.close is not None:
         result["close"] = f"close position @ {spec(order.close, rules)}"
     return result
@@ -104,13 +110,13 @@ def order_row(order: TwinOrder, rules: PairRules, *, trades: bool) -> dict[str, 
             "order": sentence["order"],
             "close": sentence.get("close", ""),
         },
-        "vol": f"{shown_volume(order):.{rules.lot_decimals}f}",
-        "vol_exec": f"{order.executed if order.cash is None else order.cost:.{rules.lot_decimals}f}",
-        "cost": f"{order.cost:.{rules.cost_decimals}f}",
-        "fee": f"{order.fee:.{rules.cost_decimals}f}",
-        "price": f"{average(order, rules):.{digits}f}",
-        "stopprice": f"{(order.trigger if order.trailing or order.triggered else None) or ZERO:.{digits}f}",
-        "limitprice": f"{limit_price(order) or ZERO:.{digits}f}",
+        "vol": fixed(shown_volume(order), rules.lot_decimals),
+        "vol_exec": fixed(order.executed if order.cash is None else order.cost, rules.lot_decimals),
+        "cost": fixed(order.cost, rules.cost_decimals),
+        "fee": fixed(order.fee, rules.cost_decimals),
+        "price": fixed(average(order, rules), digits),
+        "stopprice": fixed((order.trigger if order.trailing or order.triggered else None) or ZERO, digits),
+        "limitprice": fixed(limit_price(order) or ZERO, digits),
         "misc": "",
         "oflags": ",".join((*(("post",) if order.post_only else ()), *order.oflags)),
         "reason": order.reason,
