@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)  # what is sent is made here and holds no circle
 
 
 def dumps(value: Any) -> str:
