@@ -33,6 +33,8 @@ class Tokens:
             self.newest, self.free = payload["token"], False
         elif type_ == "lease.released":
             self.free = True
+        elif type_ == "intent" and payload.get("recalled"):  # begun where the ledger took no writes, by a holder that it did not see
+            self.newest = max(self.newest or 0, payload["token"])
         elif type_ == "intent" and (self.free or payload["token"] != self.newest):
             yield f"intent {payload['cl_ord_id']} carries token {payload['token']}, the newest is {self.newest}"
 

@@ -1,7 +1,7 @@
 """Fixed seeds of six simulated hours with every fault, and what the campaign itself must be able to do.
 
 `make chaos` plays 200 seeds of a day; a seed that ever failed joins `SEEDS`: 3, 10, 52, 103 and 114 (INV-6), 4 (INV-19), 75 and 134
-(INV-1 to 4: a forgotten sale), 159 (INV-18, a mistake of its judge) and those above 500 did.
+(INV-1 to 4: a forgotten sale), 157 (INV-9), 159 (INV-18, a mistake of its judge) and those above 500 did.
 One whose faults need more than six hours joins `FAILED`, with the hours of its day in which it failed.
 """
 
@@ -25,7 +25,7 @@ from trader.domain.market import DAY, MINUTE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
-SEEDS = (1, 2, 3, 4, 9, 10, 52, 75, 103, 114, 134, 159, 501, 503, 505, 508, 513, 516, 517)  # together they plan every fault
+SEEDS = (1, 2, 3, 4, 9, 10, 52, 75, 103, 114, 134, 157, 159, 501, 503, 505, 508, 513, 516, 517)  # together they plan every fault
 BUYS_NOTHING = {505: "its key loses its rights first", 513: "its AI answers nearly nothing, so nothing is admitted"}
 FAILED = {103: 2, 125: 20.5, 160: 1, 180: 24}  # INV-6, INV-8, INV-6 and INV-6, at d635627
 HOURS = 6

@@ -34,6 +34,13 @@ def acquire(tx: Tx, account: str, holder: str, ttl_us: int) -> Lease:
     return Lease(account=account, holder=holder, token=token, expires_us=tx.now_us + ttl_us)
 
 
+def outgrow(tx: Tx, token: int) -> None:
+    """No later holder gets this token, which was given out where the ledger took no writes."""
+    row = sql.LEASE_OF.first(tx.connection, {"at_account": tx.account})
+    if row is not None and row.token < token:
+        sql.LEASE_SET.run(tx.connection, {"at_account": tx.account, "token": token})
+
+
 def check(connection: Connection, lease: Lease, now_us: int) -> None:
     """Raise LeaseLostError unless `lease` carries the newest token and has not expired."""
     row = sql.LEASE_OF.first(connection, {"at_account": lease.account})

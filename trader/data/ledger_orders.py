@@ -70,6 +70,7 @@ def recall(tx: Tx, intent: Intent, token: int, position: Position | None = None)
     held = sql.POSITION_BY_ID.first(tx.connection, {"at_id": intent.position_id, "at_account": tx.account})
     if known is None and (held is not None or position is not None):
         _add(tx, intent, position, {"token": token, "recalled": True})
+        leases.outgrow(tx, token)
 
 
 def _begin_entry(tx: Tx, intent: Intent, position: Position | None) -> None:

@@ -14,6 +14,7 @@ from desk_kit import House, in_house
 from ledger_kit import ACCOUNT, T0, buy, goes_on_selling, lease_of, reducing, unsynced
 
 from trader.data.audit import audit
+from trader.data.lease import TAKEOVER_GRACE_US
 from trader.data.ledger import SqlLedger
 from trader.data.reader import LedgerReader
 from trader.domain.halts import LEDGER
@@ -108,6 +109,19 @@ def test_what_a_session_began_in_the_emergency_journal_and_died_with_is_looked_u
         assert [(i.outcome, i.quantity) for i in heir.intents(live_only=True) if i.leg.reducing] == [(Outcome.SENT, Decimal("0.5"))]
         heir.close()
     assert journal.read_text().strip() == ""
+    assert not audit(ledger.path).problems
+
+
+def test_a_token_given_out_while_the_ledger_took_no_writes_is_given_to_nobody_else(ledger: SqlLedger, tmp_path: Path) -> None:
+    bought = buy(ledger, lease_of(ledger))
+    with read_only(ledger):
+        for _ in range(3):  # lives that begin meanwhile; the file sees none of them
+            lease = lease_of(ledger)
+        ledger.begin(reducing(bought, "0.5"), lease, LATER)
+    ledger.close()
+    heir = opened(tmp_path)
+    assert heir.acquire_lease(ACCOUNT, "heir", lease.expires_us + TAKEOVER_GRACE_US, 10**9).token > lease.token >= 4
+    heir.close()
     assert not audit(ledger.path).problems
 
 
