@@ -79,8 +79,8 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         name="a recovery protects nothing", file=RECOVERY, breaks=("INV-6",), faults="K7", seeds=3,
-        old="                await self.keeper.protect(held)\n                changed += int(before is None)\n",
-        new="                changed += int(before is None)\n",
+        old="        await self.keeper.protect(held)\n        return int(before is None)\n",
+        new="        return int(before is None)\n",
     ),
     Bug(
         name="halts are judged when deciding only", file="trader/data/ledger_orders.py", breaks=("INV-18",),
