@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,7 +27,10 @@ def _session(server: Server, kind: str) -> subprocess.Popen[str]:
 
 def _wait_ready(session: subprocess.Popen[str]) -> None:
     assert session.stdout is not None
-    assert session.stdout.readline().strip() == "ready", session.communicate()[1][-2000:]
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(session.stdout.fileno(), 1)):
+        line += byte  # no further: what a buffer read ahead, `communicate` would not find
+    assert line.strip() == b"ready", session.communicate()[1][-2000:]
 
 
 def _result(session: subprocess.Popen[str]) -> dict[str, Any]:
