@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 
-from trader.domain.money import down, from_float, round_to, up
+from trader.domain.money import down, from_float, steps, up
 
 SECOND = 1_000_000  # microseconds
 MINUTE = 60 * SECOND
@@ -132,14 +132,14 @@ class Instrument:
     def to_ticks(self, price: Decimal | float) -> int:
         """Price as a whole number of ticks, half to even."""
         value = price if isinstance(price, Decimal) else from_float(price)
-        return int(round_to(value, self.tick, ROUND_HALF_EVEN) / self.tick)
+        return steps(value, self.tick)
 
     def price(self, ticks: int) -> Decimal:
         return self.tick * ticks
 
     def to_lots(self, quantity: Decimal) -> int:
         """Quantity as whole lots, toward zero."""
-        return int(down(quantity, self.lot) / self.lot)
+        return steps(quantity, self.lot, ROUND_DOWN)
 
     def quantity(self, lots: int) -> Decimal:
         return self.lot * lots

@@ -46,9 +46,18 @@ def quantum(digits: int) -> Decimal:
 
 def round_to(value: Decimal, step: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """`value` as a whole multiple of `step` (> 0), rounded as named; raises ValueError for a step that is not positive."""
+    return _WIDE.multiply(_steps(value, step, rounding), step)
+
+
+def steps(value: Decimal, step: Decimal, rounding: str = ROUND_HALF_EVEN) -> int:
+    """How many `step`s (> 0) `value` is, rounded as named; raises ValueError for a step that is not positive."""
+    return int(_steps(value, step, rounding))
+
+
+def _steps(value: Decimal, step: Decimal, rounding: str) -> Decimal:
     if step <= 0:
         raise ValueError(f"step must be positive, not {step}")
-    return _WIDE.multiply(_WIDE.divide(value, step).to_integral_value(rounding, _WIDE), step)
+    return _WIDE.divide(value, step).to_integral_value(rounding, _WIDE)
 
 
 def down(value: Decimal, step: Decimal) -> Decimal:
