@@ -64,6 +64,7 @@ class Account:
         self._last: Prices = np.full(len(self.rules), math.nan)
         self._before: Prices = self._last  # of the tick before the newest one
         self._resting: dict[int, list[TwinOrder]] = {}
+        self._ranges: dict[int, tuple[float, float]] = {}  # pair -> between which prices none of its orders acts
         self._positions: dict[str, Decimal] = {}
         self._events: list[Event] = []
         self._changes: list[BalanceChange] = []
@@ -217,6 +218,7 @@ class Account:
     # --- books -----------------------------------------------------------------------------------------------------
     def _note(self, kind: str, order: TwinOrder, now_us: int, *, trade: TwinTrade | None = None, reason: str | None = None) -> None:
         self._dirty[order.txid] = order
+        self._ranges.pop(self.by_symbol[order.pair].index, None)
         copy = dataclasses.replace(order, trades=list(order.trades), closes=list(order.closes))
         self._events.append(Event(kind=kind, order=copy, time_us=now_us, trade=trade, reason=reason))
 

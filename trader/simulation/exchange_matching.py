@@ -24,7 +24,7 @@ class Matching(Account):
 
     def _walk(self, index: int, start: float, end: float, *, gap: bool, now_us: int) -> None:
         """Do in path order what a price sets off on its way from `start` to `end` (a gap: at `end` at once)."""
-        if math.isnan(end) or not self._stirs(index, end):
+        if math.isnan(end):
             return
         rules = self.rules[index]
         at = target = to_price(end, rules)
@@ -47,12 +47,20 @@ class Matching(Account):
                 order.held = self._hold(order, rules, None)
                 self._note("status", order, now_us)
 
-    def _stirs(self, index: int, price: float) -> bool:
-        """Whether a price sets anything off; nearly always it does not."""
-        for order in self._resting[index]:  # noqa: SIM110 - every resting order comes by here at each tick
-            if order.trailing or self._reached(order, price):
-                return True
-        return False
+    def _calm(self, index: int) -> tuple[float, float]:
+        """A price between these two sets nothing off in a pair; nearly every price is, so they are kept until an order changes."""
+        if (kept := self._ranges.get(index)) is not None:
+            return kept
+        low, high = -math.inf, math.inf
+        for order in self._resting[index]:
+            if order.trailing:
+                low = math.inf  # follows every price
+            elif order.status == OPEN and acts_below(order):
+                low = max(low, float(order.level))
+            elif order.status == OPEN:
+                high = min(high, float(order.level))
+        self._ranges[index] = low, high
+        return low, high
 
     @staticmethod
     def _reached(order: TwinOrder, price: float) -> bool:

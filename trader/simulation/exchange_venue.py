@@ -117,10 +117,11 @@ class Venue(Matching):
         if self._resting or self.state.deadman_us:
             self.elapse(now_us)
         if self.system_status != "maintenance":
-            starts, ends = before.tolist(), self._last.tolist()
+            ends = self._last.tolist()
             for index in sorted(self._resting):
-                if self.rules[index].status != "maintenance":
-                    self._walk(index, starts[index], ends[index], gap=tick.gap, now_us=now_us)
+                low, high = self._calm(index)
+                if not low < ends[index] < high and self.rules[index].status != "maintenance":
+                    self._walk(index, float(before[index]), ends[index], gap=tick.gap, now_us=now_us)
         self.state.tick_us = tick.time_us
         if self._dirty or tick.part == 4:
             self._commit(now_us)
