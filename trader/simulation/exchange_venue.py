@@ -6,8 +6,6 @@ import dataclasses
 from decimal import Decimal
 from typing import NamedTuple
 
-import numpy as np
-
 from trader.simulation import exchange_checks as checks
 from trader.simulation.exchange_matching import Matching
 from trader.simulation.exchange_orders import (
@@ -24,7 +22,7 @@ from trader.simulation.exchange_orders import (
 )
 from trader.simulation.exchange_pricing import resolved, terms_of
 from trader.simulation.exchange_terms import MARKET
-from trader.simulation.fills import Tick
+from trader.simulation.fills import Tick, carried
 
 STATUSES = ("online", "maintenance", "cancel_only", "post_only", "limit_only", "reduce_only", "delisted", "hidden")
 SYSTEM_STATUSES = ("online", "maintenance", "cancel_only", "post_only")
@@ -113,7 +111,7 @@ class Venue(Matching):
         """Take over the prices of a tick and match what they reach. Costs nothing for pairs without orders."""
         now_us = max(tick.time_us, self.state.mark_us)
         self._before = before = self._last
-        self._last = np.where(np.isnan(tick.prices), before, tick.prices)  # a pair without a candle keeps its price
+        self._last = carried(before, tick.prices)
         if self._resting or self.state.deadman_us:
             self.elapse(now_us)
         if self.system_status != "maintenance":
@@ -133,13 +131,16 @@ class Venue(Matching):
         """
         if self.system_status == "maintenance" or not (self._resting or self.state.deadman_us):
             return
-        live = [order for orders in self._resting.values() for order in orders]
-        due = [(order.expire_us, order.number, order, self._expire) for order in live if 0 < order.expire_us <= now_us]
+        dead = 0 < self.state.deadman_us <= now_us
+        timed = [order for orders in self._resting.values() for order in orders if order.expire_us or order.status == PENDING]
+        if not timed and not dead:
+            return
+        due = [(order.expire_us, order.number, order, self._expire) for order in timed if 0 < order.expire_us <= now_us]
         due += [
-            (order.start_us, order.number, order, self._start) for order in live if order.status == PENDING and order.start_us <= now_us
+            (order.start_us, order.number, order, self._start) for order in timed if order.status == PENDING and order.start_us <= now_us
         ]
-        if 0 < self.state.deadman_us <= now_us:
-            due += [(self.state.deadman_us, order.number, order, self._die) for order in live]
+        if dead:
+            due += [(self.state.deadman_us, order.number, order, self._die) for order in self.open_orders()]
             self.state.deadman_us = 0
         elif not due:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
@@ -105,6 +106,14 @@ class Tick:
     prices: Prices
     gap: bool
     part: int
+
+
+def carried(before: Prices, prices: Prices) -> Prices:
+    """The newest price of every pair: one without a candle (NaN) keeps its price.
+
+    Nearly always all have one, which the sum of a list tells sooner than numpy sets about it.
+    """
+    return np.where(np.isnan(prices), before, prices) if math.isnan(sum(prices.tolist())) else prices
 
 
 def bar_path(open_us: int, base: Timeframe, row: Row) -> Iterator[Tick]:

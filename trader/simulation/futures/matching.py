@@ -10,10 +10,8 @@ import math
 from dataclasses import replace
 from decimal import Decimal
 
-import numpy as np
-
 from trader.domain.money import ZERO, down, from_float, mul, up
-from trader.simulation.fills import Tick
+from trader.simulation.fills import Tick, carried
 from trader.simulation.futures.account import FuturesAccount
 from trader.simulation.futures.contracts import Contract
 from trader.simulation.futures.margin import Pool
@@ -52,7 +50,7 @@ class FuturesMatching(FuturesAccount):
             return
         self._before = before = self._last
         hour = tick.time_us - tick.time_us % HOUR
-        self._last = np.where(np.isnan(tick.prices), before, tick.prices)
+        self._last = carried(before, tick.prices)
         if 0 < self.state.switch_us <= tick.time_us:
             self._fire(self.state.switch_us)
         passed, self.state.tick_us = self.state.tick_us, tick.time_us
