@@ -36,6 +36,9 @@ def seen_of_one(volume: float, part: int) -> float:
 
 def share(volume: float, part: int) -> int:
     """Volume of the `part`-th trade of a candle, in `units`; the four add up to the candle's."""
+    after = round(volume * (part / PARTS) * SCALE)
+    if after < EXACT:  # then so is what was seen before
+        return after - round(volume * ((part - 1) / PARTS) * SCALE)
     return _units_after(volume, part) - _units_after(volume, part - 1)
 
 

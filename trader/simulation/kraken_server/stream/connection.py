@@ -38,4 +38,4 @@ class Connection(Client):
 
     @property
     def subscribed(self) -> bool:
-        return bool(any(self.candles.values()) or self.tickers or self.trades or self.books or self.instruments or self.sequences)
+        return bool(self.sequences or self.trades or self.tickers or self.books or self.instruments or any(self.candles.values()))

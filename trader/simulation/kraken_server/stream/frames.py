@@ -63,15 +63,20 @@ def ohlc(kind: str, symbol: str, bar: tuple[str, str, int], values: tuple[float,
     )
 
 
-def trade(kind: str, symbol: str, rows: list[tuple[str, float, float, int, str]]) -> str:
-    """Public trades of one symbol. Rows: side, price, quantity, trade id, time."""
-    items = ",".join(
-        [
-            f'{{"symbol":"{symbol}","side":"{side}","price":{price!r},"qty":{qty!r},"ord_type":"market","trade_id":{number},"timestamp":"{when}"}}'
-            for side, price, qty, number, when in rows
-        ]
+def trades(symbol: str, rows: list[tuple[str, float, float, int, str]]) -> str:
+    """Public trades of one symbol, as a snapshot. Rows: side, price, quantity, trade id, time."""
+    return f'{{"channel":"trade","type":"snapshot","data":[{",".join([_trade(symbol, *row) for row in rows])}]}}'
+
+
+def trade(symbol: str, side: str, price: float, qty: float, number: int, when: str) -> str:
+    """One new public trade."""
+    return f'{{"channel":"trade","type":"update","data":[{_trade(symbol, side, price, qty, number, when)}]}}'
+
+
+def _trade(symbol: str, side: str, price: float, qty: float, number: int, when: str) -> str:
+    return (
+        f'{{"symbol":"{symbol}","side":"{side}","price":{price!r},"qty":{qty!r},"ord_type":"market","trade_id":{number},"timestamp":"{when}"}}'
     )
-    return f'{{"channel":"trade","type":"{kind}","data":[{items}]}}'
 
 
 def book(kind: str, rules: PairRules, whole: Book, asks: Sequence[Level], bids: Sequence[Level]) -> str:

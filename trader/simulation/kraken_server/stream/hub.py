@@ -46,7 +46,7 @@ class Hub(SocketDoor[Connection]):
         self._system = view.exchange.system_status  # as the clients were told
         shown = PublicFrames(view)
         self._subscriptions = Subscriptions(clock, PublicChannels(view, clock, shown), private)
-        self._publisher = Publisher(view, shown, self._push, per_minute=switches.frames_per_minute)
+        self._publisher = Publisher(view, shown, self._push_all, per_minute=switches.frames_per_minute)
 
     # --- connections -----------------------------------------------------------------------------------------------
     async def _greet(self, connection: Connection) -> None:
@@ -129,7 +129,7 @@ class Hub(SocketDoor[Connection]):
         if self._private.waiting:
             for connection, channel, subject, text in self._private.drain(tuple(self.connections), self._clock.now_us()):
                 await self._push(connection, channel, subject, text)
-        await self._publisher.instruments(tuple(self.connections))
+        await self._publisher.instruments(self.connections)
         if (system := self._view.exchange.system_status) != self._system:
             self._system = system
             for connection in tuple(self.connections):

@@ -48,8 +48,7 @@ class PublicFrames:
     def trades(self, rules: PairRules) -> str:
         """The newest trades, oldest first, as a snapshot."""
         rows = self._view.trades(rules, TRADES_SHOWN, None)
-        return frames.trade(
-            "snapshot",
+        return frames.trades(
             rules.symbol,
             [("buy" if row[3] == "b" else "sell", float(row[0]), float(row[1]), row[6], iso(round(row[2] * 1e6))) for row in rows],
         )
@@ -58,7 +57,7 @@ class PublicFrames:
     def trade(symbol: str, traded: Traded, price: float, volume: float) -> str:
         """The trade of a pair at a tick; `volume`: of its whole candle."""
         side = "buy" if traded.part % 2 else "sell"
-        return frames.trade("update", symbol, [(side, price, share(volume, traded.part) / SCALE, traded.number, traded.when)])
+        return frames.trade(symbol, side, price, share(volume, traded.part) / SCALE, traded.number, traded.when)
 
     def book(self, rules: PairRules, book: Book) -> str:
         """A whole book, as a snapshot."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from decimal import Decimal
 
 from trader.domain.market import MINUTE
@@ -17,7 +17,8 @@ from trader.simulation.kraken_server.stream.connection import BBO, BookView, Con
 from trader.simulation.kraken_server.stream.public_frames import PublicFrames, Traded
 from trader.simulation.market import Row
 
-Push = Callable[[Connection, str, str, str], Awaitable[None]]  # to whom, channel, symbol, frame
+Frames = list[tuple[str, str]]  # symbol, text
+Push = Callable[[Connection, str, Frames], Awaitable[None]]  # to whom, channel, what a tick shows of it
 
 
 class Publisher:
@@ -27,7 +28,7 @@ class Publisher:
         self._view, self._frames, self._push, self._per_minute = view, shown, push, per_minute
         self._bars: dict[int, RunningBars[Span]] = {}
         self._best: dict[str, tuple[Decimal, Decimal]] = {}
-        self._rules = tuple(view.exchange.rules)
+        self._rules = view.exchange.rules
 
     async def tick(self, connections: Sequence[Connection], open_us: int, tick: Tick, row: Row) -> None:
         """Everything a tick of the base candle at `open_us` shows."""
@@ -40,15 +41,17 @@ class Publisher:
 
     async def instruments(self, connections: Sequence[Connection]) -> None:
         """Pairs whose reference data changed since the last call."""
-        rules = tuple(self._view.exchange.rules)
-        if rules == self._rules:
+        rules = self._view.exchange.rules
+        if rules is self._rules:
             return
         changed = [now for now, before in zip(rules, self._rules, strict=True) if now != before]
         self._rules = rules
+        if not changed:
+            return
         text = self._frames.instruments("update", changed, assets=False)
-        for connection in connections:
+        for connection in tuple(connections):
             if connection.instruments:
-                await self._push(connection, "instrument", changed[0].symbol, text)
+                await self._push(connection, "instrument", [(changed[0].symbol, text)])
 
     # --- channels --------------------------------------------------------------------------------------------------
     async def _candles(self, connections: Sequence[Connection], open_us: int, tick: Tick, row: Row) -> None:
@@ -59,13 +62,16 @@ class Publisher:
             begin, end = iso(begin_us), iso(begin_us + interval * MINUTE)
             texts: dict[str, str] = {}
             for connection in connections:
-                for symbol in tuple(connection.candles.get(interval, ())):
+                shown: Frames = []
+                for symbol in connection.candles.get(interval, ()):
                     if (text := texts.get(symbol)) is None:
                         values = rows[rules[symbol].index]
                         if values[0] != values[0]:  # NaN: the market has no candle of this pair
                             continue
                         text = texts[symbol] = frames.ohlc("update", symbol, (begin, end, interval), values, now)
-                    await self._push(connection, "ohlc", symbol, text)
+                    shown.append((symbol, text))
+                if shown:
+                    await self._push(connection, "ohlc", shown)
 
     def _running(self, interval: int) -> RunningBars[Span]:
         if (running := self._bars.get(interval)) is None:
@@ -80,18 +86,22 @@ class Publisher:
         traded = Traded(tick.part, open_us // self._view.market.base.us * TICKS + tick.part - 1, iso(tick.time_us))
         volumes: list[float] = row.volume.tolist()
         for connection in connections:
+            shown: Frames = []
             for rules in self._moved(connection.trades, prices):
                 if not volumes[rules.index] > 0:  # nobody traded in this candle
                     continue
                 if (text := texts.get(rules.symbol)) is None:
                     text = texts[rules.symbol] = self._frames.trade(rules.symbol, traded, prices[rules.index], volumes[rules.index])
-                await self._push(connection, "trade", rules.symbol, text)
+                shown.append((rules.symbol, text))
+            if shown:
+                await self._push(connection, "trade", shown)
 
     async def _tickers(self, connections: Sequence[Connection], tick: Tick, prices: Sequence[float]) -> None:
         """A frame for each trade, or (bbo) where the best prices moved."""
         texts: dict[str, str] = {}
         still: dict[str, bool] = {}
         for connection in connections:
+            shown: Frames = []
             for rules in self._moved(connection.tickers, prices):
                 symbol = rules.symbol
                 if symbol not in still:
@@ -101,13 +111,16 @@ class Publisher:
                     continue
                 if (text := texts.get(symbol)) is None:
                     text = texts[symbol] = self._frames.ticker("update", rules, tick.time_us)
-                await self._push(connection, "ticker", symbol, text)
+                shown.append((symbol, text))
+            if shown:
+                await self._push(connection, "ticker", shown)
 
     async def _books(self, connections: Sequence[Connection]) -> None:
         books: dict[tuple[str, int], Book] = {}
         texts: dict[tuple[str, int, int], str | None] = {}
         for connection in connections:
-            for symbol, view in tuple(connection.books.items()):
+            shown: Frames = []
+            for symbol, view in connection.books.items():
                 rules = self._view.exchange.rule(symbol)
                 if not self._view.exchange.priced(symbol):
                     continue
@@ -116,7 +129,9 @@ class Publisher:
                 text = self._book(rules, view, book, texts)
                 view.shown = book
                 if text is not None:
-                    await self._push(connection, "book", symbol, text)
+                    shown.append((symbol, text))
+            if shown:
+                await self._push(connection, "book", shown)
 
     def _book(self, rules: PairRules, view: BookView, book: Book, texts: dict[tuple[str, int, int], str | None]) -> str | None:
         """What this client must hear of a book: the whole of a pair that had no price before, else what changed, if anything."""
@@ -126,7 +141,9 @@ class Publisher:
             texts[key] = self._frames.book(rules, book) if before is None else self._frames.book_change(rules, before, book)
         return texts[key]
 
-    def _moved(self, symbols: Iterable[str], prices: Sequence[float]) -> list[PairRules]:
+    def _moved(self, symbols: Collection[str], prices: Sequence[float]) -> list[PairRules]:
         """Those pairs that have a price in this tick (NaN: no candle, no trade)."""
+        if not symbols:
+            return []
         rules = self._view.exchange.by_symbol
         return [pair for symbol in symbols if prices[(pair := rules[symbol]).index] > 0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -99,34 +99,39 @@ class SocketDoor(ABC, Generic[C]):
         finally:
             self.connections.remove(connection)
 
-    async def _send(self, connection: C, text: str) -> None:
-        """Send one frame, unless the connection is stalled, gone or far behind."""
-        now = self._time()
-        if now < connection.wire.stalled_until or connection.socket.closed or connection.transport.is_closing():
+    async def _send(self, connection: C, *texts: str) -> None:
+        """Send frames, unless the connection is stalled, gone or far behind."""
+        now, socket, transport = self._time(), connection.socket, connection.transport
+        if now < connection.wire.stalled_until or socket.closed or transport.is_closing():
             return
-        if connection.transport.get_write_buffer_size() > BUFFER:
-            connection.transport.abort()
-            return
-        self.sent += 1
-        connection.spoke_s = now
         try:  # noqa: SIM105 - every frame comes by here, and contextlib takes as long as all the rest
-            await connection.socket.send_str(text)
+            for text in texts:
+                if transport.get_write_buffer_size() > BUFFER:
+                    transport.abort()
+                    return
+                self.sent += 1
+                connection.spoke_s = now
+                await socket.send_str(text)
         except ConnectionError:
             pass  # it left between the check and the write
 
-    async def _push(self, connection: C, channel: str, symbol: str, text: str, *, snapshot: bool = False) -> None:
-        """Send a frame of a channel through the fault plan."""
+    def _push(self, connection: C, channel: str, symbol: str, text: str, *, snapshot: bool = False) -> Awaitable[None]:
+        """Send one frame of a channel through the fault plan."""
+        return self._push_all(connection, channel, ((symbol, text),), snapshot=snapshot)
+
+    async def _push_all(self, connection: C, channel: str, frames: Sequence[tuple[str, str]], *, snapshot: bool = False) -> None:
+        """Send frames (symbol, text) of a channel through the fault plan."""
         name = self._prefix + channel
         if not self._faults.touch(connection.wire, name):
-            await self._send(connection, text)
+            await self._send(connection, *[text for _, text in frames])
             return
-        now = self._time()
-        texts = self._faults.outgoing(connection.wire, name, symbol, text, now=now, snapshot=snapshot)
-        if texts is None:
-            connection.transport.abort()
-            return
-        for one in texts:
-            await self._send(connection, one)
+        for symbol, text in frames:
+            now = self._time()
+            texts = self._faults.outgoing(connection.wire, name, symbol, text, now=now, snapshot=snapshot)
+            if texts is None:
+                connection.transport.abort()
+            else:
+                await self._send(connection, *texts)
 
     async def close(self) -> None:
         """Say goodbye to everybody."""
