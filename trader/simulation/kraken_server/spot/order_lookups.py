@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trader.simulation.exchange import TwinExchange
-from trader.simulation.exchange_orders import UNKNOWN_ORDER, Refused, TwinOrder, invalid
+from trader.simulation.exchange_orders import UNKNOWN_ORDER, Event, Refused, TwinOrder, invalid
 from trader.simulation.kraken_server.spot import order_form
 from trader.simulation.kraken_server.spot.paging import PAGE, window
 from trader.simulation.kraken_server.spot.render import order_row
@@ -18,6 +18,8 @@ class OrderLookups:
 
     def __init__(self, exchange: TwinExchange, *, closed_page_size: int) -> None:
         self._exchange, self._closed_page_size = exchange, closed_page_size
+        self._live: dict[tuple[str, bool], dict[str, Any]] = {}  # (txid, with trades) -> row, until the order changes
+        exchange.listeners.append(self._on_event)
         self.handlers: Mapping[str, Callable[[Call], Any]] = {
             "OpenOrders": self._open_orders,
             "ClosedOrders": self._closed_orders,
@@ -59,7 +61,19 @@ class OrderLookups:
 
     def _order_rows(self, orders: Sequence[TwinOrder], call: Call) -> dict[str, Any]:
         trades = order_form.flag(call.fields, "trades")
-        return {order.txid: order_row(order, self._exchange.rule(order.pair), trades=trades) for order in orders}
+        return {order.txid: self._row(order, trades=trades) for order in orders}
+
+    def _row(self, order: TwinOrder, *, trades: bool) -> dict[str, Any]:
+        """The row of one order; what rests is asked for again and again, and seldom changes in between."""
+        if (row := self._live.get((order.txid, trades))) is None:
+            row = order_row(order, self._exchange.rule(order.pair), trades=trades)
+            if order.live:
+                self._live[order.txid, trades] = row
+        return row
+
+    def _on_event(self, event: Event) -> None:
+        for trades in (False, True):
+            self._live.pop((event.order.txid, trades), None)
 
     def _moment_of(self, text: str) -> int | None:
         """When the order with this id was opened."""
