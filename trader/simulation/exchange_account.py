@@ -143,8 +143,9 @@ class Account:
         """Take a nonce of an API key: False where it does not exceed the highest one seen."""
         if nonce <= self.state.nonces.get(key, -1):
             return False
-        self.state.nonces[key] = nonce
-        self._commit(self.state.mark_us, nonce=key)
+        state = self.state
+        state.nonces[key], state.line = nonce, state.line + 1
+        self._books.append({"n": state.line, "t": state.mark_us, "k": state.tick_us, "nonce": {key: nonce}}, state)
         return True
 
     def set_prices(self, prices: Prices) -> None:
@@ -222,7 +223,7 @@ class Account:
         copy = dataclasses.replace(order, trades=list(order.trades), closes=list(order.closes))
         self._events.append(Event(kind=kind, order=copy, time_us=now_us, trade=trade, reason=reason))
 
-    def _commit(self, now_us: int, *, nonce: str = "", opening: bool = False) -> None:
+    def _commit(self, now_us: int, *, opening: bool = False) -> None:
         """Write the operation as one line, then tell the listeners."""
         state = self.state
         state.line, state.mark_us = state.line + 1, max(now_us, state.mark_us)
@@ -242,10 +243,7 @@ class Account:
             line["b"] = {asset: str(amount) for asset, amount in state.balances.items()}
         if opening:
             line |= {"opening": dict(line["b"]), "opened": state.opened_us}
-        if not nonce:
-            line |= {"c": dict(state.counters), "dead": state.deadman_us}
-        else:
-            line["nonce"] = {nonce: state.nonces[nonce]}
+        line |= {"c": dict(state.counters), "dead": state.deadman_us}
         events, changes = self._events, self._changes
         self._events, self._changes, self._dirty, self._new_trades, self._new_amends = [], [], {}, [], []
         self._books.append(line, state)

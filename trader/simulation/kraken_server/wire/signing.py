@@ -14,7 +14,7 @@ TOKEN_LIFE_US = 900 * 1_000_000
 def sign(path: str, nonce: str, body: bytes, secret: str) -> str:
     """API-Sign: base64(HMAC-SHA512(secret, path + SHA256(nonce + body))) over the body's bytes as they travel."""
     digest = hashlib.sha256(nonce.encode() + body).digest()
-    return base64.b64encode(hmac.new(base64.b64decode(secret), path.encode() + digest, hashlib.sha512).digest()).decode()
+    return base64.b64encode(hmac.digest(base64.b64decode(secret), path.encode() + digest, "sha512")).decode()
 
 
 def signed_by(signature: str, path: str, nonce: str, body: bytes, secret: str) -> bool:
