@@ -19,9 +19,21 @@ class DayTotals:
         self._until_us = -1
         self._volume: Floats = np.zeros(len(market.pairs))
         self._trades: Floats = np.zeros(len(market.pairs))
+        self._tick_us = -1  # newest tick that was asked for, how many its candle had shown by then, and the volumes of that candle
+        self._part = 0
+        self._running: list[float] = []
 
     def at(self, tick_us: int, index: int) -> tuple[float, int]:
         """(volume in base, trades) of the pair at `index` since midnight, as of the tick at `tick_us`."""
+        if tick_us != self._tick_us:
+            self._carry(tick_us)
+        running, part = self._running[index], self._part
+        if not running > 0:
+            return float(self._volume[index]), int(self._trades[index])
+        return float(self._volume[index]) + seen_of_one(running, part), int(self._trades[index]) + part
+
+    def _carry(self, tick_us: int) -> None:
+        """Add up the candles that ended before the one `tick_us` is in."""
         base = self._market.base
         open_us, midnight = base.floor(tick_us), tick_us // DAY * DAY
         if not midnight <= self._until_us <= open_us:
@@ -32,8 +44,5 @@ class DayTotals:
             traded = volume > 0  # a pair without a candle has NaN
             self._volume, self._trades = self._volume + np.where(traded, volume, 0.0), self._trades + PARTS * traded
             self._until_us += base.us
-        part = sum([tick_us - open_us >= tick.offset_us for tick in ticks(base)])
-        running = float(self._market.minute(open_us).volume[index])
-        if not running > 0:
-            return float(self._volume[index]), int(self._trades[index])
-        return float(self._volume[index]) + seen_of_one(running, part), int(self._trades[index]) + part
+        self._tick_us, self._running = tick_us, self._market.minute(open_us).volume.tolist()
+        self._part = sum([tick_us - open_us >= tick.offset_us for tick in ticks(base)])
