@@ -130,8 +130,16 @@ class SyntheticMarket:
             return make(None)
         return _cached(self._bars, (pair, timeframe, first, last), 4 * len(self.pairs), make)
 
+    def _bars_of(self, pair: str, first: int, last: int) -> Bars:
+        """15m bars of whole days: out of the block that `minute` keeps of them, where it does."""
+        block, row = divmod(first - ANCHOR_DAY, BLOCK)
+        whole = self._blocks.get(block)
+        if whole is None or row + last - first >= BLOCK:
+            return self._model.bars(self._traits[pair], self._listings[pair], first, last)
+        return _slice(whole[self._place[pair]], slice(96 * row, 96 * (row + last - first + 1)))
+
     def _make_bars(self, pair: str, first: int, last: int) -> Columns:
-        bars = self._model.bars(self._traits[pair], self._listings[pair], first, last)
+        bars = self._bars_of(pair, first, last)
         scale = 10.0 ** self._listings[pair].pair_decimals
         return Columns(
             time=bars.time,
@@ -144,7 +152,7 @@ class SyntheticMarket:
         )
 
     def _minute_columns(self, pair: str, first: int, last: int) -> Columns:
-        bars = self._model.bars(self._traits[pair], self._listings[pair], first, last)
+        bars = self._bars_of(pair, first, last)
         minutes = self._expand([pair], [bars], range(first, last + 1))
         scale = 10.0 ** self._listings[pair].pair_decimals
         return Columns(
