@@ -20,11 +20,13 @@ def seconds(time_us: int) -> float:
 @lru_cache(maxsize=256)
 def iso(time_us: int) -> str:
     """RFC 3339 with microseconds; frames of one tick share theirs."""
-    return f"{_whole_second(time_us // 1_000_000)}.{time_us % 1_000_000:06d}Z"
+    minute_us = time_us % 60_000_000
+    return f"{_whole_minute(time_us // 60_000_000)}:{minute_us // 1_000_000:02d}.{minute_us % 1_000_000:06d}Z"
 
 
-def _whole_second(seconds_: int) -> str:
-    return datetime.fromtimestamp(seconds_, UTC).isoformat()[:19]
+@lru_cache(maxsize=64)
+def _whole_minute(minutes: int) -> str:
+    return datetime.fromtimestamp(60 * minutes, UTC).isoformat()[:16]
 
 
 @lru_cache(maxsize=4096)

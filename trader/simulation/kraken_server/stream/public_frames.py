@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from trader.simulation.exchange_orders import PairRules
 from trader.simulation.intervals import Span
 from trader.simulation.kraken_server.spot.book import Book, changes
 from trader.simulation.kraken_server.spot.market_view import MarketView
-from trader.simulation.kraken_server.spot.public_trades import SCALE, share
 from trader.simulation.kraken_server.spot.render import iso
 from trader.simulation.kraken_server.stream import frames
 from trader.simulation.kraken_server.wire.compact import dumps
 
 TRADES_SHOWN = 50  # of the trade channel's snapshot
-
-
-class Traded(NamedTuple):
-    """What the trades of all pairs at one tick share: which of its candle's they are, their number and time."""
-
-    part: int
-    number: int
-    when: str
 
 
 class PublicFrames:
@@ -52,12 +43,6 @@ class PublicFrames:
             rules.symbol,
             [("buy" if row[3] == "b" else "sell", float(row[0]), float(row[1]), row[6], iso(round(row[2] * 1e6))) for row in rows],
         )
-
-    @staticmethod
-    def trade(symbol: str, traded: Traded, price: float, volume: float) -> str:
-        """The trade of a pair at a tick; `volume`: of its whole candle."""
-        side = "buy" if traded.part % 2 else "sell"
-        return frames.trade(symbol, side, price, share(volume, traded.part) / SCALE, traded.number, traded.when)
 
     def book(self, rules: PairRules, book: Book) -> str:
         """A whole book, as a snapshot."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 
 from trader.domain.market import MINUTE
@@ -11,10 +11,11 @@ from trader.simulation.fills import Tick
 from trader.simulation.intervals import Span, interval_of
 from trader.simulation.kraken_server.spot.book import Book
 from trader.simulation.kraken_server.spot.market_view import TICKS, MarketView, RunningBars
+from trader.simulation.kraken_server.spot.public_trades import SCALE, share
 from trader.simulation.kraken_server.spot.render import iso
 from trader.simulation.kraken_server.stream import frames
 from trader.simulation.kraken_server.stream.connection import BBO, BookView, Connection
-from trader.simulation.kraken_server.stream.public_frames import PublicFrames, Traded
+from trader.simulation.kraken_server.stream.public_frames import PublicFrames
 from trader.simulation.market import Row
 
 Frames = list[tuple[str, str]]  # symbol, text
@@ -35,9 +36,12 @@ class Publisher:
         if TICKS in (tick.part, self._per_minute):
             await self._candles(connections, open_us, tick, row)
         prices: list[float] = tick.prices.tolist()
-        await self._trades(connections, open_us, tick, prices, row)
-        await self._tickers(connections, tick, prices)
-        await self._books(connections)
+        if listening := [connection for connection in connections if connection.trades]:
+            await self._trades(listening, open_us, tick, prices, row)
+        if listening := [connection for connection in connections if connection.tickers]:
+            await self._tickers(listening, tick, prices)
+        if listening := [connection for connection in connections if connection.books]:
+            await self._books(listening)
 
     async def instruments(self, connections: Sequence[Connection]) -> None:
         """Pairs whose reference data changed since the last call."""
@@ -83,16 +87,19 @@ class Publisher:
 
     async def _trades(self, connections: Sequence[Connection], open_us: int, tick: Tick, prices: Sequence[float], row: Row) -> None:
         texts: dict[str, str] = {}
-        traded = Traded(tick.part, open_us // self._view.market.base.us * TICKS + tick.part - 1, iso(tick.time_us))
-        volumes: list[float] = row.volume.tolist()
+        rules, volumes = self._view.exchange.by_symbol, row.volume.tolist()
+        side, number = "buy" if tick.part % 2 else "sell", open_us // self._view.market.base.us * TICKS + tick.part - 1
+        when = iso(tick.time_us)
         for connection in connections:
             shown: Frames = []
-            for rules in self._moved(connection.trades, prices):
-                if not volumes[rules.index] > 0:  # nobody traded in this candle
-                    continue
-                if (text := texts.get(rules.symbol)) is None:
-                    text = texts[rules.symbol] = self._frames.trade(rules.symbol, traded, prices[rules.index], volumes[rules.index])
-                shown.append((rules.symbol, text))
+            for symbol in connection.trades:
+                if (text := texts.get(symbol)) is None:
+                    index = rules[symbol].index
+                    if not (prices[index] > 0 and volumes[index] > 0):  # no candle (NaN), or one in which nobody traded
+                        continue
+                    quantity = share(volumes[index], tick.part) / SCALE
+                    text = texts[symbol] = frames.trade(symbol, side, prices[index], quantity, number, when)
+                shown.append((symbol, text))
             if shown:
                 await self._push(connection, "trade", shown)
 
@@ -141,9 +148,7 @@ class Publisher:
             texts[key] = self._frames.book(rules, book) if before is None else self._frames.book_change(rules, before, book)
         return texts[key]
 
-    def _moved(self, symbols: Collection[str], prices: Sequence[float]) -> list[PairRules]:
+    def _moved(self, symbols: Iterable[str], prices: Sequence[float]) -> list[PairRules]:
         """Those pairs that have a price in this tick (NaN: no candle, no trade)."""
-        if not symbols:
-            return []
         rules = self._view.exchange.by_symbol
         return [pair for symbol in symbols if prices[(pair := rules[symbol]).index] > 0]
