@@ -7,7 +7,6 @@ over the wire.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
@@ -48,17 +47,17 @@ class Border:
         loop.at_rest(rank, lambda: turn.done() or self.is_cut or turn.set_result(None))
         await turn
 
-    async def _asked(self, *words: Any, **more: Any) -> Any:
-        return await self._crossed(lambda: self._request(*words, **more))
+    def _asked(self, *words: Any, **more: Any) -> Awaitable[Any]:
+        return self._crossed(self._request, *words, **more)
 
     async def _dialled(self, *, private: bool, events: SocketEvents) -> Socket:
         heard = Heard(self, events, PRIVATE if private else PUBLIC)
-        return Told(self, await self._crossed(lambda: self._dial(private=private, events=heard)))
+        return Told(self, await self._crossed(self._dial, private=private, events=heard))
 
-    async def _crossed(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _crossed(self, work: Callable[..., Awaitable[T]], *words: Any, **more: Any) -> T:
         await self.passed(LEAVING)
         try:
-            result = await work()
+            result = await work(*words, **more)
         except Exception:
             await self._back()
             raise
@@ -182,6 +181,19 @@ class _Response:
         return self._body.decode(errors=errors)
 
 
+class _Answering:
+    """An answer on its way, as ccxt waits for it."""
+
+    def __init__(self, answer: Awaitable[_Response]) -> None:
+        self._answer = answer
+
+    async def __aenter__(self) -> _Response:
+        return await self._answer
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is held open."""
+
+
 class DirectSession:
     """In place of aiohttp's session: requests go to the twin's core, which goes on with one whose client has left."""
 
@@ -192,19 +204,16 @@ class DirectSession:
         self.headers = CIMultiDict[str]()
         self.tasks: set[asyncio.Task[Any]] = set()
 
-    def get(self, url: Any, **more: Any) -> contextlib.AbstractAsyncContextManager[_Response]:
-        return self._call(url, **more)
+    def get(self, url: Any, **more: Any) -> _Answering:
+        return _Answering(self._call(url, **more))
 
     post = get
 
-    @contextlib.asynccontextmanager
-    async def _call(
-        self, url: Any, *, data: bytes | None = None, headers: Mapping[str, str] | None = None, **_: Any
-    ) -> AsyncIterator[_Response]:
+    async def _call(self, url: Any, *, data: bytes | None = None, headers: Mapping[str, str] | None = None, **_: Any) -> _Response:
         sent = CIMultiDict(headers or {})
         target = Target(path=url.path, query=url.raw_query_string, content_type=sent.get("Content-Type", ""))
         answering = self.keep(self.twin.answer(target, data or b"", sent, address=ADDRESS))
-        yield _Response(await self._received(await asyncio.shield(answering)), url)
+        return _Response(await self._received(await asyncio.shield(answering)), url)
 
     def keep(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run beside whoever asked."""
