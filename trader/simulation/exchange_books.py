@@ -149,7 +149,7 @@ class Books:
         self._log.write(_ENCODER.encode(line) + "\n")
         self._log.flush()
         self._lines += 1
-        if self._lines >= max(SNAPSHOT_LINES, state.size):
+        if self._lines >= SNAPSHOT_LINES and self._lines >= state.size:
             self.snapshot(state)
 
     def snapshot(self, state: Kept) -> None:

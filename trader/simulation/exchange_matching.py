@@ -48,9 +48,7 @@ class Matching(Account):
                 self._note("status", order, now_us)
 
     def _calm(self, index: int) -> tuple[float, float]:
-        """A price between these two sets nothing off in a pair; nearly every price is, so they are kept until an order changes."""
-        if (kept := self._ranges.get(index)) is not None:
-            return kept
+        """A price between these two sets nothing off in a pair. Nearly every price is, so they are kept until one of its orders changes."""
         low, high = -math.inf, math.inf
         for order in self._resting[index]:
             if order.trailing:

@@ -272,12 +272,12 @@ class BalanceChange:
 
 def content_id(prefix: str, *parts: str | int) -> str:
     """An id of 6-5-6 characters made of its content: same content, same id."""
-    digest = hashlib.blake2b("\x1f".join(str(part) for part in parts).encode(), digest_size=10).digest()
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=10).digest()
     text = prefix + base64.b32encode(digest).decode()[: 17 - len(prefix)]
     return f"{text[:6]}-{text[6:11]}-{text[11:17].ljust(6, 'A')}"
 
 
 def unit_hash(*parts: str | int) -> float:
     """A number in [0, 1) made of its arguments: seeded chance that does not depend on call order."""
-    digest = hashlib.blake2b("\x1f".join(str(part) for part in parts).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)

@@ -117,7 +117,7 @@ class Venue(Matching):
         if self.system_status != "maintenance":
             ends = self._last.tolist()
             for index in sorted(self._resting):
-                low, high = self._calm(index)
+                low, high = self._ranges.get(index) or self._calm(index)
                 if not low < ends[index] < high and self.rules[index].status != "maintenance":
                     self._walk(index, float(before[index]), ends[index], gap=tick.gap, now_us=now_us)
         self.state.tick_us = tick.time_us

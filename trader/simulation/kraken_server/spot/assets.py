@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from trader.simulation.exchange_orders import Refused
+from trader.simulation.kraken_server.spot.render import fixed
 from trader.simulation.market import Market
 
 UNKNOWN_ASSET = "EQuery:Unknown asset"
@@ -25,7 +26,7 @@ class Asset:
 
     def text(self, amount: Decimal) -> str:
         """An amount with the asset's digits."""
-        return f"{amount:.{self.decimals}f}"
+        return fixed(amount, self.decimals)
 
     def row(self) -> dict[str, Any]:
         """The asset as the endpoint Assets describes it."""

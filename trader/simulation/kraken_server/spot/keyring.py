@@ -187,4 +187,4 @@ class Keyring:
 def allowed(key: ApiKey, endpoint: str) -> bool:
     """Whether a key's permissions suffice for an endpoint."""
     needs = NEEDS[endpoint]
-    return not needs or any(permission in key.permissions for permission in needs)
+    return not needs or not set(needs).isdisjoint(key.permissions)

@@ -13,6 +13,8 @@ from trader.simulation.kraken_server.wire.compact import dumps
 VERSION = "2.0.10"
 TICKS = 4  # trades a candle shows
 
+TradeRow = tuple[str, float, float, int, str]  # side, price, quantity, trade id, time
+
 
 def status(connection_id: int, system: str = "online") -> str:
     """The greeting of a connection, and what it hears when the system's status changes."""
@@ -63,19 +65,21 @@ def ohlc(kind: str, symbol: str, bar: tuple[str, str, int], values: tuple[float,
     )
 
 
-def trades(symbol: str, rows: list[tuple[str, float, float, int, str]]) -> str:
-    """Public trades of one symbol, as a snapshot. Rows: side, price, quantity, trade id, time."""
-    return f'{{"channel":"trade","type":"snapshot","data":[{",".join([_trade(symbol, *row) for row in rows])}]}}'
+def trades(symbol: str, rows: list[TradeRow]) -> str:
+    """Public trades of one symbol, as a snapshot."""
+    return f'{{"channel":"trade","type":"snapshot","data":[{",".join([_trade(symbol, row) for row in rows])}]}}'
 
 
-def trade(symbol: str, side: str, price: float, qty: float, number: int, when: str) -> str:
+def trade(symbol: str, row: TradeRow) -> str:
     """One new public trade."""
-    return f'{{"channel":"trade","type":"update","data":[{_trade(symbol, side, price, qty, number, when)}]}}'
+    return f'{{"channel":"trade","type":"update","data":[{_trade(symbol, row)}]}}'
 
 
-def _trade(symbol: str, side: str, price: float, qty: float, number: int, when: str) -> str:
+def _trade(symbol: str, row: TradeRow) -> str:
+    side, price, qty, number, when = row
     return (
-        f'{{"symbol":"{symbol}","side":"{side}","price":{price!r},"qty":{qty!r},"ord_type":"market","trade_id":{number},"timestamp":"{when}"}}'
+        f'{{"symbol":"{symbol}","side":"{side}","price":{price!r},"qty":{qty!r},"ord_type":"market",'
+        f'"trade_id":{number},"timestamp":"{when}"}}'
     )
 
 

@@ -129,7 +129,8 @@ class Hub(SocketDoor[Connection]):
         if self._private.waiting:
             for connection, channel, subject, text in self._private.drain(tuple(self.connections), self._clock.now_us()):
                 await self._push(connection, channel, subject, text)
-        await self._publisher.instruments(self.connections)
+        if self._view.exchange.rules is not self._publisher.rules:
+            await self._publisher.instruments(tuple(self.connections))
         if (system := self._view.exchange.system_status) != self._system:
             self._system = system
             for connection in tuple(self.connections):

@@ -23,13 +23,13 @@ Push = Callable[[Connection, str, Frames], Awaitable[None]]  # to whom, channel,
 
 
 class Publisher:
-    """`per_minute`: candle frames a minute, 1 or one for each of the four ticks."""
+    """`per_minute`: candle frames a minute, 1 or one for each of the four ticks; `rules`: as the clients were told."""
 
     def __init__(self, view: MarketView, shown: PublicFrames, push: Push, *, per_minute: int) -> None:
         self._view, self._frames, self._push, self._per_minute = view, shown, push, per_minute
         self._bars: dict[int, RunningBars[Span]] = {}
         self._best: dict[str, tuple[Decimal, Decimal]] = {}
-        self._rules = view.exchange.rules
+        self.rules = view.exchange.rules
 
     async def tick(self, connections: Sequence[Connection], open_us: int, tick: Tick, row: Row) -> None:
         """Everything a tick of the base candle at `open_us` shows."""
@@ -46,14 +46,12 @@ class Publisher:
     async def instruments(self, connections: Sequence[Connection]) -> None:
         """Pairs whose reference data changed since the last call."""
         rules = self._view.exchange.rules
-        if rules is self._rules:
-            return
-        changed = [now for now, before in zip(rules, self._rules, strict=True) if now != before]
-        self._rules = rules
+        changed = [now for now, before in zip(rules, self.rules, strict=True) if now != before]
+        self.rules = rules
         if not changed:
             return
         text = self._frames.instruments("update", changed, assets=False)
-        for connection in tuple(connections):
+        for connection in connections:
             if connection.instruments:
                 await self._push(connection, "instrument", [(changed[0].symbol, text)])
 
@@ -98,7 +96,7 @@ class Publisher:
                     if not (prices[index] > 0 and volumes[index] > 0):  # no candle (NaN), or one in which nobody traded
                         continue
                     quantity = share(volumes[index], tick.part) / SCALE
-                    text = texts[symbol] = frames.trade(symbol, side, prices[index], quantity, number, when)
+                    text = texts[symbol] = frames.trade(symbol, (side, prices[index], quantity, number, when))
                 shown.append((symbol, text))
             if shown:
                 await self._push(connection, "trade", shown)

@@ -86,11 +86,14 @@ class Middleware:
         self.writes.note(call.name, call.fields, call.raw)
         self._calls += 1
         number = self._calls
-        faults = self.plan.take(call.name, call.fields)
-        if any(fault.action == "lost_request" for fault in faults):
-            return Reply(end=End.FIN)
-        early, late = [f for f in faults if not comes_after(f)], [f for f in faults if comes_after(f)]
-        call.flags.update((fault.action, True if fault.arg is None else fault.arg) for fault in late)
+        early: list[Fault] = []
+        late: list[Fault] = []
+        for fault in self.plan.take(call.name, call.fields):
+            if fault.action == "lost_request":
+                return Reply(end=End.FIN)
+            (late if comes_after(fault) else early).append(fault)
+        for fault in late:
+            call.flags[fault.action] = True if fault.arg is None else fault.arg
         try:
             admit(call)
             for fault in early:

@@ -104,7 +104,7 @@ class SocketDoor(ABC, Generic[C]):
         now, socket, transport = self._time(), connection.socket, connection.transport
         if now < connection.wire.stalled_until or socket.closed or transport.is_closing():
             return
-        try:  # noqa: SIM105 - every frame comes by here, and contextlib takes as long as all the rest
+        try:
             for text in texts:
                 if transport.get_write_buffer_size() > BUFFER:
                     transport.abort()
