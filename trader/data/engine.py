@@ -27,6 +27,7 @@ CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 UNWRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
 SIDE_FILES = ("-wal", "-shm", "-journal")
+DATABASE_ERRORS = (StatementError, sqlite3.Error)
 
 
 MEND = "put a backup back with `trader db restore FILE --yes`, which sets the damaged file aside"
@@ -153,12 +154,17 @@ class translated:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, StatementError):
-            text = f"{shown(self._what)}: {' '.join(str(error.orig).split())}"
-            known = postgres.error_for(error.orig, text, busy_s=BUSY_MS / 1000)
-            raise known or _by_name(getattr(error.orig, "sqlite_errorname", ""), text, error) from error
-        if isinstance(error, sqlite3.Error):
-            raise _by_name(getattr(error, "sqlite_errorname", ""), f"{self._what}: {error}", error) from error
+        if isinstance(error, DATABASE_ERRORS):
+            raise in_our_words(self._what, error) from error
+
+
+def in_our_words(what: str, error: StatementError | sqlite3.Error) -> TraderError:
+    """The error of ours that a database's error is; for a `try` where `translated` is too much on each call."""
+    if isinstance(error, sqlite3.Error):
+        return _by_name(getattr(error, "sqlite_errorname", ""), f"{what}: {error}", error)
+    text = f"{shown(what)}: {' '.join(str(error.orig).split())}"
+    known = postgres.error_for(error.orig, text, busy_s=BUSY_MS / 1000)
+    return known or _by_name(getattr(error.orig, "sqlite_errorname", ""), text, error)
 
 
 def _by_name(name: str, text: str, error: Exception) -> TraderError:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
@@ -16,7 +16,7 @@ from trader.data import lease as leases
 from trader.data import ledger_account, ledger_control, ledger_decisions, ledger_fills, ledger_orders, ledger_positions
 from trader.data.birth import Birthmark, birth_of
 from trader.data.emergency import Begun, EmergencyJournal, Refuge, copy_of, stand_in
-from trader.data.engine import exists, is_blank, is_url, open_ledger, place_of, translated
+from trader.data.engine import DATABASE_ERRORS, exists, in_our_words, is_blank, is_url, open_ledger, place_of, translated
 from trader.data.journal import Tx, journal_sha256, transaction
 from trader.data.ledger_memory import Remembered
 from trader.data.mirror import Mirror, transaction_id, was_committed
@@ -29,6 +29,7 @@ from trader.errors import RetryableError, TraderError, UnwritableError
 from trader.ports import Control, DecisionRow, EquityRow, Halt, KillPoints, Lease
 
 T = TypeVar("T")
+P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
 
@@ -86,7 +87,6 @@ class SqlLedger:
     def _use(self, connection: Connection) -> None:
         self._connection = connection
         self._memory = Remembered(connection, self.account)
-        self._waiting = Remembered(connection, self.account)
 
     # --- while the place takes no writes -----------------------------------------------------------------------------
     def _take_in(self) -> None:
@@ -209,24 +209,22 @@ class SqlLedger:
 
     def _recall(self, question: Hashable, query: Callable[[Connection], T]) -> T:
         """`_read` for what only `_change` changes; the answer is shared, so it is given out as a copy."""
-        return self._known(lambda memory: memory.answer(question, lambda: query(self._connection)))
-
-    def _known(self, ask: Callable[[Remembered], T]) -> T:
-        """What is remembered, read where it is not."""
-        return self._asked(lambda: ask(self._memory))
+        return self._known(Remembered.answer, question, query)
 
     def _read(self, query: Callable[[Connection], T]) -> T:
-        return self._asked(lambda: query(self._connection))
+        return self._known(Remembered.read, query)
 
-    def _asked(self, ask: Callable[[], T]) -> T:
-        """An answer of the place, or where its server is gone of the mirror; a file can always be read."""
+    def _known(self, ask: Callable[Concatenate[Remembered, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What is remembered, else what the place says, or where its server is gone the mirror; a file can always be read."""
         try:
-            with translated(self.path):
-                return ask()
+            try:
+                return ask(self._memory, *args, **kwargs)
+            except DATABASE_ERRORS as error:
+                raise in_our_words(self.path, error) from error
         except RetryableError as error:
             if self._mirror is None or not self._retreat(error, self._seen_us):
                 raise
-        return ask()
+        return ask(self._memory, *args, **kwargs)
 
     # --- lease -------------------------------------------------------------------------------------------------------
     def acquire_lease(self, account: str, holder: str, now_us: int, ttl_us: int) -> Lease:
@@ -300,17 +298,17 @@ class SqlLedger:
         return self._read(lambda c: ledger_orders.next_attempt(c, self.account, key, leg))
 
     def intents(self, *, live_only: bool = False, position_id: str | None = None) -> Sequence[Intent]:
-        return list(self._known(lambda memory: memory.orders(live_only, position_id)))
+        return list(self._known(Remembered.orders, live_only, position_id))
 
     def intent_by_txid(self, txid: str) -> Intent | None:
-        return self._known(lambda memory: memory.order_by_txid(txid))
+        return self._known(Remembered.order_by_txid, txid)
 
     # --- positions ---------------------------------------------------------------------------------------------------
     def positions(self, *, open_only: bool = True) -> Sequence[Position]:
-        return list(self._known(lambda memory: memory.positions(open_only)))
+        return list(self._known(Remembered.positions, open_only))
 
     def position(self, position_id: str) -> Position | None:
-        return self._known(lambda memory: memory.position(position_id))
+        return self._known(Remembered.position, position_id)
 
     def drop_opening(self, position_id: str, now_us: int) -> None:
         self._changed(now_us, lambda tx: ledger_positions.drop_opening(tx, position_id))
@@ -360,14 +358,14 @@ class SqlLedger:
         self._changed(now_us, lambda tx: ledger_control.clear_halt(tx, cause, who, reason))
 
     def pending_controls(self) -> Sequence[Control]:
-        return self._asked(lambda: list(self._waiting.answer("controls", lambda: ledger_control.pending(self._connection))))
+        return list(self._known(Remembered.controls))
 
     def leaving(self) -> Mapping[str, str]:
         return dict(self._recall("leaving", lambda c: ledger_control.leaving(c, self.account)))
 
     def answer_control(self, control_id: str, state: str, answer: str, now_us: int) -> None:
         self._changed(now_us, lambda tx: ledger_control.answer(tx, control_id, state, answer))
-        self._waiting.forget()
+        self._memory.answered()
 
     def note(self, kind: str, payload: Mapping[str, Any], now_us: int) -> None:
         self._jotted(now_us, lambda tx: ledger_account.note(tx, kind, payload))
