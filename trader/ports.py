@@ -288,8 +288,8 @@ class Ledger(Protocol):
         """Positions that a person told to leave (exit, flatten) and that are still there: id -> verb."""
 
     def answer_control(self, control_id: str, state: str, answer: str, now_us: int) -> None: ...
-    def note(self, kind: str, payload: Mapping[str, Any], now_us: int) -> None:
-        """A journal row of its own: session started, beat, reconcile result, block of a pair."""
+    def note(self, kind: str, payload: Mapping[str, Any], now_us: int, *, equity: EquityRow | None = None) -> None:
+        """A journal row of its own: session started, beat, reconcile result, block of a pair. `equity`: recorded before it, with it."""
 
     def last_exits(self) -> Mapping[str, tuple[int, str]]:
         """Per pair: time and reason of the newest exit fill, for cooldowns."""

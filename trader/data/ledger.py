@@ -367,8 +367,8 @@ class SqlLedger:
         self._changed(now_us, lambda tx: ledger_control.answer(tx, control_id, state, answer))
         self._memory.answered()
 
-    def note(self, kind: str, payload: Mapping[str, Any], now_us: int) -> None:
-        self._jotted(now_us, lambda tx: ledger_account.note(tx, kind, payload))
+    def note(self, kind: str, payload: Mapping[str, Any], now_us: int, *, equity: EquityRow | None = None) -> None:
+        self._jotted(now_us, lambda tx: ledger_account.note(tx, kind, payload, equity))
 
     def last_exits(self) -> Mapping[str, tuple[int, str]]:
         return dict(self._recall("last_exits", lambda c: ledger_positions.last_exits(c, self.account)))

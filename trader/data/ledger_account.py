@@ -97,8 +97,13 @@ def equity(connection: Connection, since_us: int) -> list[EquityRow]:
     ]
 
 
-def note(tx: Tx, kind: str, payload: Mapping[str, Any]) -> None:
-    """A journal row of its own; a `beat` also goes to the small table of beats (`lag_s` of its payload, else 0)."""
+def note(tx: Tx, kind: str, payload: Mapping[str, Any], equity: EquityRow | None = None) -> None:
+    """A journal row of its own; a `beat` also goes to the small table of beats (`lag_s` of its payload, else 0).
+
+    `equity`: a point of the equity curve that belongs to it, written first.
+    """
+    if equity is not None:
+        record_equity(tx, equity)
     seq = tx.log(kind, payload)
     if kind == BEAT:
         sql.BEAT_ADD.run(tx.connection, {"seq": seq, "time_us": tx.now_us, "lag_s": float(payload.get("lag_s", 0.0))})
