@@ -305,7 +305,7 @@ class SqlLedger:
 
     # --- positions ---------------------------------------------------------------------------------------------------
     def positions(self, *, open_only: bool = True) -> Sequence[Position]:
-        return list(self._known(Remembered.positions, open_only))
+        return self._known(Remembered.positions, open_only)
 
     def position(self, position_id: str) -> Position | None:
         return self._known(Remembered.position, position_id)

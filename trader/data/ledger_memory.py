@@ -26,30 +26,59 @@ V = TypeVar("V")
 
 
 class Book(Generic[V]):
-    """Values by id in the order of their rows, which never leave their place. `read`: those of the ids, of all for None."""
+    """Values by id in the order of their rows, which never leave their place. `read`: those of the ids, of all for None; `wanted`:
+    whether one is among the `current`, which few are as the days go by."""
 
-    def __init__(self, read: Callable[[Iterable[str] | None], Mapping[str, V]]) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[Iterable[str] | None], Mapping[str, V]], wanted: Callable[[V], bool] = lambda _: False) -> None:
+        self._read, self._wanted = read, wanted
         self._values: dict[str, V] | None = None
+        self._current: dict[str, V] = {}
+        self._places: dict[str, int] = {}
         self._stale: dict[str, None] = {}
+        self._views: dict[Hashable, Any] = {}
 
     def forget(self) -> None:
         """Nothing is known any more."""
         self._values = None
         self._stale.clear()
+        self._views.clear()
 
-    def touched(self, ids: Iterable[str]) -> None:
+    def touched(self, ids: Mapping[str, None]) -> None:
         """These rows are new or other than before."""
-        self._stale.update(dict.fromkeys(ids))
+        if ids:
+            self._stale |= ids
+            self._views.clear()
 
     def values(self) -> Mapping[str, V]:
         """All of them, as they are now."""
         if self._values is None:
             self._values = dict(self._read(None))
+            self._places = {name: place for place, name in enumerate(self._values)}
+            self._current = {name: value for name, value in self._values.items() if self._wanted(value)}
         elif self._stale:
-            self._values |= self._read(self._stale)
+            self._renew(self._values)
         self._stale.clear()
         return self._values
+
+    def _renew(self, values: dict[str, V]) -> None:
+        fresh = self._read(self._stale)
+        values |= fresh
+        for name in fresh:
+            self._places.setdefault(name, len(self._places))
+        among = sorted({*self._current, *fresh}, key=self._places.__getitem__)
+        self._current = {name: values[name] for name in among if self._wanted(values[name])}
+
+    def current(self) -> Mapping[str, V]:
+        """Those that are wanted."""
+        self.values()
+        return self._current
+
+    def view(self, question: Hashable, make: Callable[[Book[V]], T]) -> T:
+        """What follows from them, kept until one is touched; the caller must not change it."""
+        if question not in self._views:
+            self._views[question] = make(self)
+        known: T = self._views[question]
+        return known
 
 
 class Remembered:
@@ -64,8 +93,10 @@ class Remembered:
         self._tip: Tip | None = None
         self._answers: dict[Hashable, Any] = {}
         self._controls: Sequence[Control] | None = None
-        self._orders = Book[Intent](lambda ids: ledger_orders.intents(connection, account, ids))
-        self._positions = Book[Position](lambda ids: ledger_positions.positions(connection, account, ids))
+        self._orders = Book[Intent](lambda ids: ledger_orders.intents(connection, account, ids), lambda order: order.live)
+        self._positions = Book[Position](
+            lambda ids: ledger_positions.positions(connection, account, ids), lambda position: position.state is not PositionState.CLOSED
+        )
         self._legs = Book[Sequence[DatedLeg]](lambda ids: ledger_positions.dated_legs(connection, account, ids))
 
     # --- what changes it -----------------------------------------------------------------------------------------------
@@ -123,22 +154,18 @@ class Remembered:
 
     def orders(self, live_only: bool, position_id: str | None) -> Sequence[Intent]:
         """Orders in the order they were begun; the caller must not change the list."""
-        question = ("orders", live_only, position_id)
-        if live_only and position_id is not None:
-            return self.answer(question, lambda _: [i for i in self.orders(True, None) if i.position_id == position_id])
-        return self.answer(question, lambda _: _chosen(self._orders.values().values(), live_only, position_id))
+        self._look()
+        return self._orders.view((live_only, position_id), lambda book: _of(position_id, book.current() if live_only else book.values()))
 
     def order_by_txid(self, txid: str) -> Intent | None:
         """The order the exchange knows as `txid`."""
-        named = self.answer("txids", lambda _: {order.txid: order for order in self._orders.values().values()})
-        return named.get(txid)
+        self._look()
+        return self._orders.view("txids", lambda book: {order.txid: order for order in book.values().values()}).get(txid)
 
     def positions(self, open_only: bool) -> Sequence[Position]:
-        """Positions in the order they were opened; the caller must not change the list."""
-        every = self._positions.values
-        return self.answer(
-            ("positions", open_only), lambda _: [p for p in every().values() if not open_only or p.state is not PositionState.CLOSED]
-        )
+        """Positions in the order they were opened."""
+        self._look()
+        return [*(self._positions.current() if open_only else self._positions.values()).values()]
 
     def position(self, position_id: str) -> Position | None:
         """One position by its id."""
@@ -147,7 +174,8 @@ class Remembered:
 
     def legs(self) -> Sequence[DatedLeg]:
         """Every exit order with fills, oldest first; the caller must not change the list."""
-        return self.answer("legs", lambda _: ledger_positions.in_order(self._legs.values().values()))
+        self._look()
+        return self._legs.view("legs", lambda book: ledger_positions.in_order(book.values().values()))
 
     def _look(self) -> None:
         version = self._version_now()
@@ -156,8 +184,8 @@ class Remembered:
             self._version = version
 
 
-def _chosen(orders: Iterable[Intent], live_only: bool, position_id: str | None) -> list[Intent]:
-    return [i for i in orders if (position_id is None or i.position_id == position_id) and (not live_only or i.live)]
+def _of(position_id: str | None, orders: Mapping[str, Intent]) -> list[Intent]:
+    return [order for order in orders.values() if position_id is None or order.position_id == position_id]
 
 
 def _of_sqlite(connection: Connection) -> Callable[[], object]:
