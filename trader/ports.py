@@ -287,6 +287,9 @@ class Ledger(Protocol):
     def leaving(self) -> Mapping[str, str]:
         """Positions that a person told to leave (exit, flatten) and that are still there: id -> verb."""
 
+    def told(self) -> tuple[Sequence[Control], Mapping[str, str]]:
+        """`pending_controls` and `leaving` of one moment."""
+
     def answer_control(self, control_id: str, state: str, answer: str, now_us: int) -> None: ...
     def note(self, kind: str, payload: Mapping[str, Any], now_us: int, *, equity: EquityRow | None = None) -> None:
         """A journal row of its own: session started, beat, reconcile result, block of a pair. `equity`: recorded before it, with it."""

@@ -357,11 +357,15 @@ class SqlLedger:
     def clear_halt(self, cause: str, who: str, reason: str, now_us: int) -> None:
         self._changed(now_us, lambda tx: ledger_control.clear_halt(tx, cause, who, reason))
 
+    def told(self) -> tuple[Sequence[Control], Mapping[str, str]]:
+        pending, leaving = self._known(Remembered.told)
+        return list(pending), dict(leaving)
+
     def pending_controls(self) -> Sequence[Control]:
-        return list(self._known(Remembered.controls))
+        return self.told()[0]
 
     def leaving(self) -> Mapping[str, str]:
-        return dict(self._recall("leaving", lambda c: ledger_control.leaving(c, self.account)))
+        return dict(self._known(Remembered.leaving))
 
     def answer_control(self, control_id: str, state: str, answer: str, now_us: int) -> None:
         self._changed(now_us, lambda tx: ledger_control.answer(tx, control_id, state, answer))

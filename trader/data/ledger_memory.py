@@ -85,7 +85,7 @@ class Remembered:
     """Answers by question. `changed` after each change made through `connection`; other writers show in the version."""
 
     def __init__(self, connection: Connection, account: str) -> None:
-        self.connection = connection
+        self.connection, self.account = connection, account
         postgres = connection.dialect.name == POSTGRES
         self._version_now = _of_postgres(connection) if postgres else _of_sqlite(connection)
         self._keeps_tip = not postgres  # there the version is the tip
@@ -141,12 +141,19 @@ class Remembered:
         known: T = self._answers[question]
         return known
 
-    def controls(self) -> Sequence[Control]:
-        """What a person told and nobody answered yet. Our own changes add none, so it outlives them; `answered` ends it."""
-        self._look()
+    def leaving(self) -> Mapping[str, str]:
+        """Positions that a person told to leave; the caller must not change it."""
+        return self.answer("leaving", lambda connection: ledger_control.leaving(connection, self.account))
+
+    def told(self) -> tuple[Sequence[Control], Mapping[str, str]]:
+        """What persons told and nobody answered yet, and `leaving`: asked together each second, so looked after once.
+
+        Our own changes add no control, so those outlive them; `answered` ends that.
+        """
+        leaving = self.leaving()  # looks
         if self._controls is None:
             self._controls = ledger_control.pending(self.connection)
-        return self._controls
+        return self._controls, leaving
 
     def answered(self) -> None:
         """A control was."""

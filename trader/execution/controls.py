@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from trader.domain.account import PositionState
@@ -40,7 +40,7 @@ class Controls:
 
     def poll(self) -> None:
         """Obey and answer everything that is pending. A stop that a later resume took back ends no session."""
-        pending = self.w.ledger.pending_controls()
+        pending, leaving = self.w.ledger.told()
         for index, control in enumerate(pending):
             if not self.started and control.verb not in AT_ONCE:
                 continue
@@ -48,7 +48,7 @@ class Controls:
             state, answer = ("EXPIRED", "resumed since") if overtaken else self._obey(control)
             self.w.ledger.answer_control(control.control_id, state, answer, self.w.clock.now_us())
         if self.started:
-            self._carry_out()
+            self._carry_out(self.w.ledger.leaving() if pending else leaving)
 
     def _obey(self, control: Control) -> tuple[str, str]:
         match control.verb:
@@ -69,10 +69,10 @@ class Controls:
             return "REFUSED", f"nothing is held under {control.argument!r}"
         return "DONE", f"closing {len(chosen)} positions at market: {', '.join(h.position.pair for h in chosen) or 'none held'}"
 
-    def _carry_out(self) -> None:
+    def _carry_out(self, leaving: Mapping[str, str]) -> None:
         """Leave what a person told to leave, until it is gone: after refusals, later fills and deaths as well."""
         loop_s = asyncio.get_running_loop().time()
-        for position_id, verb in self.w.ledger.leaving().items():
+        for position_id, verb in leaving.items():
             held = self.keeper.held.get(position_id)
             if held is not None and not held.leaving and loop_s >= self._again.get(position_id, 0.0):
                 self._again[position_id] = math.inf
