@@ -30,9 +30,7 @@ class Accounting:
     def __init__(self, wiring: Wiring) -> None:
         self.w = wiring
         self.watch = self._known_watch(wiring.ledger.equity(), wiring.clock.now_us())
-        self._stale = True  # whether there may be other trades than `_legs`
-        self._legs: Sequence[TradeLeg] | None = None
-        self._sums = (ZERO, ZERO)
+        self._known: tuple[Decimal, Decimal] | None = None
         self._stops = 0
         self._record = Record(wiring.parameters)
 
@@ -70,23 +68,17 @@ class Accounting:
 
     def changed(self) -> None:
         """Fills were booked: results must be read again."""
-        self._stale = True
+        self._known = None
 
     def _results(self) -> tuple[Decimal, Decimal]:
         """Net result and fees of all closed legs."""
-        if self._stale:
+        if self._known is None:
             legs = self.w.ledger.trade_legs()
-            if legs != self._legs:  # most fills are of entries, and sums over all trades take longer each day
-                self._sum(legs)
-            self._stale = False
-        return self._sums
-
-    def _sum(self, legs: Sequence[TradeLeg]) -> None:
-        self._sums = (add(ZERO, *(leg.net for leg in legs)), add(ZERO, *(leg.fee for leg in legs)))
-        since = self._since("CONSECUTIVE_STOPS")
-        self._stops = halts.stops_in_a_row([(leg.reason, leg.net) for leg in legs if leg.exit_us >= since])
-        self._record = self._recorded(legs)
-        self._legs = legs
+            self._known = (add(ZERO, *(leg.net for leg in legs)), add(ZERO, *(leg.fee for leg in legs)))
+            since = self._since("CONSECUTIVE_STOPS")
+            self._stops = halts.stops_in_a_row([(leg.reason, leg.net) for leg in legs if leg.exit_us >= since])
+            self._record = self._recorded(legs)
+        return self._known
 
     def _recorded(self, legs: Sequence[TradeLeg]) -> Record:
         """The closed trades of the mode that is traded now, by the bar their last leg left in."""
@@ -126,7 +118,7 @@ class Accounting:
     def rebase(self, cause: str, now_us: int) -> None:
         """A halt was cleared: peak or day-open start again from the equity now, the count of stops from zero."""
         self.w.ledger.set_meta(REBASE + cause, str(now_us))
-        self._stale, self._legs = True, None
+        self._known = None
         self.watch.rebase(cause)
 
     def judge(self, row: EquityRow, close_us: int) -> None:
