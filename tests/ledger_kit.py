@@ -174,12 +174,10 @@ def populated(folder: Path) -> Path:
         ],
         T0,
     )
-    ledger.record_equity(
-        EquityRow(time_us=T0, cash=Decimal(1), marked=Decimal(2), equity=Decimal(3), realised=Decimal(0), fees=Decimal(1), drawdown=0.5)
-    )
+    row = EquityRow(time_us=T0, cash=Decimal(1), marked=Decimal(2), equity=Decimal(3), realised=Decimal(0), fees=Decimal(1), drawdown=0.5)
     ledger.set_halt(Halt(cause="drawdown", level="REDUCING", since_us=T0, reason="x"))
     ledger.set_halt(Halt(cause="drawdown", level="HALTED", since_us=T0 + 1, reason="worse"))
-    ledger.note("beat", {"number": 1, "lag_s": 0.25}, T0)
+    ledger.note("beat", {"number": 1, "lag_s": 0.25}, T0, equity=row)
     ledger.close()
     control = submit_control(ledger.path, "pause", "", "ada", T0 + 5)
     again = open_ledger(folder)

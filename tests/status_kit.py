@@ -67,12 +67,10 @@ def _beat(ledger: SqlLedger) -> None:
     for number in range(1, BARS):
         equity = Decimal(10_000) + Decimal(number) / 4 - (Decimal(3) if number > 20 else Decimal(0))
         now = T0 + number * MINUTE
-        ledger.record_equity(
-            EquityRow(
-                time_us=now, cash=equity - 50, marked=Decimal(50), equity=equity, realised=Decimal(2), fees=Decimal(1), drawdown=0.0003
-            )
+        row = EquityRow(
+            time_us=now, cash=equity - 50, marked=Decimal(50), equity=equity, realised=Decimal(2), fees=Decimal(1), drawdown=0.0003
         )
-        ledger.note("beat", {"number": number, "lag_s": 0.0, "pairs": 12}, now)
+        ledger.note("beat", {"number": number, "lag_s": 0.0, "pairs": 12}, now, equity=row)
 
 
 __all__ = ["ACCOUNT", "BARS", "T0", "lively"]

@@ -351,7 +351,7 @@ def test_decisions_equity_notes_and_settings(ledger: Ledger) -> None:
     ledger.record_decisions(rows, T0)
     ledger.record_decisions(rows, T0 + 1)
     row = EquityRow(time_us=T0, cash=Decimal(1), marked=Decimal(2), equity=Decimal(3), realised=Decimal(0), fees=Decimal(0), drawdown=0.25)
-    ledger.record_equity(row)
+    ledger.note("beat", {"number": 1, "lag_s": 0.25}, T0, equity=row)
     assert ledger.equity() == [row] and ledger.equity(T0 + 1) == []
     before = ledger.journal_hash()
     ledger.note("beat", {"beat": 1, "lag_s": 0.5}, T0)

@@ -342,9 +342,6 @@ class SqlLedger:
         before = ledger_decisions.PairStates(known=dict(self._states.known))
         self._states.known.update(self._jotted(now_us, lambda tx: ledger_decisions.record(tx, rows, before)))
 
-    def record_equity(self, row: EquityRow) -> None:
-        self._jotted(row.time_us, lambda tx: ledger_account.record_equity(tx, row))
-
     def equity(self, since_us: int = 0) -> Sequence[EquityRow]:
         return self._read(lambda c: ledger_account.equity(c, since_us))
 

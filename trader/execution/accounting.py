@@ -74,10 +74,10 @@ class Accounting:
         """Net result and fees of all closed legs."""
         if self._known is None:
             legs = self.w.ledger.trade_legs()
-            self._known = (add(ZERO, *(leg.net for leg in legs)), add(ZERO, *(leg.fee for leg in legs)))
             since = self._since("CONSECUTIVE_STOPS")
             self._stops = halts.stops_in_a_row([(leg.reason, leg.net) for leg in legs if leg.exit_us >= since])
             self._record = self._recorded(legs)
+            self._known = (add(ZERO, *(leg.net for leg in legs)), add(ZERO, *(leg.fee for leg in legs)))  # last: the ledger may fail
         return self._known
 
     def _recorded(self, legs: Sequence[TradeLeg]) -> Record:

@@ -21,6 +21,7 @@ from trader.domain.halts import LEDGER
 from trader.domain.market import SECOND
 from trader.domain.orders import ExchangeStatus, Outcome
 from trader.errors import BeginRefused, UnwritableError
+from trader.ports import EquityRow
 
 LATER = T0 + 60 * SECOND
 
@@ -92,7 +93,27 @@ def test_entries_halt_exits_go_on_and_all_of_it_is_in_the_ledger_once_it_takes_w
     assert not audit(ledger.path).problems
 
 
-def test_what_a_session_began_in_the_emergency_journal_and_died_with_is_looked_up_by_the_next(ledger: SqlLedger, tmp_path: Path) -> None:
+def test_a_beats_equity_and_heartbeat_are_kept_or_lost_together_and_once_after_a_failed_sync(ledger: SqlLedger) -> None:
+    lease_of(ledger)
+    rows = [equity_row(LATER + beat) for beat in range(3)]
+    ledger.note("beat", {"number": 0}, rows[0].time_us, equity=rows[0])
+    with unsynced(ledger._place):
+        ledger.note("beat", {"number": 1}, rows[1].time_us, equity=rows[1])
+        with closing(LedgerReader(ledger.path)) as reader:
+            assert (reader.equity(), len(reader.beats())) == (rows[:1], 1), "neither of a beat whose commit failed"
+    assert ledger.came_back(LATER + 2)
+    ledger.note("beat", {"number": 2}, rows[2].time_us, equity=rows[2])
+    with closing(LedgerReader(ledger.path)) as reader:
+        assert (reader.equity(), sorted(beat.time_us for beat in reader.beats())) == (rows, [row.time_us for row in rows])
+
+
+def equity_row(time_us: int) -> EquityRow:
+    return EquityRow(
+        time_us=time_us, cash=Decimal(1), marked=Decimal(2), equity=Decimal(3), realised=Decimal(0), fees=Decimal(0), drawdown=0.0
+    )
+
+
+def test_what_a_session_began_in_the__and_died_with_is_looked_up_by_the_next(ledger: SqlLedger, tmp_path: Path) -> None:
     lease = lease_of(ledger)
     bought = buy(ledger, lease)
     sale = reducing(bought, "0.5")
@@ -134,7 +155,7 @@ def test_where_neither_takes_the_order_no_byte_may_leave(ledger: SqlLedger, tmp_
     assert [i for i in ledger.intents(live_only=True) if i.leg.reducing] == []
 
 
-def test_a_ledger_without_an_emergency_journal_says_that_it_takes_no_writes(tmp_path: Path) -> None:
+def test_a_ledger_without_an__says_that_it_takes_no_writes(tmp_path: Path) -> None:
     bare = SqlLedger(tmp_path / "ledger.sqlite", account=ACCOUNT)
     with full(bare), pytest.raises(UnwritableError, match="full"):
         bare.note("more", {"text": "x" * 9000}, T0)

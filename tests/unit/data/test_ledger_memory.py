@@ -32,7 +32,8 @@ def everything(ledger: SqlLedger) -> tuple[object, ...]:
     return (
         ledger.intents(live_only=True), [ledger.intents(position_id=order.position_id) for order in orders], ledger.positions(),
         [ledger.position(order.position_id) for order in orders], [ledger.intent_by_txid(order.txid or "") for order in orders],
-        ledger.cash(), ledger.halts(), ledger.last_exits(), ledger.trade_legs(),
+        [ledger.intents(position_id=order.position_id, live_only=True) for order in orders], ledger.positions(open_only=False),
+        ledger.cash(), ledger.halts(), ledger.last_exits(), ledger.trade_legs(), ledger.told(),
     )  # fmt: skip
 
 

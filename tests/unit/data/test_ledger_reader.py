@@ -116,9 +116,8 @@ def test_session_state_is_visible(tmp_path: Path) -> None:
     for pair in ("ADA/EUR", "SOL/EUR"):
         ledger.note("data.blocked", {"pair": pair, "expectation": "gap", "detail": "3 bars"}, T0)
     ledger.note("data.repaired", {"pair": "SOL/EUR"}, T0 + 1)
-    ledger.note("beat", {"lag_s": 0.25}, T0 + 2)
     row = EquityRow(time_us=T0, cash=Decimal(1), marked=Decimal(2), equity=Decimal(3), realised=Decimal(0), fees=Decimal(0), drawdown=0.0)
-    ledger.record_equity(row)
+    ledger.note("beat", {"lag_s": 0.25}, T0 + 2, equity=row)
     reader = LedgerReader(ledger.path)
     assert [(b.pair, b.expectation, b.detail) for b in reader.blocked()] == [("ADA/EUR", "gap", "3 bars")]
     assert [(b.time_us, b.lag_s) for b in reader.beats()] == [(T0 + 2, 0.25)]
@@ -127,7 +126,7 @@ def test_session_state_is_visible(tmp_path: Path) -> None:
     assert started is not None and started.payload == {"environment": "demo"}
     assert lease is not None and (lease.holder, lease.token, lease.released) == ("test", 1, False)
     events = reader.events(after_seq=started.seq)
-    assert [event.type for event in events] == ["data.blocked", "data.blocked", "data.repaired", "beat", "equity"]
+    assert [event.type for event in events] == ["data.blocked", "data.blocked", "data.repaired", "equity", "beat"]
     reader.close()
     ledger.close()
 

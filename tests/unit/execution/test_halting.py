@@ -243,7 +243,7 @@ def test_money_moved_by_hand_is_booked_on_a_persons_word_and_neither_makes_nor_h
         now = house.world.clock.now_us()
         for hour, equity in enumerate(("10000", "9000")):
             row = EquityRow(time_us=now + hour, cash=ZERO, marked=ZERO, equity=Decimal(equity), realised=ZERO, fees=ZERO, drawdown=0.0)
-            house.ledger.record_equity(row)
+            house.ledger.note("beat", {"number": hour}, row.time_us, equity=row)
             accounting.judge(row, row.time_us)
         house.world.twin.exchange.state.balances[QUOTE] += Decimal(amount)
         await recovery.cheap_check()
@@ -257,6 +257,31 @@ def test_money_moved_by_hand_is_booked_on_a_persons_word_and_neither_makes_nor_h
             assert watch.last == left
             assert watch.peak == pytest.approx(left / Decimal("0.9"))
         assert await recovery.run() == 0
+
+    in_house(test)
+
+
+def test_a_cleared_count_of_stops_does_not_halt_again_at_the_next_close_without_a_new_trade() -> None:
+    async def test(house: House) -> None:
+        recovery = await recovering(house, house.world.exchange)
+        await recovery.run()
+        accounting, controls = watched(house, recovery, HaltLimits(daily_loss=1.0, drawdown=1.0, stops=1))
+
+        def close() -> list[str]:
+            now = house.world.clock.now_us()
+            row = accounting.equity_row({}, now)
+            assert row is not None
+            accounting.judge(row, now)
+            return [halt.cause for halt in house.ledger.halts()]
+
+        await house.buy()
+        (stop,) = house.orders(status="open", side="sell")
+        house.world.twin.exchange.fill_now(stop, house.world.clock.now_us())
+        await recovery.run()
+        accounting.changed()
+        assert close() == ["CONSECUTIVE_STOPS"]
+        resumed(house, controls, "CONSECUTIVE_STOPS", "I have looked")
+        assert close() == []
 
     in_house(test)
 
@@ -283,7 +308,7 @@ def test_a_mark_with_more_places_than_the_ledger_keeps_is_written_to_its_places_
         accounting, _ = watched(house, await recovering(house, house.world.exchange), HaltLimits(daily_loss=1.0, drawdown=1.0, stops=8))
         row = accounting.equity_row({PAIR: 0.1234567890123456}, house.world.clock.now_us())
         assert row is not None
-        house.ledger.record_equity(row)
+        house.ledger.note("beat", {"number": 1}, row.time_us, equity=row)
         exact = position.quantity * Decimal("0.1234567890123456")
         assert ZERO < abs(house.ledger.equity()[-1].marked - exact) < Decimal("1e-18")
 

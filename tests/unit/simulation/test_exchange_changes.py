@@ -23,6 +23,16 @@ def test_an_amend_keeps_the_ids_and_its_history_is_told() -> None:
     assert (history[-1].amend_id, order.changed_us) == (amend_id, T0 + SECOND)
 
 
+def test_an_amended_level_is_met_although_the_pair_was_calm_before() -> None:
+    exchange, order = placed("sell", "stop-loss", trigger="95")
+    assert walk(exchange, [99, 98.5, 99]) == []
+    exchange.amend(order, T0 + 3 * SECOND, Amendment(trigger=D(98)))
+    move(exchange, 98.2, second=4)
+    assert order.status == "open"
+    move(exchange, 97.9, second=5)
+    assert order.status == "closed"
+
+
 @pytest.mark.parametrize(
     ("side", "ordertype", "terms", "change", "expected"),
     [

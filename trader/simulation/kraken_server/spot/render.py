@@ -32,7 +32,7 @@ def _whole_minute(minutes: int) -> str:
 @lru_cache(maxsize=4096)
 def fixed(value: Decimal, digits: int) -> str:
     """A number with so many digits. A resting order is asked for again and again, and its numbers are the same each time."""
-    return f"{value:.{digits}f}"
+    return f"{value or ZERO:.{digits}f}"  # -0 is the same key as 0
 
 
 def price_text(value: Decimal | None, rules: PairRules) -> str:
