@@ -3,7 +3,8 @@
     python -m benchmarks.simulation [--quick] [--pairs 20] [--hours 12]
 
 One process, signing and parsing on, ledger and twin on a memory disk where there is one; the market's history is fetched before the
-clock starts. JSON lines on stdout; exit code 1 where the two transports leave different journals.
+clock starts, and its prices, which depend on the seed alone, are shared by what is played. JSON lines on stdout; exit code 1 where
+the two transports leave different journals.
 """
 
 from __future__ import annotations

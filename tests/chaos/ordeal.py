@@ -21,6 +21,7 @@ from tests.chaos.world import World, served
 from tests.session_kit import Stage, fetch_history, state_dir
 from trader.domain.market import SECOND
 from trader.simulation.loops import run_stepped
+from trader.simulation.market import Market
 
 BEAT_S = 97.1
 HEAL_US = int(3 * BEAT_S * SECOND) + 150 * SECOND  # three beats, and the restart of a session that was down when the faults ended
@@ -67,15 +68,16 @@ def scratch(prefix: str) -> tempfile.TemporaryDirectory[str]:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A market with its history: what every run of a seed starts from."""
+    """A market with its history: what every run of a seed starts from. Its prices are the same for each and made once."""
 
     stage: Stage
     history: Path
+    market: Market
 
     @classmethod
     def of(cls, seed: int, root: Path, *, pairs: int) -> Ground:
         stage = Stage.of(seed, pairs=pairs)
-        return cls(stage, fetch_history(stage, root / f"history{seed}"))
+        return cls(stage, fetch_history(stage, root / f"history{seed}"), stage.world.market())
 
 
 def play(plan: ChaosPlan, ground: Ground, *, transport: str = "wire") -> Ended:
@@ -84,7 +86,7 @@ def play(plan: ChaosPlan, ground: Ground, *, transport: str = "wire") -> Ended:
         paths = state_dir(ground.stage, Path(folder) / "state", ground.history)
 
         async def main() -> World:
-            return await _story(World(ground.stage, paths, plan, transport=transport))
+            return await _story(World(ground.stage, paths, plan, ground.market, transport=transport))
 
         with rarely_collected():
             begun = time.process_time()

@@ -101,7 +101,7 @@ def soak(seed: int, *, days: float, pairs: int) -> dict[str, object]:
         paths = state_dir(ground.stage, Path(folder) / "state", ground.history)
 
         async def main() -> World:
-            return await _story(World(ground.stage, paths, plan, transport="wire"), samples)
+            return await _story(World(ground.stage, paths, plan, ground.market, transport="wire"), samples)
 
         evidence = gather(run_stepped(main))
     problems = judge(evidence)

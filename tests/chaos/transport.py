@@ -252,3 +252,4 @@ def direct(client: Any, twin: KrakenTwin) -> None:
         return pipe
 
     client.session, client.socket = session, socket
+    client.ssl_context = True  # nothing is encrypted here, so ccxt need not read the certificates

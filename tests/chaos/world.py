@@ -30,6 +30,7 @@ from trader.errors import TraderError
 from trader.execution.session import Session
 from trader.execution.wiring import Timing, Wiring
 from trader.simulation.clock import LoopClock
+from trader.simulation.market import Market
 
 TIMING = Timing(lease_ttl_s=180.0, lease_renew_s=45.0, control_poll_s=10.0)
 DOWN_S = 20.0  # from an end to the next start, as a supervisor would take
@@ -41,9 +42,10 @@ BESIDE_ORDERS = ("lease_renewal",)  # points that have nothing to do with an ord
 
 
 class World:
-    """A running ordeal. `transport`: wire (aiohttp over in-memory sockets) or direct (the twin's core in process)."""
+    """A running ordeal. `market`: where its prices come from; `transport`: wire (aiohttp over in-memory sockets) or direct (the
+    twin's core in process)."""
 
-    def __init__(self, stage: Stage, paths: Paths, plan: ChaosPlan, *, transport: str = "wire") -> None:
+    def __init__(self, stage: Stage, paths: Paths, plan: ChaosPlan, market: Market, *, transport: str = "wire") -> None:
         self.stage, self.paths, self.plan, self.transport = stage, paths, plan, transport
         self.settings: Settings = stage.settings.model_copy(
             update={"ai": stage.settings.ai.model_copy(update={"mode": "veto" if plan.ai else "off"})}
@@ -76,7 +78,7 @@ class World:
                 for point, after, hit in one.kills
             ]
         self.reaper.armed += [Arm(row=row, chain=chain, hits=hits, after_s=after) for row, chain, hits, after in plan.deaths]
-        self.twin = kraken_twin(stage.world, stage.world.market(), self.clock, paths=paths, plan=self.faults, keys=KEYS)
+        self.twin = kraken_twin(stage.world, market, self.clock, paths=paths, plan=self.faults, keys=KEYS)
         self.looker = Looker(paths.ledger, self.twin.exchange, tag_of(stage.world.seed), self.skewed, self.seen)
         self._looked: Session | None = None
         self._bare: dict[str, int] = {}
