@@ -161,7 +161,10 @@ class CandleBoard:
 
     def _read(self, item: Mapping[str, Any], pair: str, begin: int) -> Candle | None:
         try:
-            return translate.stream_candle(item, pair, self.timeframe, begin)
+            candle = translate.stream_candle(item, pair, self.timeframe, begin)
+            if not candle.sane:  # nobody behind the stream looks again where history takes no writes
+                raise ValueError(f"no candle of prices: {candle}")
+            return candle
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             log.warning("ohlc frame of %s is malformed: %s: %s", pair, type(error).__name__, error)
             return None

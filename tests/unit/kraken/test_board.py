@@ -43,12 +43,12 @@ def test_the_newest_frame_of_the_interval_is_the_candle() -> None:
     b = board("A/EUR")
     b.take([item("A/EUR", START, 1.1)], START + 1)
     b.take([item("A/EUR", START, 1.2)], START + 2)
-    b.take([item("A/EUR", START + MINUTE, 9.9)], START + MINUTE + 1)
+    b.take([item("A/EUR", START + MINUTE, 2.9)], START + MINUTE + 1)
     candles, missing = closed(b, START)
     assert ([candle.close for candle in candles], missing) == ([1.2], [])
     forming = b.forming("A/EUR")
     assert forming is not None
-    assert forming.close == 9.9
+    assert forming.close == 2.9
 
 
 def test_a_quiet_pair_is_filled_with_its_last_close() -> None:
@@ -99,6 +99,18 @@ def test_late_frames_of_a_closed_candle_are_ignored() -> None:
 def test_a_malformed_frame_leaves_its_pair_to_rest_and_others_alone() -> None:
     b = board("A/EUR", "B/EUR")
     b.take([item("A/EUR", START, low=None), item("B/EUR", START)], START + 1)
+    candles, missing = closed(b, START)
+    assert ([candle.pair for candle in candles], missing) == (["B/EUR"], ["A/EUR"])
+
+
+SPOILT = [{"low": -0.5}, {"low": 0.0}, {"high": 1.5}, {"low": 1.2}, {"close": float("inf")}, {"volume": float("nan")}]
+
+
+@pytest.mark.parametrize("spoilt", SPOILT, ids=str)
+def test_a_candle_of_no_prices_is_asked_for_and_shown_to_nobody(spoilt: dict[str, float]) -> None:
+    b = board("A/EUR", "B/EUR")
+    b.take([item("A/EUR", START, **spoilt), item("B/EUR", START)], START + 1)
+    assert b.forming("A/EUR") is None and b.forming("B/EUR") is not None
     candles, missing = closed(b, START)
     assert ([candle.pair for candle in candles], missing) == (["B/EUR"], ["A/EUR"])
 
