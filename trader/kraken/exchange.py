@@ -9,7 +9,7 @@ from typing import Any
 from trader.domain.futures import FundingPayment
 from trader.domain.market import SECOND, Instrument
 from trader.domain.money import plain
-from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, Leg, OrderType, Rejected, RemoteOrder
+from trader.domain.orders import Acked, Ambiguous, Answer, Balance, Fill, Intent, OrderType, Rejected, RemoteOrder
 from trader.kraken import translate
 from trader.kraken.api import AccountApi
 from trader.kraken.instruments import refusal_of
@@ -17,7 +17,7 @@ from trader.kraken.limits import Limiter
 from trader.kraken.outcomes import Class
 from trader.kraken.pages import orders_of, pages, read_fills, read_orders
 from trader.kraken.rest import Rest
-from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must_be_timely, named, not_on_rules
+from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must_be_timely, named, not_on_rules, unknown_rules
 from trader.kraken.tariff import Kind
 from trader.kraken.transport import Transport
 from trader.kraken.venue_clock import VenueClock
@@ -60,11 +60,13 @@ class KrakenExchange:
     # --- orders ---------------------------------------------------------------------------------------------------------
     async def submit(self, intent: Intent) -> Answer:
         """AddOrder, once. Rules are checked before a byte leaves; anything not proved is Ambiguous."""
-        reducing = intent.leg is not Leg.ENTRY
+        reducing = intent.leg.reducing
         pair_id = await named(self._rest.pair_id(intent.pair))
         if isinstance(pair_id, Rejected):
             return pair_id
-        refusal = _refusal(intent, self._rest.instruments[intent.pair])
+        refusal = await self._rest.refused(
+            intent.pair, lambda rules: _refusal(intent, rules), reducing=reducing, patience_s=self._left_s(intent.deadline_us)
+        )
         if refusal is not None:
             return refusal
         result = await self._rest.order(
@@ -78,7 +80,9 @@ class KrakenExchange:
 
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """AmendOrder in place: same ids; values are absolute, so repeating it is harmless."""
-        refusal = amend_refused(self._rest.instruments.get(pair), quantity, trigger_price)
+        refusal = await self._rest.refused(
+            pair, lambda rules: amend_refused(rules, quantity, trigger_price), reducing=True, patience_s=self._left_s(deadline_us)
+        )
         if refusal is not None:
             return refusal
 
@@ -167,10 +171,12 @@ def add_order(intent: Intent, pair_id: str, deadline: str) -> dict[str, Any]:
     return fields
 
 
-def _refusal(intent: Intent, rules: Instrument) -> Rejected | None:
+def _refusal(intent: Intent, rules: Instrument | None) -> Rejected | None:
     """Our own last check of shape, lot, tick and minimums."""
     if intent.misshapen is not None:
         return Rejected(kind=Class.BUG, message=f"not sent: {intent.misshapen}")
+    if rules is None:
+        return unknown_rules(intent.pair)
     price = {OrderType.LIMIT: intent.limit_price, OrderType.STOP_LOSS: intent.trigger_price, OrderType.MARKET: None}[intent.order_type]
     message = refusal_of(rules, intent.quantity, price)
     if message is None and intent.close_trigger is not None and (intent.close_trigger <= 0 or intent.close_trigger % rules.tick != 0):

@@ -33,7 +33,7 @@ from trader.kraken.futures_translate import FundingRate, FuturesPosition
 from trader.kraken.futures_transport import Endpoint, FuturesTransport
 from trader.kraken.instruments import refusal_of
 from trader.kraken.outcomes import Class
-from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must_be_timely, named, not_on_rules
+from trader.kraken.sending import CANCEL_PATIENCE_S, amend_refused, left_s, must_be_timely, named, not_on_rules, unknown_rules
 from trader.kraken.venue_clock import VenueClock
 from trader.ports import Clock, Rng
 
@@ -87,7 +87,9 @@ class KrakenFuturesExchange:
         symbol = await named(self._rest.symbol(intent.pair))
         if isinstance(symbol, Rejected):
             return symbol
-        refusal = _refusal(intent, self._rest.instruments[intent.pair])
+        refusal = await self._rest.refused(
+            intent.pair, lambda rules: _refusal(intent, rules), reducing=intent.leg.reducing, patience_s=self._left_s(intent.deadline_us)
+        )
         if refusal is not None:
             return refusal
         answer = await self._order(
@@ -98,7 +100,9 @@ class KrakenFuturesExchange:
 
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """editorder in place: same id; values are absolute, so repeating it is harmless."""
-        refusal = amend_refused(self._rest.instruments.get(pair), quantity, trigger_price)
+        refusal = await self._rest.refused(
+            pair, lambda rules: amend_refused(rules, quantity, trigger_price), reducing=True, patience_s=self._left_s(deadline_us)
+        )
         if refusal is not None:
             return refusal
 
@@ -241,12 +245,14 @@ def send_order(intent: Intent, symbol: str, deadline: str, signal: str) -> dict[
     return fields
 
 
-def _refusal(intent: Intent, rules: Instrument) -> Rejected | None:
+def _refusal(intent: Intent, rules: Instrument | None) -> Rejected | None:
     """Our own last check: what futures cannot do, shape, lot and tick."""
     if intent.misshapen is not None:
         return Rejected(kind=Class.BUG, message=f"not sent: {intent.misshapen}")
     if intent.close_trigger is not None:
         return Rejected(kind=Class.BUG, message="not sent: no stop rides on a futures order; place it after the fill")
+    if rules is None:
+        return unknown_rules(intent.pair)
     price = intent.limit_price if intent.order_type is OrderType.LIMIT else intent.trigger_price
     message = refusal_of(rules, intent.quantity, None if intent.order_type is OrderType.MARKET else price)
     return None if message is None else not_on_rules(message)

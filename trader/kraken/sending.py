@@ -34,6 +34,11 @@ def not_on_rules(message: str) -> Rejected:
     return Rejected(kind=Class.SIZE, message=f"not sent: {message}")
 
 
+def unknown_rules(pair: str) -> Rejected:
+    """An order of a pair whose steps and minimums nobody told us; nothing was sent."""
+    return Rejected(kind=Class.PAIR, message=f"not sent: the rules of {pair} are not known")
+
+
 def amend_refused(rules: Instrument | None, quantity: Decimal | None, trigger_price: Decimal | None) -> Rejected | None:
     """Why an amend is not sent: it changes nothing, or breaks the rules where they are known."""
     if quantity is None and trigger_price is None:

@@ -10,14 +10,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trader.domain.market import Instrument
+from trader.domain.market import SECOND, Instrument
 from trader.domain.money import PHI
+from trader.domain.orders import Rejected
 from trader.errors import RejectedError, RetryableError
+from trader.kraken.outcomes import Class
 from trader.ports import Clock, Rng
 
 T = TypeVar("T")
 TRIES = 5
 LONGEST_PAUSE_S = 60.0  # a longer one is the caller's business
+READ_AGAIN_S = 5.0  # rules that refuse a stop or a way out are not asked for more often
 MALFORMED = (ValueError, KeyError, TypeError, IndexError, ArithmeticError)  # what reading a spoilt answer raises
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class VenueRest(ABC):
         self.rng: Rng = rng if rng is not None else np.random.default_rng(0)
         self.instruments: Mapping[str, Instrument] = {}  # rules by pair, once they are loaded
         self._loading = asyncio.Lock()
+        self._read_again_us = 0
 
     @abstractmethod
     async def load(self) -> Any:
@@ -77,3 +81,26 @@ class VenueRest(ABC):
             return look()
         except ValueError as error:
             raise RejectedError(str(error)) from None
+
+    async def refused(
+        self, pair: str, check: Callable[[Instrument | None], Rejected | None], *, reducing: bool, patience_s: float
+    ) -> Rejected | None:
+        """Why an order breaks the rules as we know them, or None. Nobody is kept from a stop or a way out by a minimum that has come down
+        since: before such an order is refused the rules are read again, at most every few seconds and within its patience."""
+        answer = check(self.instruments.get(pair))
+        if answer is None or answer.kind != Class.SIZE or not reducing or not await self._read_again(patience_s):
+            return answer
+        return check(self.instruments[pair]) if pair in self.instruments else answer
+
+    async def _read_again(self, patience_s: float) -> bool:
+        now = self.clock.now_us()
+        if now < self._read_again_us:
+            return False
+        self._read_again_us = now + int(READ_AGAIN_S * SECOND)
+        try:
+            async with asyncio.timeout(patience_s), self._loading:
+                await self.load()
+        except (RetryableError, RejectedError, TimeoutError) as error:
+            log.warning("the rules could not be read again: %s", error)
+            return False
+        return True

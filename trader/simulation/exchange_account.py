@@ -257,11 +257,14 @@ class Account:
     def _protect(self, now_us: int) -> None:
         """Open or close the clock of each pair whose orders changed: coins of ours without enough live sells."""
         for pair in dict.fromkeys(order.pair for order in self._dirty.values()):
-            rules, held = self.by_symbol[pair], self._positions.get(pair, ZERO)
-            resting = self._resting.get(rules.index, ())
-            covered = sum((o.remaining for o in resting if o.side == SELL and o.ours and o.status == OPEN), ZERO)
-            bare = held >= rules.ordermin and mul(held, self.last(pair)) >= rules.costmin and covered < held
-            if bare:
-                self.state.bare_since.setdefault(pair, now_us)
-            elif (since := self.state.bare_since.pop(pair, None)) is not None:
-                self.state.max_unprotected_us = max(self.state.max_unprotected_us, now_us - since)
+            self._look_after(pair, now_us)
+
+    def _look_after(self, pair: str, now_us: int) -> None:
+        rules, held = self.by_symbol[pair], self._positions.get(pair, ZERO)
+        resting = self._resting.get(rules.index, ())
+        covered = sum((o.remaining for o in resting if o.side == SELL and o.ours and o.status == OPEN), ZERO)
+        bare = held >= rules.ordermin and mul(held, self.last(pair)) >= rules.costmin and covered < held
+        if bare:
+            self.state.bare_since.setdefault(pair, now_us)
+        elif (since := self.state.bare_since.pop(pair, None)) is not None:
+            self.state.max_unprotected_us = max(self.state.max_unprotected_us, now_us - since)

@@ -50,11 +50,12 @@ class Venue(Matching):
             raise invalid("status")
         self._set_rule(dataclasses.replace(self.rule(pair), status=status))
 
-    def set_ordermin(self, pair: str, ordermin: Decimal) -> None:
-        """Change the smallest quantity of new orders; orders in the book stay."""
+    def set_ordermin(self, pair: str, ordermin: Decimal, now_us: int) -> None:
+        """Change the smallest quantity of new orders; orders in the book stay. What no stop could hold before may be bare from now on."""
         if not ordermin.is_finite() or ordermin <= 0:
             raise invalid("ordermin")
         self._set_rule(dataclasses.replace(self.rule(pair), ordermin=ordermin))
+        self._look_after(pair, now_us)
 
     def delist(self, pair: str, now_us: int) -> int:
         """Take a pair off the exchange: its live orders end, new ones are refused as of an unknown pair; returns how many ended."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation.test_exchange import SECOND, T0, fills, make, move, request
+from tests.unit.simulation.test_exchange import SECOND, T0, bought, fills, make, move, request
 from tests.unit.simulation.test_exchange_types import by, placed, walk
 from trader.simulation.exchange_orders import Amendment, OrderRequest, Refused, Target
 
@@ -139,7 +139,7 @@ def test_a_pairs_status_decides_what_it_takes(status: str, order: OrderRequest, 
 
 def test_delisting_ends_the_orders_of_the_pair_and_a_raised_minimum_leaves_them() -> None:
     exchange, stop = placed("sell", "stop-loss", trigger="90")
-    exchange.set_ordermin("AAA/EUR", D(5))
+    exchange.set_ordermin("AAA/EUR", D(5), T0)
     with pytest.raises(Refused, match="Order minimum not met"):
         exchange.place(request(), T0)
     assert stop.live
@@ -154,3 +154,13 @@ def test_a_userref_may_name_several_orders_and_an_id_only_one() -> None:
     assert exchange.find(Target(txid=orders[1].txid), T0) is orders[1]
     with pytest.raises(Refused, match="Unknown order"):
         exchange.find(Target(cl_ord_id="nobody"), T0)
+
+
+def test_what_no_stop_could_hold_is_bare_from_the_moment_at_which_one_could() -> None:
+    exchange = make()
+    bought(exchange)  # no stop rides on it
+    assert list(exchange.protection_report(T0 + SECOND).unprotected) == ["AAA/EUR"]
+    exchange.set_ordermin("AAA/EUR", D(5), T0 + SECOND)
+    assert exchange.protection_report(T0 + 9 * SECOND).unprotected == {}
+    exchange.set_ordermin("AAA/EUR", D("0.1"), T0 + 9 * SECOND)
+    assert exchange.protection_report(T0 + 10 * SECOND).unprotected == {"AAA/EUR": T0 + 9 * SECOND}

@@ -138,8 +138,8 @@ class TimedFaults:
         pair = arg["pair"]
         before = exchange.rule(pair)
         if action == "raise_minimum":
-            exchange.set_ordermin(pair, Decimal(arg["ordermin"]))
-            return lambda: exchange.set_ordermin(pair, before.ordermin)
+            exchange.set_ordermin(pair, Decimal(arg["ordermin"]), now_us())
+            return lambda: exchange.set_ordermin(pair, before.ordermin, now_us())
         if action == "delist":
             exchange.delist(pair, now_us())
         else:
