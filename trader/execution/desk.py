@@ -45,7 +45,7 @@ CONFIRM_S = 1.0  # from a clean pass that may prove absence to the one that conf
 NONCES_REFUSED = 2  # of orders, with none acknowledged between: another program uses the key
 REMEMBERED = 500  # final states the stream told and nobody asked for
 AMENDS = 2  # attempts at a change that the venue calls late
-CANCEL_PATIENCE_S = (4.0, 10.0)
+CANCEL_PATIENCE_S = (4.0, 4.0, 6.0)  # a way out waits: what is said to be cancelled and is not is asked for again soon
 GONE_PATIENCE_S = 2.0
 SETTLE_S = (0.05, 0.25, 0.5, 1.0, 2.0, 5.0)
 
@@ -233,7 +233,7 @@ class OrderDesk:
         give_up = loop.time() + patience_s
         index = 0
         while loop.time() < give_up:
-            await asyncio.sleep(SETTLE_S[min(index, len(SETTLE_S) - 1)])
+            await asyncio.sleep(min(SETTLE_S[min(index, len(SETTLE_S) - 1)], give_up - loop.time()))
             index += 1
             if (told := self._told(txid)) is not None:
                 return told

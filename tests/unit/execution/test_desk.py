@@ -246,3 +246,27 @@ def test_a_stop_that_the_exchange_forgot_does_not_keep_a_position_from_leaving()
         assert [o.executed for o in house.orders(ordertype="market")] == [position.quantity]
 
     in_house(test, Fault(where="AddOrder", action="swallow_stops"))
+
+
+@pytest.mark.parametrize("patience_s", [0.5, 4.0, 6.0])
+def test_whoever_waits_for_an_end_waits_as_long_as_was_said(patience_s: float) -> None:
+    async def test(house: House) -> None:
+        position = await house.buy()
+        stop = house.keeper.stop_of(position.position_id)
+        assert stop is not None and stop.txid is not None
+        begun = asyncio.get_running_loop().time()
+        assert await house.desk.settle(stop.txid, stop.created_us, patience_s=patience_s) is None
+        assert patience_s <= asyncio.get_running_loop().time() - begun < patience_s + 0.2  # and an answer's time
+
+    in_house(test)
+
+
+def test_a_cancel_that_is_said_to_be_done_and_is_not_is_asked_again_within_seconds() -> None:
+    async def test(house: House) -> None:
+        position = await house.buy()
+        begun = asyncio.get_running_loop().time()
+        await house.keeper.leave(house.keeper.held[position.position_id], "EXIT")
+        assert house.ledger.positions() == [] and asked(house, "CancelOrder") == 3
+        assert asyncio.get_running_loop().time() - begun < 10
+
+    in_house(test, Fault(where="CancelOrder", action="cancel_ignored", nth=(1, 2)))
