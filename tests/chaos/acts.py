@@ -81,9 +81,12 @@ async def dead_man(world: World, row: str) -> None:
     await held_pair(world)
     world.twin.exchange.arm(1, world.clock.now_us())
     world.happened(row, "AddOrder")
+    unseen_s = [float(fault.arg) for one in world.plan.injections for fault in one.faults if fault.action == "ack_lag"]
     frames = (one.row for one in world.plan.injections if any(fault.where == "executions" for fault in one.faults))
-    if withheld := [WITHHOLDING[row] for row in frames if row in WITHHOLDING]:
-        world.trouble(max(withheld))  # a frame that is kept back says nothing of a stop's end: the next beat, or connection, does
+    if withheld := [*unseen_s, *(WITHHOLDING[row] for row in frames if row in WITHHOLDING)]:
+        # A frame that is kept back says nothing of a stop's end: the next beat, or connection, does; of an entry that the exchange does
+        # not show yet nobody knows that it has a stop to lose.
+        world.trouble(max(withheld))
     await world.clock.sleep(2)
 
 

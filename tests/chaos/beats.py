@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.folds import Halted, Payload, Tokens, bar_of, bought_twice, guess, oversold, promised_away
-from tests.chaos.watching import Seen
+from tests.chaos.watching import Seen, Skew
 from trader.domain.money import ZERO
 from trader.simulation.exchange import TwinExchange
 from trader.simulation.exchange_orders import TwinOrder
@@ -87,7 +87,7 @@ def judge_moment(moment: Moment, memory: Memory) -> Iterator[tuple[str, str]]:
 class Looker:
     """Looks at a world's books and ledger, once for each beat of each of its lives. `skewed`: spans in which the clocks differ."""
 
-    def __init__(self, ledger: Path, exchange: TwinExchange, tag: str, skewed: Sequence[tuple[int, int]], seen: Seen) -> None:
+    def __init__(self, ledger: Path, exchange: TwinExchange, tag: str, skewed: Sequence[Skew], seen: Seen) -> None:
         self.ledger, self.exchange, self.seen = ledger, exchange, seen
         self._mark, self._skewed = "t" + tag, skewed
         self._memory = Memory()
@@ -151,7 +151,7 @@ class Looker:
             len(self.exchange.state.orders),
         )
         ours = [order for order in found if (order.cl_ord_id or "").startswith(self._mark)]
-        return [order for order in ours if not any(first <= order.opened_us <= last for first, last in self._skewed)]
+        return [order for order in ours if not any(one.stamped(order) for one in self._skewed)]
 
     def _read(self, words: str, *values: Any) -> list[sqlite3.Row]:
         assert self._connection is not None

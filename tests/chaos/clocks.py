@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.chaos.watching import Skew
 from tests.chaos.world import World
 from trader.domain.market import MINUTE, SECOND
 from trader.simulation.exchange_orders import unit_hash
@@ -26,14 +27,20 @@ async def skew(world: World, row: str) -> None:
     """The exchange's clock apart from ours; later our local time goes forward, of which nobody may take notice."""
     offset_us = (-10 * SECOND, HOUR_US)[int(unit_hash(world.plan.seed, "skew") * 2)]
     world.twin.shown.offset_us += offset_us
-    world.skewed.append((world.clock.now_us(), world.clock.now_us() + 180 * SECOND))
+    span = Skew(since_us=world.clock.now_us(), until_us=world.clock.now_us() + 180 * SECOND, first=_next_order(world))
+    world.skewed.append(span)
     world.trouble(200)
     world.seen.behaviour[row] = f"exchange {offset_us / SECOND:+.0f} s"
     try:
         await world.clock.sleep(180)
     finally:
         world.twin.shown.offset_us -= offset_us
+        span.after = _next_order(world)
     await _summer_time(world, row)
+
+
+def _next_order(world: World) -> int:
+    return world.twin.exchange.state.counters.get("order", 0) + 1
 
 
 async def _summer_time(world: World, row: str) -> None:

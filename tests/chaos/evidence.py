@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.watching import Seen
+from tests.chaos.watching import Seen, Skew
 from tests.chaos.world import World
 from trader.bootstrap.paths import API_SECRET, tag_of
 from trader.data.audit import Problem, audit
@@ -51,7 +51,7 @@ class Evidence:
     logs: Sequence[str]
     files: Mapping[str, bytes]
     secrets: Sequence[str]
-    skewed: Sequence[tuple[int, int]]
+    skewed: Sequence[Skew]
     healed_us: int
     ended_us: int
     injected: frozenset[str]
@@ -70,8 +70,12 @@ class Evidence:
         return tagged | {txid: order for txid, order in self.orders.items() if order.refid in tagged}
 
     def in_skew(self, time_us: int) -> bool:
-        """Whether the clocks differed on purpose then."""
-        return any(first <= time_us <= last for first, last in self.skewed)
+        """Whether the clocks differed on purpose then, by ours."""
+        return any(one.since_us <= time_us <= one.until_us for one in self.skewed)
+
+    def skewed_stamp(self, order: TwinOrder) -> bool:
+        """Whether a clock that differed on purpose said when the order came."""
+        return any(one.stamped(order) for one in self.skewed)
 
 
 def gather(world: World) -> Evidence:

@@ -51,7 +51,7 @@ def intents_first(e: Evidence) -> list[str]:
         row = known.get(txid)
         if row is None:
             found.append(f"{order.ordertype} {txid} of {order.pair} has no intent")
-        elif row["origin"] == "strategy" and row["created_us"] > order.opened_us and not e.in_skew(order.opened_us):
+        elif row["origin"] == "strategy" and row["created_us"] > order.opened_us and not e.skewed_stamp(order):
             found.append(f"{order.ordertype} {txid} of {order.pair} is older than its intent")
     return found
 
@@ -108,7 +108,7 @@ def _accepted(e: Evidence, asset: str) -> Decimal:
 
 def entered_once(e: Evidence) -> list[str]:
     """INV-5: one entry order at most per key on the exchange, whatever was lost on the way."""
-    bars = Counter(bar_of(order) for order in e.ours().values() if order.side == "buy" and not e.in_skew(order.opened_us))
+    bars = Counter(bar_of(order) for order in e.ours().values() if order.side == "buy" and not e.skewed_stamp(order))
     found = bought_twice(bars)
     ids = Counter(order.cl_ord_id for order in e.orders.values() if order.cl_ord_id)
     found += [f"client id {name} stands {count} times" for name, count in sorted(ids.items()) if count > 1]

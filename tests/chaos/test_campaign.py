@@ -2,7 +2,7 @@
 
 `make chaos` plays 200 seeds of a day; a seed that ever failed joins `SEEDS`: 3, 10, 52, 103 and 114 (INV-6), 4 (INV-19), 75 and 134
 (INV-1 to 4: a forgotten sale), 157 (INV-9), 159 (INV-18, a mistake of its judge) and those above 500 did.
-One whose faults need more than six hours joins `FAILED`, with the hours of its day in which it failed.
+One whose faults need more than six hours joins `FAILED`, with the hours of its day in which it failed; one of a shorter plan `SHORT`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 SEEDS = (1, 2, 3, 4, 9, 10, 52, 75, 103, 114, 134, 157, 159, 501, 503, 505, 508, 513, 516, 517)  # together they plan every fault
 BUYS_NOTHING = {505: "its key loses its rights first", 513: "its AI answers nearly nothing, so nothing is admitted"}
 FAILED = {103: 2, 125: 20.5, 160: 1, 180: 24}  # INV-6, INV-8, INV-6 and INV-6, at d635627
+SHORT = {20: 3, 54: 3, 70: 3, 80: 3, 125: 3, 139: 3, 153: 3, 197: 3}  # INV-8, 5, 8, 17, 8, 6, 8 and 8, at 48cdd8f; hours
 HOURS = 6
 IDS = tuple(ROWS)
 ROOT = Path(__file__).resolve().parents[2]  # where `-c` finds the tests
@@ -39,6 +40,13 @@ def test_a_seed_survives_its_faults(seed: int) -> None:
     assert result.problems == {}, "\n".join(result.plan)
     assert result.compared["fills"] >= (0 if seed in BUYS_NOTHING else 2)
     assert result.beats >= 100
+
+
+@pytest.mark.parametrize("seed", SHORT)
+def test_a_short_plan_that_once_failed_is_survived(seed: int) -> None:
+    result = run(Task(seed=seed, fault_us=SHORT[seed] * 60 * MINUTE, ids=IDS))
+    assert result.problems == {}, "\n".join(result.plan)
+    assert result.compared["fills"] >= 2
 
 
 @pytest.mark.parametrize("seed", FAILED)

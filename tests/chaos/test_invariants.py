@@ -17,7 +17,7 @@ from tests.chaos.exits import exits
 from tests.chaos.invariants import INVARIANTS, judge
 from tests.chaos.ordeal import Ground, play
 from tests.chaos.plan import ChaosPlan, draw
-from tests.chaos.watching import Trouble
+from tests.chaos.watching import Skew, Trouble
 from trader.bootstrap.paths import API_SECRET
 from trader.domain.market import MINUTE, SECOND
 
@@ -227,3 +227,13 @@ def test_what_an_act_found_on_the_spot_counts_under_its_invariant(clean: Evidenc
     assert judge(seen(clean, breaches={"INV-9": ["a second trader ran beside the first"]})) == {
         "INV-9": ["a second trader ran beside the first"]
     }
+
+
+@pytest.mark.parametrize(("first", "after", "named"), [(0, 1, False), (0, None, False), (-9, 0, True), (1, 2, True)])
+def test_only_an_order_stamped_by_a_clock_apart_on_purpose_is_of_no_bar(
+    first: int, after: int | None, named: bool, clean: Evidence
+) -> None:
+    """`first`, `after`: numbers of the span, counted from that of the order that stands twice in its bar."""
+    number = next(order.number for order in clean.orders.values() if order.side == "buy")
+    span = Skew(since_us=0, until_us=0, first=number + first, after=None if after is None else number + after)
+    assert bool(INVARIANTS["INV-5"](replace(twice(clean), skewed=[span]))) == named

@@ -11,6 +11,7 @@ from tests.chaos.catalogue import PENDING
 from tests.chaos.plan import Tagged
 from trader.errors import RetryableError
 from trader.ports import HistoryLink
+from trader.simulation.exchange_orders import TwinOrder
 from trader.simulation.faults import Fault, FaultPlan
 
 LOGGED = 2000  # log lines kept, the newest
@@ -109,6 +110,20 @@ class LogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
         del self.lines[:-LOGGED]
+
+
+@dataclass(slots=True, kw_only=True)
+class Skew:
+    """A span in which the exchange's clock was apart from ours on purpose, by our clock, and the numbers of the orders it stamped then."""
+
+    since_us: int
+    until_us: int
+    first: int
+    after: int | None = None  # None: it still lasts
+
+    def stamped(self, order: TwinOrder) -> bool:
+        """Whether that clock said when the order came."""
+        return order.number >= self.first and (self.after is None or order.number < self.after)
 
 
 @dataclass(slots=True, kw_only=True)
