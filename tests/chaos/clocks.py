@@ -14,6 +14,7 @@ from typing import Any
 from tests.chaos.watching import Skew
 from tests.chaos.world import World
 from trader.domain.market import MINUTE, SECOND
+from trader.execution.reconcile import RECOVERED
 from trader.simulation.exchange_orders import unit_hash
 
 HOUR_US = 60 * MINUTE
@@ -74,8 +75,8 @@ def summer_time(switch_us: int) -> Iterator[None]:
 async def moved(world: World, last: int, begun_us: int) -> list[str]:
     """What the ledger has written since its row `last` at a time that has not been, or with a deadline that is none."""
     rows = await _asked(world, "SELECT seq, type, time_us FROM journal WHERE seq > ?", last)
-    sent = "SELECT cl_ord_id, deadline_us - created_us FROM intent WHERE origin = 'strategy' AND created_us >= ?"
-    orders = await _asked(world, sent, begun_us)
+    sent = "SELECT cl_ord_id, deadline_us - created_us FROM intent WHERE origin = 'strategy' AND created_us >= ? AND reason <> ?"
+    orders = await _asked(world, sent, begun_us, RECOVERED)  # a recovered one has no deadline of its own
     earliest_us, latest_us = begun_us - REPLAYED_US, world.clock.now_us()
     found = [
         f"journal row {seq}, {kind}, is of {(at - latest_us) / 1e6:+.0f} s from now"
@@ -85,7 +86,7 @@ async def moved(world: World, last: int, begun_us: int) -> list[str]:
     return found + [f"{name} has {left / 1e6:+.0f} s to its deadline" for name, left in orders if not 0 < left <= LONGEST_DEADLINE_US]
 
 
-async def _asked(world: World, query: str, *values: int) -> list[Any]:
+async def _asked(world: World, query: str, *values: int | str) -> list[Any]:
     """The ledger's answer; of one that is damaged (D5), once it has been put back."""
     while True:
         with contextlib.suppress(sqlite3.DatabaseError), closing(sqlite3.connect(f"{world.paths.ledger.as_uri()}?mode=ro", uri=True)) as it:
