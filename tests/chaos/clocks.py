@@ -95,6 +95,7 @@ async def _asked(world: World, query: str, *values: int | str) -> list[Any]:
 
 
 async def suspend(world: World, _row: str) -> None:
+    world.seen.asleep(world.clock.now_us(), 2 * HOUR_US)
     world.trouble(2 * HOUR_US / SECOND + 10)  # from the moment at which it fell asleep
     world.clock.origin_us += 2 * HOUR_US
     world.shifted_us += 2 * HOUR_US

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from tests.chaos.evidence import Evidence, JournalLine
@@ -32,13 +33,15 @@ class Leaving:
 
 
 def exits(e: Evidence) -> list[Leaving]:
-    """Every exit that the session said it would carry out."""
+    """Every exit that the session said it would carry out, but of what is below the exchange's minimum: only its stop sells that."""
     positions, down = {row["position_id"]: row for row in e.positions}, _down(e)
     found = []
     for line in e.journal:
         if line.type != "control.answered" or line.payload["verb"] != "exit" or line.payload["state"] != "DONE":
             continue
         row = positions.get(_argument(e, line), {})
+        if row and row["state"] != "CLOSED" and Decimal(row["quantity"]) < e.rules[row["pair"]].ordermin:
+            continue
         pair, done = row.get("pair", ""), _done(e, row)
         hindrances = [*down, *((one.since_us, one.until_us) for one in e.seen.troubles if one.concerns(pair))]
         found.append(Leaving(pair=pair, asked_us=line.time_us, clock_us=_clock(line.time_us, done, hindrances), done_us=done))

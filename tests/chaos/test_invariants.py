@@ -166,6 +166,32 @@ def test_an_excuse_of_an_exit_ends_with_its_trouble(lasts_s: int, pair: str, nam
     assert len(INVARIANTS["INV-8"](seen(late, troubles=[trouble]))) == len(exits(clean)) - (not named)
 
 
+def exits_of(e: Evidence) -> list[str]:
+    """Positions a person told to leave."""
+    return [line.payload["argument"] for line in e.journal if line.type == "control.submitted" and line.payload["verb"] == "exit"]
+
+
+def test_a_sleep_of_the_machine_makes_what_lasts_last_longer_and_nothing_else(clean: Evidence) -> None:
+    told = replace(
+        clean.seen, troubles=[Trouble(since_us=0, until_us=9), Trouble(since_us=0, until_us=10), Trouble(since_us=4, until_us=30)]
+    )
+    told.asleep(10, 100)
+    assert [one.until_us for one in told.troubles] == [9, 10, 130]
+
+
+@pytest.mark.parametrize(
+    ("state", "share", "judged"), [("OPEN", "0.9", False), ("DUST", "0.9", False), ("OPEN", "1", True), ("CLOSED", "0", True)]
+)
+def test_an_exit_of_less_than_the_exchange_takes_is_not_expected(state: str, share: str, judged: bool, clean: Evidence) -> None:
+    name = exits_of(clean)[0]
+    rows = [dict(row) for row in clean.positions]
+    (row,) = (row for row in rows if row["position_id"] == name)
+    row |= {"state": state, "quantity": str(clean.rules[row["pair"]].ordermin * Decimal(share)), "closed_us": None}
+    late = replace(clean, positions=rows, ended_us=clean.ended_us + 30 * MINUTE)
+    assert len(exits(late)) == len(exits(clean)) - (not judged)
+    assert bool(INVARIANTS["INV-8"](late)) == judged
+
+
 def test_the_time_of_a_dead_trader_is_not_an_exits_own_and_the_next_lifes_is(clean: Evidence) -> None:
     late, asked = slow_exit(clean), exits(clean)[0]
     died_us = asked.asked_us + SECOND

@@ -145,5 +145,9 @@ class Seen:
         """The last moment known so far at which an order of this pair could be late by a fault."""
         return max((one.until_us for one in self.troubles if one.concerns(pair)), default=0)
 
+    def asleep(self, now_us: int, for_us: int) -> None:
+        """The machine slept: what was to last some time yet, lasts as long after it."""
+        self.troubles = [replace(one, until_us=one.until_us + for_us) if one.until_us > now_us else one for one in self.troubles]
+
     def breach(self, invariant: str, text: str) -> None:
         self.breaches.setdefault(invariant, []).append(text)
