@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping
+from decimal import Decimal
 from typing import Any
 
 from trader.domain.account import PositionState
 from trader.domain.halts import MISMATCH, asset_of
+from trader.domain.money import ZERO
 from trader.execution.accounting import Accounting
 from trader.execution.held import Held
 from trader.execution.keeper import Keeper
@@ -67,7 +69,16 @@ class Controls:
         chosen = [h for h in self.keeper.held.values() if control.argument in ("", h.position.pair, h.position.position_id)]
         if control.verb == "exit" and not chosen:
             return "REFUSED", f"nothing is held under {control.argument!r}"
-        return "DONE", f"closing {len(chosen)} positions at market: {', '.join(h.position.pair for h in chosen) or 'none held'}"
+        told = f"closing {len(chosen)} positions at market: {', '.join(h.position.pair for h in chosen) or 'none held'}"
+        small = [h.position.pair for h in chosen if ZERO < h.position.quantity < self._least(h.position.pair)]
+        return (
+            "DONE",
+            f"{told}; below the venue's minimum, so that only a stop that rests already sells it: {', '.join(small)}" if small else told,
+        )
+
+    def _least(self, pair: str) -> Decimal:
+        rules = self.keeper.instruments.get(pair)
+        return ZERO if rules is None else rules.order_min
 
     def _carry_out(self, leaving: Mapping[str, str]) -> None:
         """Leave what a person told to leave, until it is gone: after refusals, later fills and deaths as well."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from desk_kit import House, in_house
 from interleave_kit import MARKET, Wrapped
+from kraken_kit import PAIR
 from test_halting import recovering
 
 from trader.data import ledger_control
@@ -126,5 +129,20 @@ def test_an_exit_does_not_wait_for_a_status_that_nobody_answers() -> None:
         await house.keeper.leave(house.keeper.held[position.position_id], "FLATTEN")
         took = asyncio.get_running_loop().time() - begun
         assert took < 5.0, f"flatten took {took:.0f} s"
+
+    in_house(test)
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_whoever_tells_to_leave_what_the_venue_takes_no_order_for_hears_so(small: bool) -> None:
+    async def test(house: House) -> None:
+        position = await house.buy()
+        rules: Any = house.keeper.instruments
+        rules[PAIR] = replace(rules[PAIR], order_min=position.quantity * (2 if small else 1))
+        name = given(house, "exit", PAIR)
+        controls_of(house).poll()
+        told = next(row[0] for row in house.ledger._connection.exec_driver_sql(f"SELECT answer FROM control WHERE control_id = '{name}'"))
+        assert told.startswith(f"closing 1 positions at market: {PAIR}")
+        assert told.endswith(f"only a stop that rests already sells it: {PAIR}") is small
 
     in_house(test)
