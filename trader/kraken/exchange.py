@@ -64,9 +64,7 @@ class KrakenExchange:
         pair_id = await named(self._rest.pair_id(intent.pair))
         if isinstance(pair_id, Rejected):
             return pair_id
-        refusal = await self._rest.refused(
-            intent.pair, lambda rules: _refusal(intent, rules), reducing=reducing, patience_s=self._left_s(intent.deadline_us)
-        )
+        refusal = await self._rest.refused(intent.pair, lambda rules: _refusal(intent, rules), reducing=reducing)
         if refusal is not None:
             return refusal
         result = await self._rest.order(
@@ -80,9 +78,7 @@ class KrakenExchange:
 
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """AmendOrder in place: same ids; values are absolute, so repeating it is harmless."""
-        refusal = await self._rest.refused(
-            pair, lambda rules: amend_refused(rules, quantity, trigger_price), reducing=True, patience_s=self._left_s(deadline_us)
-        )
+        refusal = await self._rest.refused(pair, lambda rules: amend_refused(rules, quantity, trigger_price), reducing=True)
         if refusal is not None:
             return refusal
 

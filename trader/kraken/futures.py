@@ -87,9 +87,7 @@ class KrakenFuturesExchange:
         symbol = await named(self._rest.symbol(intent.pair))
         if isinstance(symbol, Rejected):
             return symbol
-        refusal = await self._rest.refused(
-            intent.pair, lambda rules: _refusal(intent, rules), reducing=intent.leg.reducing, patience_s=self._left_s(intent.deadline_us)
-        )
+        refusal = await self._rest.refused(intent.pair, lambda rules: _refusal(intent, rules), reducing=intent.leg.reducing)
         if refusal is not None:
             return refusal
         answer = await self._order(
@@ -100,9 +98,7 @@ class KrakenFuturesExchange:
 
     async def amend(self, txid: str, *, pair: str, quantity: Decimal | None, trigger_price: Decimal | None, deadline_us: int) -> Answer:
         """editorder in place: same id; values are absolute, so repeating it is harmless."""
-        refusal = await self._rest.refused(
-            pair, lambda rules: amend_refused(rules, quantity, trigger_price), reducing=True, patience_s=self._left_s(deadline_us)
-        )
+        refusal = await self._rest.refused(pair, lambda rules: amend_refused(rules, quantity, trigger_price), reducing=True)
         if refusal is not None:
             return refusal
 

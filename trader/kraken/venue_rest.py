@@ -82,23 +82,22 @@ class VenueRest(ABC):
         except ValueError as error:
             raise RejectedError(str(error)) from None
 
-    async def refused(
-        self, pair: str, check: Callable[[Instrument | None], Rejected | None], *, reducing: bool, patience_s: float
-    ) -> Rejected | None:
+    async def refused(self, pair: str, check: Callable[[Instrument | None], Rejected | None], *, reducing: bool) -> Rejected | None:
         """Why an order breaks the rules as we know them, or None. Nobody is kept from a stop or a way out by a minimum that has come down
-        since: before such an order is refused the rules are read again, at most every few seconds and within its patience."""
+        since: before such an order is refused the rules are read again, at most every few seconds. Should its deadline pass by that,
+        the next attempt finds them read."""
         answer = check(self.instruments.get(pair))
-        if answer is None or answer.kind != Class.SIZE or not reducing or not await self._read_again(patience_s):
+        if answer is None or answer.kind != Class.SIZE or not reducing or not await self._read_again():
             return answer
         return check(self.instruments[pair]) if pair in self.instruments else answer
 
-    async def _read_again(self, patience_s: float) -> bool:
+    async def _read_again(self) -> bool:
         now = self.clock.now_us()
         if now < self._read_again_us:
             return False
         self._read_again_us = now + int(READ_AGAIN_S * SECOND)
         try:
-            async with asyncio.timeout(patience_s), self._loading:
+            async with asyncio.timeout(READ_AGAIN_S), self._loading:
                 await self.load()
         except (RetryableError, RejectedError, TimeoutError) as error:
             log.warning("the rules could not be read again: %s", error)
